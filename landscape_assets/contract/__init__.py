@@ -1,0 +1,11 @@
+"""The record contracts of the Landscape as data: tables, columns, types, record fields, order, rules.
+
+Belongs here: everything that a new audit table, field or generation changes. No I/O, no Dagster, no Polars.
+"""
+
+from .model import Column, Contract, Group, Kind, Table
+from .recognise import CONTRACTS, UnknownContract, recognise
+from .v0 import V0
+from .v1 import V1
+
+__all__ = ["CONTRACTS", "V0", "V1", "Column", "Contract", "Group", "Kind", "Table", "UnknownContract", "recognise"]
