@@ -309,11 +309,15 @@ def main(export: Callable[[sa.Connection, str, bytes], Iterator[Record]], argume
     url, run_id, file = arguments
     key = os.environ["LANDSCAPE_SIGNING_KEY"].encode()
     record: Record = {}
-    with count_statements() as counted, sa.create_engine(url).connect() as connection:
-        with open(file, "w", encoding="utf-8") as lines:
-            for record in export(connection, run_id, key):
-                lines.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
-    print(json.dumps({"record_count": record["record_count"], "final_hash": record["final_hash"], "statements": len(counted)}))
+    with (
+        count_statements() as counted,
+        sa.create_engine(url).connect() as connection,
+        open(file, "w", encoding="utf-8") as lines,
+    ):
+        for record in export(connection, run_id, key):
+            lines.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+    done = {name: record[name] for name in ("record_count", "final_hash")}
+    print(json.dumps(done | {"statements": len(counted)}))
 
 
 if __name__ == "__main__":
