@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from benchmarks import reference
 
+from benchmarks import reference
 from landscape_assets.contract import V1, Kind, recognise
 from landscape_assets.contract.model import AtMostOne, ExactlyOne, StatusRule
 from landscape_assets.sample import (

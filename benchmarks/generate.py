@@ -1,0 +1,235 @@
+"""A large run to measure on: the run of the bug reports, at any size.
+
+Belongs here: making an audit database of contract v1 with a completed run in which every row passes through a few node states,
+each with calls, and one row in twenty forks into two branches. Does not belong here: measuring, and runs made to look at
+(`landscape_assets.sample`).
+
+    python -m benchmarks.generate DATABASE ROWS [--run-id ID] [--states 5] [--calls 2]
+
+The same arguments give the same rows. 100,000 rows of 5 states with 2 calls each are 2.31 million records, about 1 GB. A database
+that exists gets a further run. It is not protected against a crash while it is being written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from landscape_assets.sample import schema_sql
+
+FORK_EVERY = 20
+"""One row in so many forks."""
+
+FAIL_EVERY = 97
+"""About one node state in so many fails."""
+
+BLOCK = 5_000
+"""Rows of the source that are held in memory before they are inserted."""
+
+START = datetime(2026, 3, 1, 12, 0, 0, 123456)
+
+
+def generate(path: Path, rows: int, run_id: str | None = None, *, states: int = 5, calls: int = 2) -> int:
+    """Add a completed run to a database, which is made where there is none.
+
+    Args:
+        path: the SQLite file.
+        rows: how many rows the source delivered.
+        run_id: the run; `run-<rows>` when None.
+        states: node states of each row's first token.
+        calls: calls of each node state.
+
+    Returns:
+        How many records the run has.
+
+    Raises:
+        ValueError: the database has the run already.
+    """
+    run_id = run_id or f"run-{rows}"
+    is_new = not path.exists()
+    with closing(sqlite3.connect(path)) as connection:
+        # Speed at the price of safety: a benchmark's database can be made again.
+        connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")
+        if is_new:
+            connection.executescript(schema_sql())
+        if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
+            raise ValueError(f"{path} has the run {run_id!r} already")
+        run = _Run(run_id, rows, states, calls)
+        records = _insert(connection, run.frame())
+        for start in range(0, rows, BLOCK):
+            records += _insert(connection, run.block(start, min(start + BLOCK, rows)))
+        connection.commit()
+    return records
+
+
+Inserts = dict[str, list[tuple]]
+
+COLUMNS = {
+    "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version, status",
+    "nodes": "node_id, run_id, plugin_name, node_type, plugin_version, determinism, config_hash, config_json,"
+    " sequence_in_pipeline, registered_at, schema_mode",
+    "edges": "edge_id, run_id, from_node_id, to_node_id, label, default_mode, created_at",
+    "operations": "operation_id, run_id, node_id, operation_type, started_at, completed_at, status, duration_ms",
+    "rows": "row_id, run_id, source_node_id, row_index, source_data_hash, created_at",
+    "tokens": "token_id, row_id, run_id, fork_group_id, branch_name, step_in_pipeline, created_at",
+    "token_parents": "token_id, parent_token_id, ordinal",
+    "token_outcomes": "outcome_id, run_id, token_id, outcome, is_terminal, recorded_at, sink_name, fork_group_id",
+    "node_states": "state_id, token_id, run_id, node_id, step_index, attempt, status, input_hash, output_hash,"
+    " context_before_json, duration_ms, error_json, success_reason_json, started_at, completed_at",
+    "routing_events": "event_id, state_id, edge_id, routing_group_id, ordinal, mode, created_at",
+    "calls": "call_id, state_id, call_index, call_type, status, request_hash, request_ref, response_hash, latency_ms, created_at",
+}
+"""The columns that are filled, by table; the others are null."""
+
+
+def _insert(connection: sqlite3.Connection, inserts: Inserts) -> int:
+    for table, rows in inserts.items():
+        marks = ", ".join("?" * len(COLUMNS[table].split(",")))
+        connection.executemany(f"INSERT INTO {table} ({COLUMNS[table]}) VALUES ({marks})", rows)
+    return sum(map(len, inserts.values()))
+
+
+class _Run:
+    """The rows of the audit tables of one run, block by block; all that is random follows from the run id."""
+
+    def __init__(self, run_id: str, rows: int, states: int, calls: int) -> None:
+        self.run_id = run_id
+        self.rows = rows
+        self.states = states
+        self.calls = calls
+        self.random = random.Random(run_id)
+        self.hex = self._hex_digits()
+        self.nodes = ["source_csv", *(f"transform_llm_{step}" for step in range(1, states)), "sink_csv"]
+        self.edges = [self.id() for _ in range(states)]
+
+    def _hex_digits(self) -> Iterator[str]:
+        """Pieces of 32 random hex digits, drawn in bulk: one at a time would take most of the generator's time."""
+        while True:
+            digits = self.random.randbytes(1 << 16).hex()
+            for start in range(0, len(digits), 32):
+                yield digits[start : start + 32]
+
+    def id(self) -> str:
+        return next(self.hex)
+
+    def hash(self) -> str:
+        return next(self.hex) + next(self.hex)
+
+    @staticmethod
+    def time(microseconds: int) -> str:
+        return (START + timedelta(microseconds=microseconds)).isoformat(" ", "microseconds")
+
+    def frame(self) -> Inserts:
+        """The run, its pipeline and its operations."""
+        settings = {
+            "source": {"plugin": "csv", "options": {"path": "complaints.csv", "threshold": 0.75, "ceiling": 1e21}},
+            "languages": ["français", "日本語", "€"],
+        }
+        last = 1_000 * self.rows + 1_000_000
+        run, kinds = self.run_id, ("source", *["transform"] * (self.states - 1), "sink")
+        plugins = {"source": ("csv", "io_read"), "transform": ("llm", "external_call"), "sink": ("csv", "io_write")}
+        return {
+            "runs": [
+                (run, self.time(0), self.time(last), self.hash(), json.dumps(settings), "attributable_only",
+                 "sha256-rfc8785-v1", "completed")
+            ],
+            "nodes": [
+                (node, run, plugins[kind][0], kind, "1.0.0", plugins[kind][1], self.hash(),
+                 json.dumps({"step": step, "rate": step / 10}), step, self.time(step), "observed")
+                for step, (node, kind) in enumerate(zip(self.nodes, kinds, strict=True))
+            ],
+            "edges": [
+                (edge, run, self.nodes[step], self.nodes[step + 1], "continue", "move", self.time(step))
+                for step, edge in enumerate(self.edges)
+            ],
+            "operations": [
+                (self.id(), run, self.nodes[0], "source_load", self.time(1), self.time(100), "completed", 99.5),
+                (self.id(), run, self.nodes[-1], "sink_write", self.time(last - 100), self.time(last), "completed", 12.25),
+            ],
+        }  # fmt: skip
+
+    def block(self, start: int, stop: int) -> Inserts:
+        """The source's rows from `start` up to `stop`, and all that hangs below them."""
+        block: Inserts = {
+            table: []
+            for table in ("rows", "tokens", "token_parents", "token_outcomes", "node_states", "routing_events", "calls")
+        }
+        for index in range(start, stop):
+            now = 1_000 * index
+            row_id, token = self.id(), self.id()
+            block["rows"].append((row_id, self.run_id, self.nodes[0], index, self.hash(), self.time(now)))
+            block["tokens"].append((token, row_id, self.run_id, None, None, None, self.time(now + 1)))
+            self.pass_through(block, index, token, range(self.states), 0)
+            if index % FORK_EVERY:
+                self.end(block, now, token, "completed", "out")
+                continue
+            fork = self.id()
+            self.end(block, now, token, "forked", None, fork)
+            for ordinal, branch in enumerate(("left", "right")):
+                child = self.id()
+                block["tokens"].append((child, row_id, self.run_id, fork, branch, 1, self.time(now + 2)))
+                block["token_parents"].append((child, token, ordinal))
+                self.pass_through(block, index, child, range(1, 1 + min(2, self.states)), 10)
+                self.end(block, now, child, "completed", "out")
+        return block
+
+    def end(
+        self, block: Inserts, now: int, token: str, outcome: str, sink: str | None, fork: str | None = None
+    ) -> None:
+        block["token_outcomes"].append((self.id(), self.run_id, token, outcome, 1, self.time(now + 900), sink, fork))
+
+    def pass_through(self, block: Inserts, index: int, token: str, nodes: Iterable[int], first_step: int) -> None:
+        """A token's node states at some nodes, with their routing events (none after the last transform) and calls."""
+        for place, node in enumerate(nodes):
+            state = self.id()
+            started = 1_000 * index + 10 * place + first_step
+            failed = (7 * index + node) % FAIL_EVERY == 0
+            block["node_states"].append(
+                (
+                    state, token, self.run_id, self.nodes[node], first_step + place, 0,
+                    "failed" if failed else "completed",
+                    self.hash(),
+                    None if failed else self.hash(),
+                    '{"prompt": %d}' % place if place == 1 else None,
+                    round(self.random.random() * 250, 6),
+                    '{"type":"ValueError","message":"row %d: \\u00e9 \\"quoted\\""}' % index if failed else None,
+                    None if failed else '{"action":"transformed","fields_added":["x"]}',
+                    self.time(started), self.time(started + 5),
+                )
+            )  # fmt: skip
+            if place < self.states - 1:
+                block["routing_events"].append(
+                    (self.id(), state, self.edges[node], self.id(), 0, "move", self.time(started + 6))
+                )
+            for call in range(self.calls):
+                block["calls"].append(
+                    (
+                        self.id(), state, call, "llm", "success", self.hash(),
+                        None if call else self.hash(), self.hash(),
+                        round(self.random.random() * 900, 4), self.time(started + call),
+                    )
+                )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.generate", description="Make a large run to measure on."
+    )
+    parser.add_argument("database", type=Path, help="a SQLite file; one that exists gets a further run")
+    parser.add_argument("rows", type=int, help="rows of the source")
+    parser.add_argument("--run-id", help="default: run-ROWS")
+    parser.add_argument("--states", type=int, default=5, help="node states of each row (default: 5)")
+    parser.add_argument("--calls", type=int, default=2, help="calls of each node state (default: 2)")
+    chosen = parser.parse_args()
+    records = generate(chosen.database, chosen.rows, chosen.run_id, states=chosen.states, calls=chosen.calls)
+    print(f"{records} records")
+
+
+if __name__ == "__main__":
+    main()
