@@ -169,9 +169,13 @@ class Table:
 
     @property
     def selected(self) -> tuple[str, ...]:
-        """Every column read, in statement order: the own run_id first where there is one."""
-        names = tuple(column.name for column in self.columns)
-        return ("run_id", *names) if self.own_run_id else names
+        """The names of the columns read, in statement order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def claims_run(self) -> bool:
+        """Whether a row says by itself to which run it belongs, besides the path that must lead to the same run."""
+        return self.own_run_id and bool(self.paths)
 
 
 @dataclass(frozen=True, slots=True)

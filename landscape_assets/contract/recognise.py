@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
+from ..errors import ExportError
 from .model import Contract, Marker
 from .v0 import V0
 from .v1 import V1
@@ -22,7 +23,7 @@ LATER: tuple[tuple[Marker, str], ...] = (
 """Columns of generations that have no contract here yet (contract notes, introduction)."""
 
 
-class UnknownContract(Exception):
+class UnknownContract(ExportError):
     """The database fits no contract; the message says what was looked for and what was found."""
 
 
@@ -65,7 +66,7 @@ def recognise(columns: Mapping[str, Set[str]]) -> Contract:
         lacking = [
             f"{table.name}.{name}" if table.name in columns else f"the table {table.name}"
             for table in contract.tables.values()
-            for name in table.selected
+            for name in (*(("run_id",) if table.own_run_id else ()), *table.selected)
             if name not in columns.get(table.name, ())
         ]
         if not lacking:

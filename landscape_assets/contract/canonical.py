@@ -1,0 +1,58 @@
+"""The canonical form of one JSON value (RFC 8785), and the strict reading of stored JSON text.
+
+Belongs here: what the few nested values (`settings`, `config`, `schema_fields`) and manifests need, one value at a time, by the
+`rfc8785` package. Does not belong here: whole columns (`export/canonical.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import rfc8785
+
+
+class InvalidJson(ValueError):
+    """The text is no JSON, or denotes a value that has no canonical form; the message completes «..., which ...»."""
+
+
+def parse_json(text: str) -> Any:
+    """The value that stored JSON text denotes.
+
+    Args:
+        text: JSON (RFC 8259) without duplicate keys, as RFC 8785 section 3.1 requires of its input (I-JSON).
+
+    Raises:
+        InvalidJson: it does not parse, or an object has the same key twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates)
+    except InvalidJson:
+        raise
+    except RecursionError:
+        raise InvalidJson("is nested too deeply to be read") from None
+    except ValueError as error:
+        raise InvalidJson(f"is no JSON ({error})") from None
+
+
+def canonical_json(value: Any) -> str:
+    """The canonical form of a value (RFC 8785).
+
+    Raises:
+        InvalidJson: NaN, Infinity, an integer beyond ±(2^53−1), a lone surrogate, or nesting too deep.
+    """
+    try:
+        return rfc8785.dumps(value).decode()
+    except RecursionError:
+        raise InvalidJson("is nested too deeply to have a canonical form") from None
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise InvalidJson(f"has no canonical form ({error})") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InvalidJson(f"has the key {twice!r} twice in one object")
+    return value

@@ -1,0 +1,225 @@
+"""Files that the export writes: hashed as they are written, synced when they are done, and Parquet between the steps.
+
+Belongs here: writing and reading of single files. Does not belong here: what is in them (`records.py`, `formats.py`), and how files
+become a package (`package.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP_BYTES = 16 * 2**20
+"""Bytes of values (uncompressed) after which a row group of a table's Parquet file is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A finished file: its size in bytes, the hex SHA-256 of its content, and how many rows or records it holds."""
+
+    path: Path
+    size: int
+    sha256: str
+    rows: int
+
+
+class HashedFile(io.RawIOBase):
+    """A new file, hashed as it is written and synced when it is closed.
+
+    Args:
+        path: where; a file that is there is an error.
+
+    Raises:
+        OSError: as the file system says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._file = path.open("xb", buffering=0)
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: bytes | memoryview | pa.Buffer) -> int:
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        self._size += len(view)
+        written = 0
+        while written < len(view):
+            # A raw write may be short; the next one then says why.
+            written += self._file.write(view[written:])
+        return written
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+                super().close()
+
+    def abandon(self) -> None:
+        """Closes and removes the file."""
+        if not self.closed:
+            self._file.close()
+            super().close()
+        self.path.unlink(missing_ok=True)
+
+    def facts(self, rows: int) -> FileFacts:
+        """What was written."""
+        return FileFacts(self.path, self._size, self._hash.hexdigest(), rows)
+
+
+class ParquetWriter:
+    """A new Parquet file, written in row groups of bounded size.
+
+    Use as a context manager: left by an error, it removes the file.
+
+    Args:
+        path: where; a file that is there is an error.
+        schema: of what will be written.
+        metadata: text for the file's metadata.
+        compression: a codec of Parquet.
+        dictionary: columns with few values, which are stored as a dictionary.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        metadata: dict[str, str],
+        *,
+        compression: str = "zstd",
+        dictionary: tuple[str, ...] = (),
+    ) -> None:
+        self.schema = schema
+        self.rows = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_bytes = 0
+        self._file = HashedFile(path)
+        try:
+            self._writer = pq.ParquetWriter(
+                self._file,
+                schema.with_metadata(metadata),
+                compression=compression,
+                use_dictionary=list(dictionary),
+                write_statistics=False,
+            )
+        except BaseException:
+            self._file.abandon()
+            raise
+
+    def __enter__(self) -> ParquetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._file.abandon()
+            return
+        try:
+            self.flush()
+            self._writer.close()
+            self._file.close()
+        except BaseException:
+            self._file.abandon()
+            raise
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Adds rows to the row group in hand, and closes it when it is large enough."""
+        self._pending.append(batch)
+        self._pending_bytes += batch.nbytes
+        if self._pending_bytes >= ROW_GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Closes the row group in hand, if it has rows."""
+        rows = sum(batch.num_rows for batch in self._pending)
+        if rows:
+            self._writer.write_table(pa.Table.from_batches(self._pending, self.schema), row_group_size=rows)
+            self.rows += rows
+        self._pending, self._pending_bytes = [], 0
+
+    def facts(self) -> FileFacts:
+        """What was written, once it is."""
+        return self._file.facts(self.rows)
+
+
+class ParquetReader:
+    """A Parquet file, read row group by row group.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = pq.ParquetFile(path, pre_buffer=False)
+
+    @property
+    def rows(self) -> int:
+        return self._file.metadata.num_rows
+
+    @property
+    def row_groups(self) -> int:
+        return self._file.metadata.num_row_groups
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._file.schema_arrow
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The text that was written as the file's metadata."""
+        found = self._file.schema_arrow.metadata or {}
+        return {key.decode(): value.decode() for key, value in found.items()}
+
+    def group_rows(self, i: int) -> int:
+        """Rows of a row group."""
+        return self._file.metadata.row_group(i).num_rows
+
+    def group_bytes(self, i: int) -> int:
+        """Bytes of a row group's values, uncompressed."""
+        return self._file.metadata.row_group(i).total_byte_size
+
+    def group(self, i: int, columns: list[str] | None = None) -> pa.Table:
+        """One row group, or some of its columns."""
+        return self._file.read_row_group(i, columns=columns, use_threads=False)
+
+    def frames(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """Some columns, one frame a row group."""
+        for i in range(self.row_groups):
+            yield pl.from_arrow(self.group(i, columns))
+
+    def frame(self, columns: list[str]) -> pl.DataFrame:
+        """Some columns of the whole file."""
+        empty = pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table())
+        return pl.concat([empty, *self.frames(columns)])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,338 @@
+"""The place of every record of a run, found without holding the records (contract, section 2).
+
+Belongs here: units, ranges, and the order within a range. Does not belong here: how rows are moved into ranges (`spill.py`) and
+what text a record has (`canonical.py`).
+
+The order of records is a forest of groups (`Contract.order`). A **unit** is a record at the top of it or right below (a row, a
+token, an operation, a call of an operation, ...) with everything that hangs on it further down (a token's parents, outcomes and
+states, and the states' events and calls). Units are numbered in record order from the ids and sort keys alone, every row of
+every table gets the number of its unit, and the units are cut into **ranges** of about equal weight. One range after the
+other is then ordered by itself, with all its values at hand. What grows with the run is an index of ids: 8 bytes of hash and 4
+of unit for each token and node state, and 4 bytes for each row of every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from ..contract import Contract, Group, Table
+from ..contract.model import AtMostOne, OrderKey
+from ..errors import CorruptTable
+from .files import ParquetReader
+
+_RECORD_OVERHEAD = 200
+"""Bytes of a record in canonical form beyond its values: keys, quotation marks, run_id."""
+
+_SEEDS = range(8)
+
+
+class IdIndex:
+    """From ids to units, by 64-bit hashes that are shown to differ for all ids of the index.
+
+    An id that is not in the index is taken for another with probability n·2⁻⁶⁴; wherever the order depends on it, the ids
+    themselves are compared once more, within the range (`RangeOrder`).
+    """
+
+    def __init__(self, seed: int, hashes: pl.Series, units: pl.Series) -> None:
+        self._seed, self._hashes, self._units = seed, hashes, units
+
+    @classmethod
+    def build(cls, table: Table, reader: ParquetReader, units: pl.Series) -> IdIndex:
+        """The index of a table's ids.
+
+        Args:
+            table: the table.
+            reader: its file.
+            units: the unit of each row, in the order of the file.
+
+        Raises:
+            CorruptTable: an id occurs twice.
+        """
+        column = table.id[0]
+        for seed in _SEEDS:
+            parts = [frame[column].hash(seed) for frame in reader.frames([column])]
+            hashes = pl.concat(parts) if parts else pl.Series(column, [], pl.UInt64)
+            frame = pl.DataFrame({"hash": hashes, "unit": units}).sort("hash")
+            if frame["hash"].n_unique() == len(frame):
+                return cls(seed, frame["hash"].rechunk(), frame["unit"].rechunk())
+            _refuse_same_ids(table, reader)
+        raise AssertionError("ids collide under every seed")  # 2⁻⁶⁴ each time
+
+    def units(self, ids: pl.Series) -> pl.Series:
+        """The unit of each id; null for null, and for an id that is not in the index."""
+        if not len(self._hashes):
+            return pl.repeat(None, len(ids), dtype=pl.UInt32, eager=True)
+        wanted = ids.hash(self._seed)
+        at = self._hashes.search_sorted(wanted).clip(0, len(self._hashes) - 1)
+        frame = pl.DataFrame({"found": self._hashes.gather(at) == wanted, "unit": self._units.gather(at), "id": ids})
+        return frame.select(pl.when(pl.col("found") & pl.col("id").is_not_null()).then("unit")).to_series()
+
+
+def _refuse_same_ids(table: Table, reader: ParquetReader) -> None:
+    ids = reader.frame([table.id[0]])[table.id[0]]
+    twice = ids.filter(ids.is_duplicated())
+    if len(twice):
+        raise CorruptTable(
+            table.name, f"{table.id[0]} {twice[0]!r}", table.id[0], twice[0], "which occurs more than once"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the rows of a run go.
+
+    Args:
+        units: table → the unit of each row, in the order of the table's file (uint32).
+        starts: the first unit of each range, ascending from 0 (uint32).
+        indexes: table → the index of its ids, for references.
+        weight: about how many bytes of canonical form the run has.
+    """
+
+    units: Mapping[str, pl.Series]
+    starts: pl.Series
+    indexes: Mapping[str, IdIndex]
+    weight: int
+
+    @property
+    def ranges(self) -> int:
+        return len(self.starts)
+
+    def range_of(self, units: pl.Series) -> pl.Series:
+        """The range of each unit."""
+        return self.starts.search_sorted(units, side="right") - 1
+
+
+def place(contract: Contract, tables: Mapping[str, ParquetReader], range_bytes: int) -> Placement:
+    """Numbers the units of a run and cuts them into ranges.
+
+    Args:
+        contract: the contract of the tables.
+        tables: table → its rows, for every table of the contract.
+        range_bytes: about how many bytes of canonical form a range may have. A unit is never cut.
+
+    Raises:
+        CorruptTable: a row whose parent is not in the run (an orphan), or an id that occurs twice.
+    """
+    return _Numbering(contract, tables).placement(range_bytes)
+
+
+class _Numbering:
+    """The work of `place`."""
+
+    def __init__(self, contract: Contract, tables: Mapping[str, ParquetReader]) -> None:
+        self._contract, self._tables = contract, tables
+        self._units: dict[str, pl.Series] = {}
+        self._indexes: dict[str, IdIndex] = {}
+        self._count = 0
+
+    def placement(self, range_bytes: int) -> Placement:
+        for root in self._contract.order:
+            if root.children:
+                (child,) = root.children
+                self._number_pair(root, child)
+                self._number_below(child)
+            else:
+                self._number_alone(root)
+        for table in self._contract.tables.values():
+            for reference in table.references:
+                self._index(reference.table)
+        starts, weight = self._cut(range_bytes)
+        return Placement(self._units, starts, self._indexes, weight)
+
+    def _number_alone(self, root: Group) -> None:
+        """Every row of a top group without children is a unit."""
+        rows = self._in_order(root.table, ())
+        self._put(root.table, rows.select("at", unit=pl.col("no") + self._count))
+        self._count += len(rows)
+
+    def _number_pair(self, root: Group, child: Group) -> None:
+        """Every row of a top group and of its child group is a unit: each parent comes before its children."""
+        parent_id, child_table = self._contract.tables[root.table].id[0], self._contract.tables[child.table]
+        parents = self._in_order(root.table, (parent_id,))
+        children = self._rows(child.table, (child.link, *child_table.id, *_names(child_table.order)))
+        children = children.filter(pl.col(child.link).is_not_null()).join(
+            parents.select(pl.col(parent_id).alias(child.link), pl.col("no").alias("parent")),
+            on=child.link,
+            how="left",
+            maintain_order="left",
+        )
+        orphan = children.filter(pl.col("parent").is_null()).head(1)
+        if len(orphan):
+            raise _orphan(child_table, child.link, root.table, orphan.row(0, named=True))
+        children = _sorted(children, (OrderKey("parent"), *child_table.order)).with_row_index("rank")
+        parents = parents.join(
+            children.group_by("parent").len("children"),
+            left_on="no",
+            right_on="parent",
+            how="left",
+            maintain_order="left",
+        )
+        born = pl.col("children").fill_null(0)
+        before = born.cum_sum() - born
+        self._put(root.table, parents.select("at", unit=pl.col("no") + before + self._count))
+        self._put(child.table, children.select("at", unit=pl.col("rank") + pl.col("parent") + 1 + self._count))
+        self._count += len(parents) + len(children)
+
+    def _number_below(self, parent: Group) -> None:
+        """Rows further down get the unit of their parent."""
+        for group in parent.children:
+            index, table = self._index(parent.table), self._contract.tables[group.table]
+            found = []
+            for frame in self._tables[group.table].frames(list(dict.fromkeys((group.link, *table.id)))):
+                units = index.units(frame[group.link])
+                lost = frame.filter(units.is_null() & frame[group.link].is_not_null()).head(1)
+                if len(lost):
+                    raise _orphan(table, group.link, parent.table, lost.row(0, named=True))
+                found.append(units)
+            self._merge(group.table, pl.concat(found) if found else pl.Series([], dtype=pl.UInt32))
+            self._number_below(group)
+
+    def _rows(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        """Some columns of a table, and `at`, the place of each row in its file."""
+        return self._tables[table].frame(list(dict.fromkeys(columns))).with_row_index("at")
+
+    def _in_order(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        """A top group's rows in record order, with `at`, and `no`, their number."""
+        keys = tuple(key for key in self._contract.tables[table].order if key.column != "run_id")
+        return _sorted(self._rows(table, (*columns, *_names(keys))), keys).with_row_index("no")
+
+    def _put(self, table: str, placed: pl.DataFrame) -> None:
+        """Notes units given as columns `at` and `unit`, in any order and perhaps not for every row."""
+        if self._count + len(placed) >= 2**32:
+            raise AssertionError("more than 2^32 units")
+        every = pl.DataFrame({"at": pl.int_range(self._tables[table].rows, dtype=pl.UInt32, eager=True)})
+        self._merge(table, every.join(placed, on="at", how="left", maintain_order="left")["unit"].cast(pl.UInt32))
+
+    def _merge(self, table: str, units: pl.Series) -> None:
+        """Notes the units of a table; one with two kinds of parents (calls) gets them from one or the other."""
+        if table in self._units:
+            units = pl.select(pl.coalesce(self._units[table], units)).to_series()
+        self._units[table] = units
+
+    def _index(self, table: str) -> IdIndex:
+        if table not in self._indexes:
+            self._indexes[table] = IdIndex.build(
+                self._contract.tables[table], self._tables[table], self._units[table]
+            )
+        return self._indexes[table]
+
+    def _cut(self, range_bytes: int) -> tuple[pl.Series, int]:
+        """The first unit of each range, and the weight of all."""
+        weights = []
+        for name, reader in self._tables.items():
+            done = 0
+            for i in range(reader.row_groups):
+                rows = reader.group_rows(i)
+                each = reader.group_bytes(i) // rows + _RECORD_OVERHEAD
+                units = self._units[name][done : done + rows].to_frame("unit")
+                weights.append(units.group_by("unit").agg(weight=pl.len().cast(pl.UInt64) * each))
+                done += rows
+        if not weights:
+            return pl.Series([0], dtype=pl.UInt32), 0
+        by_unit = pl.concat(weights).group_by("unit").agg(pl.col("weight").sum()).sort("unit")
+        number = ((pl.col("weight").cum_sum() - pl.col("weight")) // range_bytes).alias("range")
+        starts = by_unit.select("unit", number).group_by("range").agg(pl.col("unit").min())["unit"].sort()
+        starts[0] = 0
+        return starts, int(by_unit["weight"].sum())
+
+
+def _names(keys: tuple[OrderKey, ...]) -> tuple[str, ...]:
+    return tuple(key.column for key in keys)
+
+
+def _sorted(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.DataFrame:
+    """The frame in the order of the keys. Polars compares text by its UTF-8 bytes, as the contract wants."""
+    if not keys:
+        return frame
+    return frame.sort(list(_names(keys)), nulls_last=[key.nulls_last for key in keys])
+
+
+def _orphan(table: Table, link: str, parent: str, row: Mapping[str, object]) -> CorruptTable:
+    label = ", ".join(f"{name} {row[name]!r}" for name in table.id)
+    return CorruptTable(table.name, label, link, row[link], f"which is the id of no row of {parent} in this run")
+
+
+class RangeOrder:
+    """The order of the records of one range, with all their values at hand.
+
+    Args:
+        contract: the contract.
+        placement: where the rows of the run go.
+        frames: table → its rows of the range, with their unit as the column `unit`.
+
+    Raises:
+        CorruptTable: a reference that leads nowhere in the run, or more rows of a kind than may be (`AtMostOne`).
+    """
+
+    def __init__(self, contract: Contract, placement: Placement, frames: Mapping[str, pl.DataFrame]) -> None:
+        self._contract, self._placement = contract, placement
+        self.groups: list[tuple[Group, pl.DataFrame]] = []
+        for root in contract.order:
+            self._add(root, frames, None)
+        for name, frame in frames.items():
+            self._require(contract.tables[name], frame)
+
+    def permutation(self) -> pl.Series:
+        """The places, in the concatenated frames of `groups`, of the range's records in record order."""
+        keys = []
+        for number, (group, frame) in enumerate(self.groups):
+            order = self._contract.tables[group.table].order
+            ranked = frame.select("key", *_names(order)) if "run_id" not in _names(order) else frame.select("key")
+            own = tuple(key for key in order if key.column != "run_id")
+            at = _sorted(ranked.with_row_index("at"), (OrderKey("key"), *own)).select("at", "key")
+            keys.append(at.with_row_index("rank").sort("at").select("key", "rank", group=pl.lit(number, pl.UInt8)))
+        return pl.concat(keys).with_row_index("at").sort("key", "group", "rank")["at"]
+
+    def _add(self, group: Group, frames: Mapping[str, pl.DataFrame], parent: tuple[Group, pl.DataFrame] | None) -> None:
+        """Gives each row of a group its key: the unit, and within it the place of the node state that it hangs on."""
+        frame = frames[group.table]
+        if group.link is not None:
+            frame = frame.filter(pl.col(group.link).is_not_null())
+        unit = pl.col("unit").cast(pl.UInt64) * 2**32
+        if parent is None or parent[0] in self._contract.order:
+            frame = frame.with_columns(key=unit)
+        else:
+            frame = self._with_parent_key(group, frame, *parent)
+            if group.children:
+                # A row with children of its own comes behind its unit's other rows, and its children follow it.
+                table = self._contract.tables[group.table]
+                frame = _sorted(frame, (OrderKey("key"), *table.order)).with_row_index("slot")
+                frame = frame.with_columns(key=unit + pl.col("slot") + 1)
+        self.groups.append((group, frame))
+        for child in group.children:
+            self._add(child, frames, (group, frame))
+
+    def _with_parent_key(self, group: Group, frame: pl.DataFrame, above: Group, parents: pl.DataFrame) -> pl.DataFrame:
+        parent_id = self._contract.tables[above.table].id[0]
+        frame = frame.join(
+            parents.select(pl.col(parent_id).alias(group.link), "key"),
+            on=group.link,
+            how="left",
+            maintain_order="left",
+        )
+        lost = frame.filter(pl.col("key").is_null()).head(1)
+        if len(lost):
+            raise _orphan(self._contract.tables[group.table], group.link, above.table, lost.row(0, named=True))
+        return frame
+
+    def _require(self, table: Table, frame: pl.DataFrame) -> None:
+        for reference in table.references:
+            ids = frame[reference.column]
+            lost = frame.filter(self._placement.indexes[reference.table].units(ids).is_null() & ids.is_not_null())
+            if len(lost):
+                raise _orphan(table, reference.column, reference.table, lost.row(0, named=True))
+        for rule in table.rules:
+            if isinstance(rule, AtMostOne):
+                several = frame.filter(pl.col(rule.column) == rule.value).filter(pl.col(rule.per).is_duplicated())
+                if len(several):
+                    row = several.row(len(several) - 1, named=True)
+                    raise CorruptTable(
+                        table.name,
+                        f"{table.id[0]} {row[table.id[0]]!r}",
+                        rule.per,
+                        row[rule.per],
+                        f"which has more than one {rule.meaning}",
+                    )

@@ -1,0 +1,133 @@
+"""From the tables of a run to its records: every one in its place, in canonical form.
+
+Belongs here: the whole of that step, range by range. Does not belong here: signatures (`signing.py`) and files of the package
+(`formats.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from ..contract import Contract
+from .canonical import encode
+from .files import FileFacts, ParquetReader, ParquetWriter
+from .order import Placement, RangeOrder, place
+from .parallel import in_order
+from .settings import Budget
+from .spill import Spill
+
+RECORDS_SCHEMA = pa.schema(
+    [
+        pa.field("record_type", pa.dictionary(pa.uint32(), pa.large_string())),
+        pa.field("canonical", pa.large_string()),
+        pa.field("head", pa.uint32()),
+    ]
+)
+"""The records of a run in order: type, canonical form without signature, and the bytes of it before the signature's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsFacts:
+    """What the step made: the file, the records by type, and the hex SHA-256 of all canonical forms, one a line."""
+
+    file: FileFacts
+    counts: dict[str, int]
+    content_sha256: str
+
+
+def write_records(
+    contract: Contract,
+    run_id: str,
+    tables: Mapping[str, ParquetReader],
+    path: Path,
+    scratch: Path,
+    budget: Budget,
+    metadata: dict[str, str],
+) -> RecordsFacts:
+    """Writes the records of a run to a Parquet file, in record order (contract, section 2), one row group a range.
+
+    Args:
+        contract: the contract of the tables.
+        run_id: the run.
+        tables: table → its rows, for every table of the contract.
+        path: the file to write.
+        scratch: an empty folder for temporary files.
+        budget: how much memory the step may take.
+        metadata: text for the file's metadata.
+
+    Raises:
+        CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs twice.
+        OSError: no room, or no right, to write.
+    """
+    placement = place(contract, tables, budget.range_bytes)
+    spill = Spill(None if placement.ranges == 1 else scratch, placement)
+    for name, reader in tables.items():
+        spill.add(name, reader)
+    counts: Counter[str] = Counter()
+    content = hashlib.sha256()
+    with ParquetWriter(
+        path, RECORDS_SCHEMA, metadata, compression=budget.compression, dictionary=("record_type",)
+    ) as writer:
+        for batch, text in _ranges(contract, run_id, placement, spill, budget):
+            for value in batch.column("record_type").value_counts():
+                counts[value["values"].as_py()] += value["counts"].as_py()
+            content.update(text)
+            writer.write(batch)
+            writer.flush()
+    types = [name for name in contract.record_types if counts[name]]
+    return RecordsFacts(writer.facts(), {name: counts[name] for name in types}, content.hexdigest())
+
+
+def _ranges(
+    contract: Contract, run_id: str, placement: Placement, spill: Spill, budget: Budget
+) -> Iterator[tuple[pa.RecordBatch, memoryview]]:
+    with ThreadPoolExecutor(budget.threads, "records") as pool:
+        yield from in_order(
+            pool,
+            lambda number: _order_and_encode(contract, run_id, placement, spill.frames(number)),
+            range(placement.ranges),
+            budget.threads,
+        )
+
+
+def _order_and_encode(
+    contract: Contract, run_id: str, placement: Placement, frames: Mapping[str, pl.DataFrame]
+) -> tuple[pa.RecordBatch, memoryview]:
+    """The records of one range in order, as a batch of RECORDS_SCHEMA, and their canonical forms as one buffer."""
+    order = RangeOrder(contract, placement, frames)
+    types = pl.Enum(list(contract.record_types))
+    encoded = []
+    for group, frame in order.groups:
+        table = contract.tables[group.table]
+        encoded.append(
+            encode(frame, table, run_id).with_columns(record_type=pl.lit(table.record_type, types))
+            if len(frame)
+            else pl.DataFrame(schema={"canonical": pl.String, "head": pl.UInt32, "record_type": types})
+        )
+    records = pl.concat(encoded)[order.permutation()]
+    canonical = records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest())
+    batch = pa.RecordBatch.from_arrays(
+        [
+            records["record_type"].to_arrow(compat_level=pl.CompatLevel.oldest()).cast(RECORDS_SCHEMA.field(0).type),
+            canonical,
+            records["head"].to_arrow(),
+        ],
+        schema=RECORDS_SCHEMA,
+    )
+    return batch, text_of(canonical)
+
+
+def text_of(values: pa.LargeStringArray) -> memoryview:
+    """The UTF-8 of an array's values, one behind the other, without a copy."""
+    if not len(values):
+        return memoryview(b"")
+    offsets, data = memoryview(values.buffers()[1]).cast("q"), memoryview(values.buffers()[2] or b"")
+    return data[offsets[values.offset] : offsets[values.offset + len(values)]]

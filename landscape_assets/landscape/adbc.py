@@ -1,0 +1,64 @@
+"""SQLAlchemy over ADBC: statements are SQLAlchemy Core, results are Arrow record batches.
+
+Belongs here: the dialect that makes an ADBC driver a DBAPI for SQLAlchemy, so that statements are compiled, bound and counted
+(`before_cursor_execute`) as any other, and a helper that takes a result's record batches. Does not belong here: how a database
+is opened (`sqlite.py`, `postgresql.py`).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import adbc_driver_sqlite.dbapi as adbc_sqlite
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect, SQLiteExecutionContext
+
+BATCH_ROWS = 16_384
+"""Rows of one record batch from SQLite: larger ones are no faster and hold more memory."""
+
+
+class _SQLiteContext(SQLiteExecutionContext):
+    def create_default_cursor(self) -> Any:
+        return self._dbapi_connection.cursor(adbc_stmt_kwargs={"adbc.sqlite.query.batch_rows": BATCH_ROWS})
+
+
+class AdbcSQLiteDialect(SQLiteDialect):
+    """SQLite through `adbc_driver_sqlite`; transactions are stated by the caller."""
+
+    driver = "adbc"
+    supports_statement_cache = True
+    default_paramstyle = "qmark"
+    execution_ctx_cls = _SQLiteContext
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """The driver's DBAPI module, with the one attribute that SQLAlchemy's SQLite dialect asks for besides."""
+        return types.SimpleNamespace(**vars(adbc_sqlite), sqlite_version_info=(3, 40, 0))
+
+    def initialize(self, connection: sa.Connection) -> None:
+        """Asks the server nothing: what the dialect would find out is not used, and every statement is counted."""
+
+    def on_connect(self) -> None:
+        """No hooks: Python functions cannot be registered through ADBC."""
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """The connection is in autocommit mode; the caller states BEGIN and ROLLBACK."""
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """As do_rollback."""
+
+
+def record_batches(result: sa.CursorResult) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The rows of a result as they come, in Arrow.
+
+    Args:
+        result: what `Connection.execute` gave for a statement that returns rows, nothing of it fetched yet.
+
+    Returns:
+        The schema that the driver found, and the record batches, which can be taken once.
+    """
+    reader = result.cursor.fetch_record_batch()
+    return reader.schema, iter(reader)

@@ -1,0 +1,184 @@
+"""An audit database: which contract it keeps, which runs it holds, and the rows of one run, table by table.
+
+Belongs here: what holds for every kind of database, and the choice of the kind by URL. Does not belong here: what is particular
+to one (`sqlite.py`), and what becomes of the rows (`export/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+import sqlalchemy as sa
+
+from ..contract import Contract, Table, recognise
+from ..contract.statements import select_run
+from ..errors import CorruptTable, DatabaseError, RunNotExportable
+from .checks import Checker
+from .frames import arrow_schema
+
+
+class Source(Protocol):
+    """What each kind of database provides; one connection in one read transaction."""
+
+    name: str
+    shown: str
+    """The database as messages name it, without credentials."""
+    utc: bool
+    """Whether its times are instants."""
+
+    def columns(self) -> dict[str, set[str]]: ...
+
+    def runs(self, select: sa.Select) -> list[dict[str, Any]]: ...
+
+    def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the audit database has it; times are text as stored."""
+
+    run_id: str
+    status: str
+    started_at: str | None
+    completed_at: str | None
+
+    def is_finished(self, contract: Contract) -> bool:
+        """Whether it can be exported: it ended, and says when."""
+        return self.status in contract.finished and self.completed_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TableStream:
+    """The rows of one run in one table, as they come from the database.
+
+    `schema` has the declared types; `batches` can be taken once, and raises CorruptTable or DatabaseError at the row at fault.
+    `statement` is what is sent, with the run as `:run_id`.
+    """
+
+    table: Table
+    statement: str
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class AuditDatabase:
+    """A read-only connection to an audit database, in one read transaction: all that it reads is of one state.
+
+    Args:
+        url: a SQLAlchemy URL.
+
+    Raises:
+        DatabaseError: the URL is wrong, or the database cannot be opened.
+        UnknownContract: it is no Landscape, or of a generation without a contract here.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._source = _open(url)
+        try:
+            self.contract = recognise(self._source.columns())
+        except BaseException:
+            self._source.close()
+            raise
+
+    def __enter__(self) -> AuditDatabase:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the transaction and the connection."""
+        self._source.close()
+
+    @property
+    def shown(self) -> str:
+        """The database as messages name it, without credentials."""
+        return self._source.shown
+
+    @property
+    def utc(self) -> bool:
+        """Whether times are instants, exported with `+00:00` (contract, section 1, Values)."""
+        return self._source.utc
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """Every run of the database by run_id, the oldest first."""
+        runs = self.contract.metadata.tables["runs"]
+        names = ("run_id", "status", "started_at", "completed_at")
+        rows = self._source.runs(sa.select(*(sa.cast(runs.c[name], sa.Text).label(name) for name in names)))
+        found = [Run(row["run_id"], row["status"] or "", row["started_at"], row["completed_at"]) for row in rows]
+        found.sort(key=lambda run: (run.started_at or "", run.run_id.encode()))
+        return {run.run_id: run for run in found}
+
+    def finished_run(self, run_id: str) -> Run:
+        """The run, which can be exported.
+
+        Raises:
+            RunNotExportable: there is no such run, or it has not finished.
+            CorruptTable: its status is none of the contract's.
+        """
+        run = self.runs.get(run_id)
+        if run is None:
+            raise RunNotExportable(
+                f"There is no run {run_id!r} in the audit database {self.shown}. `landscape-assets runs` lists those there are."
+            )
+        known = self.contract.tables["runs"].column("status").values
+        if run.status not in known:
+            raise CorruptTable("runs", f"run_id {run_id!r}", "status", run.status, f"which is none of {', '.join(known)}")
+        if not run.is_finished(self.contract):
+            ended = "" if run.completed_at else ", and has no completed_at"
+            raise RunNotExportable(
+                f"Run {run_id!r} has not finished (its status is {run.status!r}{ended}); only a run with status "
+                f"{' or '.join(self.contract.finished)} and a completed_at is exported. Export it when it has ended."
+            )
+        return run
+
+    def read(self, table_name: str, run_id: str) -> TableStream:
+        """The rows of a finished run in one table, by one statement.
+
+        Args:
+            table_name: a table of the contract.
+            run_id: the run.
+        """
+        table = self.contract.tables[table_name]
+        select = select_run(self.contract, table)
+        return TableStream(
+            table,
+            str(select),
+            arrow_schema(table, utc=self.utc),
+            self._checked(table, self._source.read(table, select, run_id), run_id),
+        )
+
+    def _checked(
+        self, table: Table, batches: Iterator[tuple[pa.RecordBatch, pl.DataFrame]], run_id: str
+    ) -> Iterator[pa.RecordBatch]:
+        checker = Checker(table, run_id)
+        for batch, frame in batches:
+            checker.check(frame)
+            yield batch
+
+
+def _open(url: str) -> Source:
+    if not url.strip():
+        raise DatabaseError("No audit database is named. Give its URL with --database or LANDSCAPE_DATABASE_URL.")
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        # The URL itself may hold a password and is not repeated.
+        raise DatabaseError("The database URL is no SQLAlchemy URL. Write sqlite:///FILE.") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        from .sqlite import SQLiteSource
+
+        return SQLiteSource(parsed)
+    raise DatabaseError(f"Audit databases of the kind {backend!r} are not supported. Write sqlite:///FILE.")

@@ -1,0 +1,44 @@
+"""The declared types of table frames: contract kinds as Arrow and Polars types.
+
+Belongs here: schemas, and the change of a raw record batch into one of declared types. Does not belong here: where batches come
+from, and whether their values keep the contract (`checks.py`).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+
+from ..contract import Contract, Kind, Table
+
+ARROW_TYPES: dict[Kind, pa.DataType] = {
+    Kind.TEXT: pa.large_string(),
+    Kind.ENUM: pa.large_string(),
+    Kind.INTEGER: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.TIME: pa.timestamp("us"),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.JSON: pa.large_string(),
+    Kind.JSON_OBJECTS: pa.large_string(),
+}
+
+
+def arrow_schema(table: Table, *, utc: bool = False) -> pa.Schema:
+    """The schema of the table's frames, columns as in `table.selected`.
+
+    Args:
+        table: a table of a contract.
+        utc: whether times are instants (PostgreSQL) or have no zone (SQLite).
+    """
+    times = pa.timestamp("us", tz="UTC") if utc else ARROW_TYPES[Kind.TIME]
+    return pa.schema(
+        [
+            pa.field(column.name, times if column.kind is Kind.TIME else ARROW_TYPES[column.kind])
+            for column in table.columns
+        ]
+    )
+
+
+def polars_schema(contract: Contract, name: str, *, utc: bool = False) -> pl.Schema:
+    """The same schema in Polars' types."""
+    return pl.Schema(pl.from_arrow(arrow_schema(contract.tables[name], utc=utc).empty_table()).schema)

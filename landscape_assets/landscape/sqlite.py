@@ -1,0 +1,330 @@
+"""A SQLite audit database: opened so that neither it nor its neighbours change, read with declared types.
+
+Belongs here: what is particular to SQLite (files, write-ahead logs, storage classes). Does not belong here: what holds for every
+database (`database.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import adbc_driver_sqlite.dbapi as adbc
+import polars as pl
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import registry
+
+from ..contract import Kind, Table
+from ..contract.statements import RUN_ID
+from ..errors import CorruptTable, DatabaseError
+from .adbc import record_batches
+from .checks import RAW, TIME_PATTERN, row_label
+from .frames import arrow_schema
+
+registry.register("sqlite.adbc", "landscape_assets.landscape.adbc", "AdbcSQLiteDialect")
+
+_MAGIC = b"SQLite format 3\0"
+_WAL_FORMAT = 2  # https://www.sqlite.org/fileformat2.html, offsets 18 and 19
+
+# What stands in for a value of each kind in the row that pins the types of a result; see `_pinned`.
+_SENTINELS: dict[Kind, str] = {Kind.INTEGER: "0", Kind.BOOLEAN: "0", Kind.FLOAT: "0.0"}
+
+_RAW_TYPES: dict[Kind, pa.DataType] = {
+    Kind.INTEGER: pa.int64(),
+    Kind.BOOLEAN: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+}
+
+_STORAGE_CLASSES: dict[Kind, tuple[str, ...]] = {
+    Kind.INTEGER: ("integer",),
+    Kind.BOOLEAN: ("integer",),
+    Kind.FLOAT: ("real", "integer"),
+}
+
+
+class SQLiteSource:
+    """One connection to a SQLite file, in one read transaction.
+
+    Args:
+        url: a SQLAlchemy URL, `sqlite:///relative.db` or `sqlite:////absolute.db`.
+
+    Raises:
+        DatabaseError: the file is missing, is no SQLite database, or cannot be opened.
+    """
+
+    name = "sqlite"
+    utc = False
+
+    def __init__(self, url: sa.URL) -> None:
+        self._path = _file(url)
+        self.shown = str(self._path)
+        uri, quiet = _read_only_uri(self._path)
+        self._quiet_state = self._state() if quiet else None
+        self._engine = sa.create_engine(
+            "sqlite+adbc://", creator=lambda: _connect(uri, quiet), poolclass=sa.pool.NullPool
+        )
+        try:
+            self._connection = self._engine.connect()
+            try:
+                # The transaction's snapshot is taken by its first read.
+                self._connection.exec_driver_sql("BEGIN")
+                self._connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").close()
+            except BaseException:
+                self._connection.close()
+                raise
+        except (sa.exc.DBAPIError, adbc.Error) as error:
+            raise self._failure(error) from None
+
+    def close(self) -> None:
+        """Ends the transaction and closes the file."""
+        self._connection.close()
+        self._engine.dispose()
+
+    def columns(self) -> dict[str, set[str]]:
+        """Table name → its column names."""
+        rows = self._all(
+            sa.text(
+                "SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master AS m "
+                "JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+            )
+        )
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(row["table_name"], set()).add(row["column_name"])
+        return found
+
+    def runs(self, select: sa.Select) -> list[dict[str, Any]]:
+        """The rows of a small statement over `runs` whose columns are all text, as dicts."""
+        pinned = _pinned(select, [Kind.TEXT] * len(select.selected_columns))
+        return self._all(pinned)[1:]
+
+    def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
+        """Runs a table's statement.
+
+        Args:
+            table: the table.
+            select: its statement (`contract.statements.select_run`).
+            run_id: the run.
+
+        Yields:
+            The rows of the run with their declared types, and the frame to check: the same columns, and what the checks need
+            besides (`checks.RAW`).
+
+        Raises:
+            CorruptTable: a value is stored as another type than the column's, or is no UTF-8.
+            DatabaseError: the database cannot be read.
+        """
+        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.claims_run
+        result = self._execute(_pinned(select, kinds), run_id)
+        try:
+            yield from self._typed(table, kinds, result)
+        except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            self._unchanged()
+            if wrong := self._wrong_storage_class(table, select, run_id):
+                raise wrong from None
+            raise self._failure(error) from None
+        finally:
+            result.close()
+        self._unchanged()
+
+    def _typed(
+        self, table: Table, kinds: list[Kind], result: sa.CursorResult
+    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
+        schema = arrow_schema(table)
+        _, batches = record_batches(result)
+        names = [*table.selected, *(["run_id"] if table.claims_run else [])]
+        raw_schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
+        first = True
+        for batch in batches:
+            if [field.type for field in batch.schema] != raw_schema.types:
+                raise pa.ArrowInvalid("a column is of another type than declared")
+            batch = pa.RecordBatch.from_arrays(batch.columns, schema=raw_schema)
+            _require_utf8(table, batch)
+            if first:
+                batch, first = batch.slice(1), False
+            frame = pl.from_arrow(batch)
+            frame = frame.with_columns(
+                expression
+                for column in table.columns
+                for expression in _declared(column.name, column.kind)
+            )
+            arrays = [
+                frame[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
+                if column.kind in (Kind.TIME, Kind.BOOLEAN)
+                else batch.column(i).cast(schema.field(i).type)
+                for i, column in enumerate(table.columns)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema), frame
+
+    def _wrong_storage_class(self, table: Table, select: sa.Select, run_id: str) -> CorruptTable | None:
+        """After a read failed: the first value whose storage class is not that of its column's kind, if there is one."""
+        columns = {column.name: column for column in select.selected_columns}
+        for column in table.columns:
+            classes = (*_STORAGE_CLASSES.get(column.kind, ("text",)), "null")
+            found = sa.func.typeof(columns[column.name])
+            ids = [sa.cast(columns[name], sa.Text).label(name) for name in table.id if name in columns]
+            query = (
+                select.with_only_columns(*ids, found.label("class"), sa.func.quote(columns[column.name]).label("value"))
+                .where(found.not_in(classes))
+                .limit(1)
+            )
+            for row in self._all(query, run_id):
+                label = row_label(table, row) if ids else f"run_id {run_id!r}"
+                wanted = "text" if classes[0] == "text" else "an integer" if classes[0] == "integer" else "a number"
+                return CorruptTable(
+                    table.name, label, column.name, row["value"], f"which is stored as {row['class']} and is not {wanted}"
+                )
+        return None
+
+    def _execute(self, statement: sa.Executable, run_id: str | None = None) -> sa.CursorResult:
+        try:
+            return self._connection.execute(statement, {} if run_id is None else {RUN_ID: run_id})
+        except (sa.exc.DBAPIError, adbc.Error) as error:
+            raise self._failure(error) from None
+
+    def _all(self, statement: sa.Executable, run_id: str | None = None) -> list[dict[str, Any]]:
+        result = self._execute(statement, run_id)
+        try:
+            _, batches = record_batches(result)
+            return [row for batch in batches for row in batch.to_pylist()]
+        except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._failure(error) from None
+        finally:
+            result.close()
+
+    def _failure(self, error: Exception) -> DatabaseError:
+        text = str(getattr(error, "orig", error)).split("\nquery:")[0]
+        reason = re.sub(r"^[A-Z_]+: \[SQLite\] (Failed to prepare query: )?", "", text)
+        busy = "locked" in reason or "busy" in reason
+        advice = "another process holds it; try again" if busy else "check the file, and that it can be read"
+        return DatabaseError(f"The audit database {self.shown} cannot be read: {reason}; {advice}.", transient=busy)
+
+    def _state(self) -> tuple[object, ...]:
+        """What changes when anyone writes to the database: size and time of the file and of its log."""
+        found: list[object] = []
+        for path in (self._path, Path(f"{self._path}-wal")):
+            try:
+                status = path.stat()
+                found.append((status.st_size, status.st_mtime_ns))
+            except FileNotFoundError:
+                found.append(None)
+        return tuple(found)
+
+    def _unchanged(self) -> None:
+        """A file opened without locks must not have been written to meanwhile."""
+        if self._quiet_state is not None and self._state() != self._quiet_state:
+            raise DatabaseError(
+                f"The audit database {self.shown} was written to while it was read; try again.", transient=True
+            )
+
+
+def _declared(name: str, kind: Kind) -> list[pl.Expr]:
+    """The columns that a column of text or integers becomes when its declared type is another."""
+    value = pl.col(name)
+    if kind is Kind.TIME:
+        parsed = value.str.replace("T", " ", literal=True).str.to_datetime(
+            "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
+        )
+        return [
+            pl.when(value.str.contains(TIME_PATTERN)).then(parsed).alias(name),
+            value.alias(RAW + name),
+        ]
+    if kind is Kind.BOOLEAN:
+        return [pl.when(value.is_in([0, 1])).then(value.cast(pl.Boolean)).alias(name), value.alias(RAW + name)]
+    return []
+
+
+def _pinned(select: sa.Select, kinds: list[Kind]) -> sa.CompoundSelect:
+    """The statement behind one row of literals, which pins the type of every column.
+
+    The driver takes a column's type from the first rows, so that a column of nulls would come out as integers, and text that
+    turns up late would fail.
+    """
+    literals = [
+        sa.literal_column(_SENTINELS.get(kind, "''")).label(column.name)
+        for kind, column in zip(kinds, select.selected_columns, strict=True)
+    ]
+    return sa.select(*literals).union_all(select)
+
+
+def _require_utf8(table: Table, batch: pa.RecordBatch) -> None:
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        for column in table.columns:
+            values = batch.column(column.name)
+            if not pa.types.is_string(values.type):
+                continue
+            for i, value in enumerate(values.cast(pa.binary())):
+                try:
+                    (value.as_py() or b"").decode()
+                except UnicodeDecodeError:
+                    ids = {name: batch.column(name)[i] for name in table.id if name in batch.schema.names}
+                    label = ", ".join(f"{name} {_lossy(scalar)!r}" for name, scalar in ids.items())
+                    raise CorruptTable(
+                        table.name, label, column.name, repr(value.as_py()), "which is not UTF-8"
+                    ) from None
+        raise
+
+
+def _lossy(value: pa.Scalar) -> str:
+    return value.cast(pa.binary()).as_py().decode("utf-8", "backslashreplace")
+
+
+def _file(url: sa.URL) -> Path:
+    database = url.database
+    if not database or database == ":memory:":
+        raise DatabaseError("The URL names no SQLite file. Write sqlite:///FILE, or sqlite:////FILE for an absolute path.")
+    if database.startswith("file:"):
+        database = unquote(database.removeprefix("file:").partition("?")[0])
+    path = Path(os.path.abspath(database))
+    if not path.exists():
+        raise DatabaseError(f"There is no file {path}. Check the database URL.")
+    if not path.is_file():
+        raise DatabaseError(f"{path} is not a file. Check the database URL.")
+    return path
+
+
+def _read_only_uri(path: Path) -> tuple[str, bool]:
+    """How to open the file so that nothing on disk changes, and whether that is without locks.
+
+    A log's index (`-shm`) that is there is opened read-only: a writer is, or was just now, at work. A log without one was left
+    by a crash, or there is none: SQLite would make the index, and leave it behind; without locks and in exclusive mode it
+    keeps it in memory. `SQLiteSource._unchanged` makes up for the locks.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise DatabaseError(f"The audit database {path} cannot be read: {error.strerror}.") from None
+    if not header.startswith(_MAGIC):
+        what = "is empty" if not header else "is no SQLite database"
+        raise DatabaseError(f"{path} {what}. Check the database URL.")
+    uri = f"file:{quote(str(path))}?mode=ro"
+    if _WAL_FORMAT not in header[18:20]:
+        return uri, False
+    if Path(f"{path}-shm").exists():
+        return f"{uri}&readonly_shm=1", False
+    return f"{uri}&vfs=unix-none", True
+
+
+def _connect(uri: str, quiet: bool) -> adbc.Connection:
+    connection = adbc.connect(uri, autocommit=True)
+    try:
+        with connection.cursor() as cursor:
+            if quiet:
+                cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
+                cursor.fetchall()
+            # Waiting for a writer is bounded; the larger cache is for look-ups of parents (measured: a fifth faster).
+            for pragma in ("busy_timeout=10000", "cache_size=-65536", "query_only=1"):
+                cursor.execute(f"PRAGMA {pragma}")
+                cursor.fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
