@@ -19,7 +19,7 @@ from pathlib import Path
 
 import adbc_driver_sqlite.dbapi
 
-from .reference import FIELDS, ORDER, PARSED
+from .fields import FIELDS, ORDER, PARSED
 
 BATCH_ROWS = 65_536
 """Rows of a record batch; the driver's own default of 1,024 is slower."""

@@ -196,9 +196,9 @@ class _Run:
                     "failed" if failed else "completed",
                     self.hash(),
                     None if failed else self.hash(),
-                    '{"prompt": %d}' % place if place == 1 else None,
+                    json.dumps({"prompt": place}) if place == 1 else None,
                     round(self.random.random() * 250, 6),
-                    '{"type":"ValueError","message":"row %d: \\u00e9 \\"quoted\\""}' % index if failed else None,
+                    json.dumps({"type": "ValueError", "message": f'row {index}: é "quoted"'}) if failed else None,
                     None if failed else '{"action":"transformed","fields_added":["x"]}',
                     self.time(started), self.time(started + 5),
                 )

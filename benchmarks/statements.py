@@ -1,12 +1,21 @@
 """Counting the statements that a piece of code sends to databases.
 
-Belongs here: the counter, for the two ways by which this project reaches a database (SQLAlchemy and ADBC). Does not belong
-here: what is done with the count.
+Belongs here: the counter, for the two ways by which this project reaches a database (SQLAlchemy and ADBC, or one over the
+other), and a command that counts for the exporter's command line. Does not belong here: what is done with the count.
+
+    python -m benchmarks.statements DATABASE ARGUMENT...
+
+runs `landscape-assets ARGUMENT...` in this process, and prints how many statements it sent to the SQLite file as JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +37,8 @@ def count_statements(database: str | None = None) -> Iterator[list[str]]:
     execute = adbc_driver_manager.dbapi.Cursor.execute
 
     def through_sqlalchemy(connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if isinstance(cursor, adbc_driver_manager.dbapi.Cursor):
+            return  # it is counted where ADBC sends it
         if database is None or _is_open_on(connection, database):
             sent.append(statement)
 
@@ -49,3 +60,21 @@ def _is_open_on(connection: sa.Connection, database: str) -> bool:
         return False
     files = connection.connection.cursor().execute("PRAGMA database_list").fetchall()
     return any(file and os.path.samefile(file, database) for _, _, file in files)
+
+
+def main() -> None:
+    database, *arguments = sys.argv[1:]
+    sys.argv = ["landscape-assets", *arguments]
+    status = 0
+    with count_statements(database) as sent, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            importlib.import_module("landscape_assets.cli").main()
+        except SystemExit as end:
+            status = end.code
+    if status:
+        sys.exit(f"landscape-assets ended with {status}")
+    print(json.dumps({"statements": len(sent)}))
+
+
+if __name__ == "__main__":
+    main()
