@@ -1,0 +1,77 @@
+"""The command line of the verifier.
+
+Belongs here: arguments, reading key files, printing. Does not belong here: any check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .codes import Status
+from .package import verify_package
+from .report import NOT_PROVEN, SENTENCES
+from .signatures import UsageError
+
+_EPILOG = "exit status: " + "; ".join(f"{int(status)} {SENTENCES[status]}" for status in Status) + """. Of several packages
+the worst counts, in the order 2, 40, 20, 10, 0. Only keys given here count: none is taken from the environment or the package.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the command's name; None for those of the process.
+
+    Returns:
+        The exit status, a value of `Status`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="verify", description="Verify export packages, without the database and without a network.", epilog=_EPILOG
+    )
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="the folder of a package")
+    parser.add_argument(
+        "--key-file", metavar="F", help="file with the signing key; one line end at its end is not part of the key"
+    )
+    parser.add_argument("--public-key", metavar="F", help="PEM file with the Ed25519 public key")
+    parser.add_argument("--run-id", metavar="ID", help="the run that each package must be of")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        key = _key(options.key_file) if options.key_file is not None else None
+        public_key = _content(options.public_key) if options.public_key is not None else None
+        reports = [
+            verify_package(package, key=key, public_key=public_key, run_id=options.run_id) for package in options.packages
+        ]
+    except UsageError as error:
+        print(f"verify: {error}", file=sys.stderr)
+        return int(Status.UNUSABLE)
+    status = max((report.status for report in reports), key=lambda one: one.badness)
+    if options.json:
+        print(json.dumps({"status": int(status), "packages": [report.as_dict() for report in reports]}))
+    else:
+        for report in reports:
+            print(report.to_text())
+        print("Not proven by any verdict: " + " ".join(NOT_PROVEN))
+    return int(status)
+
+
+def _key(name: str) -> bytes:
+    content = _content(name)
+    for line_end in (b"\r\n", b"\n"):
+        if content.endswith(line_end):
+            return content.removesuffix(line_end)
+    return content
+
+
+def _content(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"The key file {name} cannot be read: {error.strerror or error}.") from None

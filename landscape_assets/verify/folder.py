@@ -1,0 +1,228 @@
+"""The folder of a package: its name, what is in it, and reading its files safely.
+
+Belongs here: everything that asks the file system. Does not belong here: what the files say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import codes
+from .manifest import NAME, SIGNATURE_NAME, Listed
+from .report import Findings
+
+STAGING = ".staging"
+BLOCK = 1024 * 1024
+_MAX_NAME = 200
+_KEPT = 120
+_UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
+_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""A symbolic link is not followed, and a FIFO that took a file's place does not make the verifier wait."""
+
+
+class Unreadable(Exception):
+    """A file could not be read to the end, or is not what it was when it was looked at; the finding has been noted."""
+
+
+def folder_name(run_id: str) -> str:
+    """The folder name of a run_id (docs/package.md, "Folder name").
+
+    Args:
+        run_id: any text that has a UTF-8 form.
+
+    Returns:
+        A name of at most 200 bytes of ASCII.
+    """
+    raw = run_id.encode("utf-8")
+    parts = [chr(byte) if _UNRESERVED.match(bytes([byte])) else f"%{byte:02X}" for byte in raw]
+    if not parts:
+        return "%"
+    if parts[0] == ".":
+        parts[0] = "%2E"
+    if sum(map(len, parts)) <= _MAX_NAME:
+        return "".join(parts)
+    kept, length = [], 0
+    for part in parts:
+        length += len(part)
+        if length > _KEPT:
+            break
+        kept.append(part)
+    return "".join(kept) + "%~" + hashlib.sha256(raw).hexdigest()
+
+
+def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Findings) -> dict[str, os.stat_result]:
+    """Compare what is in the folder with what the manifest lists.
+
+    Args:
+        root: the folder.
+        listed: the files of the manifest; their paths have been judged.
+        signature: whether manifest.json.sig belongs to the package.
+        findings: where to note what is wrong.
+
+    Returns:
+        path → what lstat says, for each listed file (and manifest.json.sig) that is there and may be opened.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    wanted = {NAME, *(one.path for one in listed)}
+    if signature:
+        wanted.add(SIGNATURE_NAME)
+    folders = {path.rpartition("/")[0] for path in wanted} - {""}
+    folded = {_fold(name): name for name in wanted | folders}
+    found: dict[str, os.stat_result] = {}
+
+    def unlisted(path: str, code: codes.Code, what: str) -> None:
+        twin = folded.get(_fold(path))
+        if twin and twin != path:
+            findings.add(
+                codes.NAME_TWIN, path, None,
+                f"This {what} is not listed, and its name differs from {twin!r} only in letter case or Unicode normalisation.",
+            )
+        else:
+            findings.add(code, path, None, f"The manifest does not list this {what}.")
+
+    def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+        with os.scandir(os.path.join(root, folder) if folder else root) as entries:
+            for entry in entries:
+                yield (f"{folder}/{entry.name}" if folder else entry.name), entry.stat(follow_symlinks=False)
+
+    accounted: set[str] = set()
+
+    def visit(folder: str) -> None:
+        for path, seen in scan(folder):
+            is_folder = stat.S_ISDIR(seen.st_mode)
+            if path in wanted:
+                accounted.add(path)
+                if may_open(path, seen, findings):
+                    found[path] = seen
+            elif path in folders and is_folder:
+                visit(path)
+            elif path in folders:
+                findings.add(codes.NOT_REGULAR, path, None, f"This is {_kind(seen)}, where a folder belongs.")
+            elif is_folder:
+                unlisted(path, codes.FOLDER_UNLISTED, "folder")
+            else:
+                unlisted(path, codes.FILE_UNLISTED, _kind(seen).split(" ", 1)[1])
+
+    visit("")
+    for path in sorted(wanted - accounted):
+        findings.add(codes.FILE_MISSING, path, None, "The file is missing.")
+    return found
+
+
+def may_open(path: str, seen: os.stat_result, findings: Findings) -> bool:
+    """Whether what lstat saw is a regular file, and so may be opened; a hard link is noted, but does no harm when read."""
+    if not stat.S_ISREG(seen.st_mode):
+        findings.add(codes.NOT_REGULAR, path, None, f"This is {_kind(seen)}, not a regular file.")
+        return False
+    if seen.st_nlink > 1:
+        findings.add(
+            codes.HARD_LINK, path, None,
+            f"The file has {seen.st_nlink} names; through another one it can be changed without touching the package.",
+        )
+    return True
+
+
+@contextmanager
+def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> Iterator[int]:
+    """Open a file that lstat has seen, making sure that it is still the same one.
+
+    Args:
+        root: the folder.
+        path: of the file in it.
+        seen: what lstat said.
+        findings: where to note what is wrong.
+
+    Yields:
+        A file descriptor.
+
+    Raises:
+        Unreadable: it cannot be opened or read, or it was replaced or changed meanwhile.
+    """
+    try:
+        descriptor = os.open(os.path.join(root, *path.split("/")), _READ)
+        try:
+            _same(os.fstat(descriptor), seen, path, findings)
+            yield descriptor
+            _same(os.fstat(descriptor), seen, path, findings)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        findings.add(codes.UNREADABLE, path, None, f"The file cannot be read: {error.strerror or error}.")
+        raise Unreadable from error
+
+
+def blocks(descriptor: int, limit: int, size: int = BLOCK) -> Iterator[bytes]:
+    """The content of a file in blocks, but no more than `limit` bytes and one, by which a longer file shows.
+
+    Args:
+        descriptor: of the file.
+        limit: its listed size, in bytes.
+        size: of a block, in bytes.
+    """
+    left = limit + 1
+    while left > 0 and (block := os.read(descriptor, min(size, left))):
+        left -= len(block)
+        yield block
+
+
+class Measure:
+    """Size and SHA-256 of a listed file, taken while it is read once.
+
+    Args:
+        listed: the file's entry in the manifest.
+    """
+
+    def __init__(self, listed: Listed) -> None:
+        self.listed = listed
+        self.size = 0
+        self.hash = hashlib.sha256()
+
+    def update(self, block: bytes) -> bytes:
+        """Take account of the next block, and give it back without what lies beyond the listed size."""
+        rest = self.listed.size - self.size
+        self.size += len(block)
+        block = block if len(block) <= rest else block[: max(rest, 0)]
+        self.hash.update(block)
+        return block
+
+    def judge(self, findings: Findings) -> bool:
+        """Compare with the manifest; gives whether both agree."""
+        if self.size != self.listed.size:
+            had = "more" if self.size > self.listed.size else f"{self.size}"
+            findings.add(
+                codes.FILE_SIZE, self.listed.path, None, f"The file has {had} bytes; the manifest lists {self.listed.size}."
+            )
+            return False
+        if self.hash.hexdigest() != self.listed.sha256:
+            findings.add(codes.FILE_SHA256, self.listed.path, None, "The file's content is not what the manifest lists.")
+            return False
+        return True
+
+
+def _same(now: os.stat_result, seen: os.stat_result, path: str, findings: Findings) -> None:
+    if any(getattr(now, name) != getattr(seen, name) for name in ("st_dev", "st_ino", "st_mode", "st_size", "st_mtime_ns")):
+        findings.add(codes.FILE_CHANGED, path, None, "The file was replaced or changed while it was verified.")
+        raise Unreadable
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _kind(seen: os.stat_result) -> str:
+    tests = {
+        "a symbolic link": stat.S_ISLNK,
+        "a FIFO": stat.S_ISFIFO,
+        "a socket": stat.S_ISSOCK,
+        "a device": lambda mode: stat.S_ISBLK(mode) or stat.S_ISCHR(mode),
+        "a folder": stat.S_ISDIR,
+    }
+    return next((name for name, test in tests.items() if test(seen.st_mode)), "a file")

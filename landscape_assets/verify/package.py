@@ -1,0 +1,276 @@
+"""The verification of one package, from the first look to the verdict.
+
+Belongs here: which check comes after which, and what a report says about each. Does not belong here: the checks themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from . import codes
+from .codes import Status
+from .folder import STAGING, Measure, Unreadable, blocks, folder_name, may_open, opened, survey
+from .lines import FILE
+from .manifest import MAX_BYTES, NAME, SIGNATURE_NAME, Manifest, read
+from .recordsfile import RecordsFile
+from .report import Check, Findings, Report
+from .signatures import HmacKey, PublicKey, UsageError
+
+__all__ = ["UsageError", "verify_package"]
+
+
+def verify_package(
+    path: str | os.PathLike[str],
+    *,
+    key: bytes | None = None,
+    public_key: bytes | None = None,
+    run_id: str | None = None,
+    processes: int | None = None,
+    staged: bool = False,
+) -> Report:
+    """Verify one package.
+
+    Args:
+        path: the package's folder.
+        key: the HMAC key as UTF-8 bytes. When given, the package must be signed with it.
+        public_key: an Ed25519 public key, PEM. When given, manifest.json.sig must be its signature.
+        run_id: when given, the package must be of this run.
+        processes: how many processes check records.jsonl; None for as many as there are processors, when it is worth it.
+        staged: the caller is the exporter, reading back what it has written: where the folder is and what it is called is
+            not judged.
+
+    Returns:
+        The report; its status is the verdict. Whatever is wrong with the package is in it, never an exception.
+
+    Raises:
+        UsageError: a key cannot be used.
+    """
+    return _Verification(path, key, public_key, run_id, processes, staged).run()
+
+
+class _Verification:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        key: bytes | None,
+        public_key: bytes | None,
+        run_id: str | None,
+        processes: int | None,
+        staged: bool,
+    ) -> None:
+        self.path = os.fspath(path)
+        self.root = os.path.realpath(self.path)
+        self.key = key
+        self.hmac = None if key is None else HmacKey(key)
+        self.public_key = None if public_key is None else PublicKey(public_key)
+        self.run_id = run_id
+        self.processes = processes
+        self.staged = staged
+        self.findings = Findings()
+        self.checks: list[Check] = []
+        self.report = Report(self.path, Status.VERIFIED)
+
+    def run(self) -> Report:
+        try:
+            self.steps()
+        except Unreadable:
+            pass  # noted where it happened
+        except OSError as error:
+            self.findings.add(codes.UNREADABLE, ".", None, f"The package cannot be read: {error.strerror or error}.")
+        return self.conclude()
+
+    def steps(self) -> None:
+        parts = self.root.split(os.sep)
+        if not self.staged and (STAGING in parts or parts[-1].startswith(".")):
+            self.findings.add(codes.STAGING, ".", None, "This is, or is in, a folder of the exporter's own, not an export.")
+            return
+        data = self.read_small(NAME, MAX_BYTES)
+        if data is None:
+            return
+        self.report.facts["manifest_sha256"] = hashlib.sha256(data).hexdigest()
+        manifest = read(data, self.findings)
+        self.note(
+            "form of manifest.json", *(code for code in codes.CODES.values() if "E101" <= code.id <= "E113")
+        )
+        if manifest is None:
+            self.skip("everything else", "manifest.json cannot be relied on for it")
+            return
+        self.report.run_id = manifest.run_id
+        self.report.facts |= {
+            "contract": manifest.contract,
+            "record_count_of_manifest": manifest.record_count,
+            "files": len(manifest.files),
+            "bytes": sum(listed.size for listed in manifest.files),
+            "key_id": manifest.key_id,
+            "public_key_id": manifest.public_key_id,
+            "exported_at": manifest.exported_at,
+        }
+        self.check_signature(manifest)
+        self.check_public_signature(manifest, data)
+        self.check_names(manifest)
+        self.check_files(manifest)
+
+    def read_small(self, name: str, limit: int) -> bytes | None:
+        """A file at the top of the folder, of at most `limit` bytes; None, with a finding, when it is not to be had."""
+        try:
+            seen = os.lstat(os.path.join(self.root, name))
+        except FileNotFoundError:
+            if not os.path.isdir(self.root):
+                self.findings.add(codes.UNREADABLE, ".", None, "There is no such folder.")
+            elif name == NAME:
+                self.findings.add(codes.NO_MANIFEST, NAME, None, "There is no manifest.json: this is not a complete export.")
+            return None
+        if not may_open(name, seen, self.findings):
+            return None
+        with opened(self.root, name, seen, self.findings) as descriptor:
+            data = b"".join(blocks(descriptor, limit))
+        if len(data) > limit:
+            if name == NAME:
+                self.findings.add(codes.MANIFEST_SIZE, NAME, None, f"manifest.json has more than {limit} bytes; it was not read.")
+            return None if name == NAME else data
+        return data
+
+    def check_signature(self, manifest: Manifest) -> None:
+        what = "HMAC-SHA256 signature of manifest.json"
+        if self.hmac is None:
+            reason = "no key was given" if manifest.signed else "not signed, and no key was given"
+            self.skip(what, reason)
+            return
+        if not manifest.signed:
+            self.findings.add(codes.UNSIGNED, NAME, None, "A key was given, but the package is not signed.")
+        elif self.hmac.hex(manifest.unsigned_form) != manifest.signature:
+            self.findings.add(
+                codes.SIGNATURE, NAME, None,
+                "The signature is not the given key's: manifest.json was changed, or signed with another key "
+                f"(it names the key {manifest.key_id!r:.80}; by default the key given would be named {self.hmac.default_id!r}).",
+            )
+        self.note(what, codes.UNSIGNED, codes.SIGNATURE)
+
+    def check_public_signature(self, manifest: Manifest, data: bytes) -> None:
+        what = "Ed25519 signature of manifest.json"
+        signature = self.read_small(SIGNATURE_NAME, 64) if manifest.public_key_id else None
+        if signature is not None and len(signature) != 64:
+            self.findings.add(codes.PUBLIC_SIGNATURE_SIZE, SIGNATURE_NAME, None, "The signature does not have 64 bytes.")
+        if self.public_key is None:
+            self.skip(what, "no public key was given")
+            return
+        if signature is None:
+            self.findings.add(
+                codes.NO_PUBLIC_SIGNATURE, SIGNATURE_NAME, None, "A public key was given, but the package has no such signature."
+            )
+        elif manifest.public_key_id != self.public_key.id:
+            self.findings.add(
+                codes.OTHER_PUBLIC_KEY, NAME, None,
+                f"The package names the public key {manifest.public_key_id}; the one given is {self.public_key.id}.",
+            )
+        if signature is not None and len(signature) == 64 and not self.public_key.verifies(signature, data):
+            self.findings.add(
+                codes.PUBLIC_SIGNATURE, SIGNATURE_NAME, None,
+                "This is not the given key's signature of manifest.json: it was changed, or signed with another key.",
+            )
+        self.note(
+            what, codes.NO_PUBLIC_SIGNATURE, codes.OTHER_PUBLIC_KEY, codes.PUBLIC_SIGNATURE, codes.PUBLIC_SIGNATURE_SIZE
+        )
+
+    def check_names(self, manifest: Manifest) -> None:
+        if self.run_id is not None:
+            if self.run_id != manifest.run_id:
+                self.findings.add(
+                    codes.OTHER_RUN, NAME, None,
+                    f"The package is of the run {manifest.run_id!r:.80}, not of {self.run_id!r:.80}.",
+                )
+            self.note("run_id", codes.OTHER_RUN)
+        if self.staged:
+            self.skip("folder name", "read back before publication")
+            return
+        name, wanted = os.path.basename(self.root), folder_name(manifest.run_id)
+        if name != wanted:
+            self.findings.add(
+                codes.FOLDER_NAME, ".", None,
+                f"The folder is called {name!r:.220}, but a package of its run is called {wanted!r}. A package that was "
+                "renamed must be given its name back before it is verified.",
+            )
+        self.note("folder name", codes.FOLDER_NAME)
+
+    def check_files(self, manifest: Manifest) -> None:
+        findings = self.findings
+        seen = survey(self.root, manifest.files, manifest.public_key_id is not None, findings)
+        records = manifest.file(FILE)
+        streamed: set[str] = set()
+        file: RecordsFile | None = None
+        if records is not None and FILE in seen:
+            file = RecordsFile(self.root, manifest, self.key, seen, findings, self.processes)
+            streamed = {FILE, *(one.path for one in file.csv_files)}
+        unreadable = False
+        for listed in manifest.files:
+            if listed.path not in seen or listed.path in streamed:
+                continue
+            try:
+                self.measure(listed, seen[listed.path])
+            except Unreadable:
+                unreadable = True
+        if file is not None:
+            try:
+                file.check()
+            except Unreadable:
+                unreadable = True
+        self.note(
+            "files: exactly those listed, with their sizes and SHA-256", codes.UNREADABLE,
+            *(code for code in codes.CODES.values() if code.id.startswith("E2")), detail=f"{len(manifest.files)} files",
+        )
+        self.report_records(manifest, file, unreadable)
+
+    def measure(self, listed, seen: os.stat_result) -> None:
+        measure = Measure(listed)
+        with opened(self.root, listed.path, seen, self.findings) as descriptor:
+            for block in blocks(descriptor, listed.size):
+                measure.update(block)
+        measure.judge(self.findings)
+
+    def report_records(self, manifest: Manifest, file: RecordsFile | None, unreadable: bool) -> None:
+        what = "records: form, fields, rules, order, references, counts, chain"
+        csv = [listed for listed in manifest.files if listed.path.startswith("csv/")]
+        parquet = [listed for listed in manifest.files if listed.path.startswith("parquet/")]
+        if file is None:
+            listed = manifest.file(FILE) is not None
+            reason = "records.jsonl cannot be read" if listed else "records.jsonl is not among the formats of this export"
+            self.skip(what, f"{reason}; only the manifest and the files' SHA-256 were checked")
+            if csv:
+                self.skip("CSV files against the records", reason)
+        else:
+            self.report.record_count = file.data_records
+            record_codes = [code for code in codes.CODES.values() if code.id.startswith("E3")]
+            detail = f"{file.data_records} data records"
+            if unreadable:
+                self.skip(what, "a file could not be read to the end")
+            else:
+                self.note(what, *(code for code in record_codes if code is not codes.RECORD_SIGNATURE), detail=detail)
+            if self.hmac is not None and manifest.signed:
+                self.note("HMAC-SHA256 signature of every record", codes.RECORD_SIGNATURE, codes.RECORD_UNSIGNED, detail=detail)
+            else:
+                self.skip("HMAC-SHA256 signature of every record", "no key was given" if manifest.signed else "not signed")
+            if csv:
+                self.note("CSV files are what the records give", codes.CSV, detail=f"{len(csv)} files")
+        if parquet:
+            self.skip("content of Parquet files", "only their size and SHA-256 are checked, as for every file")
+
+    def note(self, name: str, *checked: codes.Code, detail: str = "") -> None:
+        self.checks.append(Check(name, "failed" if self.findings.any_of(*checked) else "passed", detail))
+
+    def skip(self, name: str, reason: str) -> None:
+        self.checks.append(Check(name, "not done", reason))
+
+    def conclude(self) -> Report:
+        statuses = {codes.CODES[code].status for code in self.findings.counts}
+        proven = self.hmac is not None or self.public_key is not None
+        statuses.add(Status.VERIFIED if proven else Status.CONSISTENT)
+        report = self.report
+        report.status = max(statuses, key=lambda status: status.badness)
+        report.findings = sorted(self.findings.kept, key=lambda one: (one.file, one.record or 0, one.code))
+        for code, count in sorted(self.findings.counts.items()):
+            listed = sum(one.code == code for one in self.findings.kept)
+            if count > listed:
+                report.omitted[code] = count - listed
+        report.checks = self.checks
+        return report

@@ -1,0 +1,160 @@
+"""What a verification found: findings, checks, and the verdict that they add up to.
+
+Belongs here: the result as data, bounded in memory, and its JSON and text forms. Does not belong here: any check.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from .codes import CODES, Code, Status
+
+LIMIT = 1000
+"""Findings kept for each code; the rest are counted."""
+
+NOT_PROVEN = (
+    "A signature shows who exported the records, not that what they say is true.",
+    "Completeness is relative to the audit database at the time of the export.",
+    "That a whole package was withheld cannot be seen from another package.",
+)
+"""What no verdict means; part of every report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One violated rule.
+
+    Args:
+        code: id from `codes.CODES`.
+        file: path within the package, with `/`; `.` for the folder itself.
+        record: line of records.jsonl (or of the file named), from 1; None when it is about the whole file.
+        message: one sentence for the reader.
+    """
+
+    code: str
+    file: str
+    record: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.record is None else f"{self.file}:{self.record}"
+        return f"{CODES[self.code]}: {place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was, or could not be, checked.
+
+    Args:
+        name: what was checked.
+        outcome: `passed`, `failed` or `not done`.
+        detail: how much was checked, or why not.
+    """
+
+    name: str
+    outcome: str
+    detail: str = ""
+
+
+class Findings:
+    """A bounded list of findings; `LIMIT` for each code, and a count of the rest."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.counts: Counter[str] = Counter()
+
+    def add(self, code: Code, file: str, record: int | None, message: str) -> None:
+        """Note a finding, or only count it when there are many of its code already."""
+        self.counts[code.id] += 1
+        if self.counts[code.id] <= LIMIT:
+            self.kept.append(Finding(code.id, file, record, message))
+
+    def merge(self, other: Findings, offset: int) -> None:
+        """Take over the findings of a later part of a file, whose line numbers start after `offset` lines."""
+        room = {code: LIMIT - self.counts[code] for code in other.counts}
+        for one in other.kept:
+            if room[one.code] > 0:
+                room[one.code] -= 1
+                record = None if one.record is None else one.record + offset
+                self.kept.append(Finding(one.code, one.file, record, one.message))
+        self.counts.update(other.counts)
+
+    def any_of(self, *codes: Code) -> bool:
+        """Whether one of these codes was found."""
+        return any(self.counts[code.id] for code in codes)
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of verifying one package.
+
+    Args:
+        path: the package, as the caller named it.
+        status: the verdict.
+        run_id: as the manifest says; None when it could not be read.
+        record_count: data records that were read from records.jsonl; None when none were.
+        findings: by file and record; at most `LIMIT` of a code.
+        omitted: code → how many more findings there are than are listed.
+        checks: what was checked, and what was not.
+        facts: further figures: contract, key ids, files, bytes, manifest_sha256.
+    """
+
+    path: str
+    status: Status
+    run_id: str | None = None
+    record_count: int | None = None
+    findings: list[Finding] = field(default_factory=list)
+    omitted: dict[str, int] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as plain data, for JSON."""
+        return {
+            "path": self.path,
+            "status": int(self.status),
+            "verdict": self.status.name.lower(),
+            "run_id": self.run_id,
+            "record_count": self.record_count,
+            "findings": [
+                {"code": f.code, "name": CODES[f.code].name, "file": f.file, "record": f.record, "message": f.message}
+                for f in self.findings
+            ],
+            "omitted": self.omitted,
+            "checks": [{"name": c.name, "outcome": c.outcome, "detail": c.detail} for c in self.checks],
+            "facts": self.facts,
+            "not_proven": list(NOT_PROVEN),
+        }
+
+    def to_json(self) -> str:
+        """The report as one JSON object, on one line."""
+        return json.dumps(self.as_dict(), ensure_ascii=True)
+
+    def to_text(self) -> str:
+        """The report as lines for a terminal. Text from the package is escaped, so it cannot steer the terminal."""
+        lines = [f"{_printable(self.path)}: {SENTENCES[self.status]}"]
+        if self.run_id is not None:
+            lines.append(f"  run_id {json.dumps(self.run_id)}")
+        lines += [
+            f"  {check.outcome:8}  {check.name}{': ' + _printable(check.detail) if check.detail else ''}"
+            for check in self.checks
+        ]
+        lines += [f"  {_printable(str(finding))}" for finding in self.findings]
+        lines += [f"  {CODES[code]}: {count} more not listed" for code, count in self.omitted.items()]
+        return "\n".join(lines)
+
+
+SENTENCES = {
+    Status.VERIFIED: "VERIFIED with the key given",
+    Status.CONSISTENT: "CONSISTENT, but no key was given, so nobody is shown to have signed it",
+    Status.INCOMPLETE: "INCOMPLETE: this is not an export",
+    Status.INVALID: "INVALID",
+    Status.UNUSABLE: "NO VERDICT: something could not be read",
+}
+"""Each verdict in words."""
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
