@@ -2,7 +2,8 @@
 
 Belongs here: reading the run's rows once, as Arrow record batches with the best connection settings known, and after that hashing
 and writing as many bytes as the export's records.jsonl has. Nothing is ordered, encoded or signed, and the file is not forced to
-the disk. Does not belong here: anything that makes records.
+the disk. The database is mapped into memory, so the peak resident size counts its pages. Does not belong here: anything that makes
+records.
 
     python -m benchmarks.floor DATABASE RUN_ID BYTES FILE
 

@@ -158,7 +158,7 @@ def plot(summary: dict[str, Any], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for panel, cost, title in zip(panels, ("seconds", "peak_mb"), ("Time (seconds)", "Peak memory (MB)"), strict=True):
@@ -174,7 +174,9 @@ def plot(summary: dict[str, Any], path: Path) -> None:
         panel.set_title(title)
         panel.set_xlabel("records in the run")
         for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            axis.set_minor_formatter(NullFormatter())
         panel.grid(visible=True, which="both", alpha=0.25)
     panels[0].legend()
     figure.suptitle("Signed export of one run, whole process")

@@ -216,7 +216,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=CONTENDERS,
         help=f"only these, with semicolons: {'; '.join(CONTENDERS)}",
     )
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmark", help="folder for databases")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "benchmark", help="folder for databases, which are kept"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmark", help="folder for the results")
     chosen = parser.parse_args(arguments)
     chosen.sizes = chosen.sizes or (FULL_SIZES if chosen.full else DEFAULT_SIZES)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import types
 from pathlib import Path
 
 import adbc_driver_sqlite.dbapi
@@ -14,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from benchmarks import floor, report, run
+from benchmarks import floor, report, run, statements
 from benchmarks.generate import generate
 from benchmarks.measure import measure
 from benchmarks.run import ALL_FORMATS, BATCHED, FLOOR, IMPORTS, JSONL, MANY, NAIVE, SMALL, Result
@@ -171,3 +172,22 @@ def test_from_end_to_end(tmp_path, capsys):
     assert "naive reference" in capsys.readouterr().out
     assert sorted(path.name for path in work.iterdir()) == ["1-runs-of-20-rows.db", "1-runs-of-40-rows.db"]
     assert str(Path.home()) not in (out / "results.json").read_text()
+
+
+def test_statements_of_the_command_line_are_counted(tmp_path, monkeypatch, capsys):
+    database = tmp_path / "run.db"
+    generate(database, 1)
+    command_line = types.ModuleType("landscape_assets.cli")
+
+    def main():
+        print("what --json prints")
+        with sa.create_engine(f"sqlite:///{database}").connect() as connection:
+            for word in sys.argv:
+                connection.execute(sa.text("SELECT :word"), {"word": word})
+        sys.exit(0 if sys.argv[0] == "landscape-assets" else 1)
+
+    command_line.main = main
+    monkeypatch.setitem(sys.modules, "landscape_assets.cli", command_line)
+    monkeypatch.setattr(sys, "argv", ["statements", str(database), "export", "--json"])
+    statements.main()
+    assert capsys.readouterr().out == '{"statements": 3}\n'
