@@ -148,6 +148,10 @@ class ParquetWriter:
         if self._pending_bytes >= ROW_GROUP_BYTES:
             self.flush()
 
+    def annotate(self, metadata: dict[str, str]) -> None:
+        """Adds text to the file's metadata, where it is known only when the rows are written."""
+        self._writer.add_key_value_metadata(metadata)
+
     def flush(self) -> None:
         """Closes the row group in hand, if it has rows."""
         rows = sum(batch.num_rows for batch in self._pending)
@@ -187,8 +191,8 @@ class ParquetReader:
     @property
     def metadata(self) -> dict[str, str]:
         """The text that was written as the file's metadata."""
-        found = self._file.schema_arrow.metadata or {}
-        return {key.decode(): value.decode() for key, value in found.items()}
+        found = self._file.metadata.metadata or {}
+        return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
     def group_rows(self, i: int) -> int:
         """Rows of a row group."""

@@ -7,6 +7,7 @@ Belongs here: the whole of that step, range by range. Does not belong here: sign
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -82,8 +83,9 @@ def write_records(
             content.update(text)
             writer.write(batch)
             writer.flush()
-    types = [name for name in contract.record_types if counts[name]]
-    return RecordsFacts(writer.facts(), {name: counts[name] for name in types}, content.hexdigest())
+        by_type = {name: counts[name] for name in contract.record_types if counts[name]}
+        writer.annotate({"record_counts": json.dumps(by_type)})
+    return RecordsFacts(writer.facts(), by_type, content.hexdigest())
 
 
 def _ranges(

@@ -1,0 +1,235 @@
+"""The files of a package: one function a format, all from the signed records.
+
+Belongs here: records.jsonl, csv/, parquet/ (docs/package.md). A new output format is one more function here and one more entry in
+FORMATS. Does not belong here: how files become a package (`package.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+import pyarrow as pa
+
+from ..contract import Contract, Kind, Table
+from ..contract.canonical import canonical_json
+from .canonical import SIGNATURE, as_text, lines, signature_is_last
+from .files import FileFacts, HashedFile, ParquetReader, ParquetWriter
+from .parallel import in_order
+from .records import text_of
+from .settings import Budget
+
+R = TypeVar("R")
+
+FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\0")
+"""First characters of a text cell before which an apostrophe is put (OWASP, CSV injection; docs/package.md)."""
+
+_FORMULA = "^[" + "".join(f"\\x{{{ord(character):x}}}" for character in FORMULA_STARTS) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRecords:
+    """The records of a run in order with their signatures, as the two steps before left them.
+
+    Args:
+        contract: the contract.
+        run_id: the run.
+        utc: whether times are instants.
+        records: the file of `records.write_records`.
+        signatures: the file of `signing.write_signatures`.
+        is_signed: whether that file holds signatures, or hashes for an unsigned export.
+    """
+
+    contract: Contract
+    run_id: str
+    utc: bool
+    records: ParquetReader
+    signatures: ParquetReader
+    is_signed: bool
+
+    def group(self, i: int, columns: tuple[str, ...] = ("record_type", "canonical")) -> pl.DataFrame:
+        """One row group; `record_type` as text, and with the column `signature` when signed."""
+        frame = pl.from_arrow(self.records.group(i, list(columns)))
+        frame = frame.with_columns(pl.col("record_type").cast(pl.String))
+        return frame.hstack(pl.from_arrow(self.signatures.group(i))) if self.is_signed else frame
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file for the package: its path in it, its media type, and what was written."""
+
+    path: str
+    media_type: str
+    facts: FileFacts
+
+
+def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
+    """records.jsonl, without the contract's manifest record, which is added when the package is made.
+
+    Args:
+        signed: the records.
+        folder: where the package is staged.
+        budget: how much memory the step may take.
+    """
+    last = [name for name, table in signed.contract.record_types.items() if signature_is_last(table)]
+
+    def group(i: int) -> tuple[memoryview, int]:
+        frame = signed.group(i, ("record_type", "canonical", "head"))
+        text = lines(
+            frame["canonical"],
+            frame["head"],
+            frame["record_type"].is_in(last),
+            frame["signature"] if signed.is_signed else None,
+        )
+        return text_of(text.to_arrow(compat_level=pl.CompatLevel.oldest())), len(text)
+
+    file, rows = HashedFile(folder / "records.jsonl"), 0
+    with file, ThreadPoolExecutor(budget.threads, "jsonl") as pool:
+        for text, count in in_order(pool, group, range(signed.records.row_groups), budget.threads):
+            file.write(text)
+            rows += count
+    return [StagedFile("records.jsonl", "application/jsonl", file.facts(rows))]
+
+
+def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
+    """csv/<record_type>.csv for every type that occurs. Arguments as of `write_jsonl`."""
+    files: dict[str, HashedFile] = {}
+    rows: dict[str, int] = {}
+    (folder / "csv").mkdir()
+    with ExitStack() as stack:
+        for table, cells in _by_type(signed, budget, _csv_rows):
+            name = table.record_type
+            if name not in files:
+                files[name] = stack.enter_context(HashedFile(folder / "csv" / f"{name}.csv"))
+                files[name].write((",".join(_header(signed, table)) + "\r\n").encode())
+                rows[name] = 0
+            text, count = cells
+            files[name].write(text)
+            rows[name] += count
+    media_type = "text/csv; charset=utf-8; header=present"
+    return [StagedFile(f"csv/{name}.csv", media_type, file.facts(rows[name])) for name, file in files.items()]
+
+
+def write_parquet(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
+    """parquet/<record_type>.parquet for every type that occurs. Arguments as of `write_jsonl`."""
+    writers: dict[str, ParquetWriter] = {}
+    (folder / "parquet").mkdir()
+    with ExitStack() as stack:
+        for table, batch in _by_type(signed, budget, _parquet_rows):
+            name = table.record_type
+            if name not in writers:
+                metadata = {
+                    "landscape.run_id": signed.run_id,
+                    "landscape.contract": signed.contract.name,
+                    "landscape.record_type": name,
+                }
+                path = folder / "parquet" / f"{name}.parquet"
+                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata))
+            writers[name].write(batch)
+    media_type = "application/vnd.apache.parquet"
+    return [StagedFile(f"parquet/{name}.parquet", media_type, writer.facts()) for name, writer in writers.items()]
+
+
+FORMATS: dict[str, Callable[[SignedRecords, Path, Budget], list[StagedFile]]] = {
+    "jsonl": write_jsonl,
+    "csv": write_csv,
+    "parquet": write_parquet,
+}
+"""Every output format by name."""
+
+
+def _header(signed: SignedRecords, table: Table) -> list[str]:
+    fields = [column.field for column in table.fields if column.field is not None]
+    return ["record_type", "run_id", *fields, *([SIGNATURE] if signed.is_signed else [])]
+
+
+def _by_type(
+    signed: SignedRecords, budget: Budget, work: Callable[[SignedRecords, Table, pl.DataFrame], R]
+) -> Iterator[tuple[Table, R]]:
+    """What `work` gives for the decoded records of each type in each row group, in order."""
+
+    def group(i: int) -> list[tuple[Table, R]]:
+        found = []
+        for (name,), frame in signed.group(i).partition_by("record_type", as_dict=True).items():
+            table = signed.contract.record_types[name]
+            decoded = _decode(frame["canonical"], table)
+            if signed.is_signed:
+                decoded = decoded.with_columns(frame["signature"])
+            found.append((table, work(signed, table, decoded)))
+        return found
+
+    with ThreadPoolExecutor(budget.threads, "formats") as pool:
+        for group_results in in_order(pool, group, range(signed.records.row_groups), budget.threads):
+            yield from group_results
+
+
+_JSON_KINDS = (Kind.JSON, Kind.JSON_OBJECTS)
+
+_DECODED: dict[Kind, pl.DataType] = {
+    Kind.INTEGER: pl.Int64(),
+    Kind.FLOAT: pl.Float64(),
+    Kind.BOOLEAN: pl.Boolean(),
+}
+
+
+def _decode(texts: pl.Series, table: Table) -> pl.DataFrame:
+    """Records in canonical form as columns: fields by name; times as text, nested values as canonical JSON text."""
+    types = {column.field: _DECODED.get(column.kind, pl.String()) for column in table.fields}
+    if not any(column.kind in _JSON_KINDS for column in table.fields):
+        return texts.str.json_decode(pl.Struct(types)).struct.unnest()
+    # Tables with nested values are small; Polars would want to know the shape of the values.
+    nested = [column.field for column in table.fields if column.kind in _JSON_KINDS]
+    rows = []
+    for text in texts:
+        record = json.loads(text, parse_int=_integer)
+        rows.append(
+            {
+                name: canonical_json(record[name]) if name in nested and record[name] is not None else record[name]
+                for name in types
+            }
+        )
+    return pl.DataFrame(rows, schema=types)
+
+
+def _integer(digits: str) -> int | float:
+    """Canonical form writes whole doubles as integers; those beyond 2^53-1 can only be doubles."""
+    value = int(digits)
+    return value if abs(value) <= 2**53 - 1 else float(value)
+
+
+def _csv_rows(signed: SignedRecords, table: Table, decoded: pl.DataFrame) -> tuple[bytes, int]:
+    cells = [pl.lit(table.record_type).alias("record_type"), _defused(pl.lit(signed.run_id)).alias("run_id")]
+    for column in table.fields:
+        if column.kind in (Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN):
+            cells.append(pl.lit(as_text(decoded[column.field], column.kind)).alias(column.field))
+        else:
+            cells.append(_defused(pl.col(column.field)).alias(column.field))
+    if signed.is_signed:
+        cells.append(pl.col(SIGNATURE))
+    text = decoded.select(cells).write_csv(include_header=False, line_terminator="\r\n", quote_style="necessary")
+    return text.encode(), len(decoded)
+
+
+def _defused(text: pl.Expr) -> pl.Expr:
+    return pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text)
+
+
+def _parquet_rows(signed: SignedRecords, table: Table, decoded: pl.DataFrame) -> pa.RecordBatch:
+    columns = [pl.lit(table.record_type).alias("record_type"), pl.lit(signed.run_id).alias("run_id")]
+    for column in table.fields:
+        value = pl.col(column.field)
+        if column.kind is Kind.TIME:
+            value = value.str.strip_suffix("+00:00").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us")
+            if signed.utc:
+                value = value.dt.replace_time_zone("UTC")
+        columns.append(value)
+    if signed.is_signed:
+        columns.append(pl.col(SIGNATURE))
+    (batch,) = decoded.select(columns).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches()
+    return batch

@@ -1,0 +1,400 @@
+"""A package: assembled from staged files, read back, given its manifest, and published in one rename (docs/package.md).
+
+Belongs here: the manifest, the comparison with a package that is there, publication and superseding. Does not belong here: what is
+in the files (`formats.py`), the offline verifier (`verify/`, which shares nothing with this).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..contract.canonical import canonical_json
+from ..errors import PackageError
+from .files import HashedFile, sync_folder
+from .formats import StagedFile
+from .names import folder_name
+from .signing import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey
+from .verify_md import verify_md
+
+FORMAT = "landscape-export"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+MANIFEST_SIGNATURE = "manifest.json.sig"
+
+Manifest = dict[str, Any]
+
+_READ_BYTES = 4 * 2**20
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_AT_FDCWD = -100  # fcntl.h
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is known of an export when its files are staged, and what the manifest says of it.
+
+    Args:
+        contract: the contract's name.
+        run_id, status, started_at, completed_at: of the run, times as in its record.
+        record_counts: record type → data records.
+        final_hash: what the signatures (or hashes) of the records chain to.
+        tables: audit table → rows read.
+        key: the key of the records and the manifest; None for an unsigned export.
+        manifest_key: the key of manifest.json.sig, if there is one.
+    """
+
+    contract: str
+    run_id: str
+    status: str
+    started_at: str
+    completed_at: str
+    record_counts: Mapping[str, int]
+    final_hash: str
+    tables: Mapping[str, int]
+    key: SigningKey | None
+    manifest_key: ManifestKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A complete package: where it is, its manifest, and whether this export made it (or found it as it would be)."""
+
+    path: Path
+    manifest: Manifest
+    is_new: bool
+
+    @property
+    def manifest_sha256(self) -> str:
+        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+
+
+def package_path(export_dir: Path, run_id: str) -> Path:
+    """Where the package of a run is, or will be."""
+    return export_dir / folder_name(run_id)
+
+
+def is_complete(export_dir: Path, run_id: str) -> bool:
+    """Whether a complete package of the run is there: its manifest is."""
+    return (package_path(export_dir, run_id) / MANIFEST).is_file()
+
+
+def read_manifest(package: Path) -> Manifest:
+    """The manifest of a package.
+
+    Raises:
+        PackageError: it is missing or is no JSON object.
+    """
+    try:
+        manifest = json.loads((package / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise PackageError(f"{package} has no {MANIFEST}: it is not a complete package.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise PackageError(f"{package / MANIFEST} cannot be read: {error}.") from None
+    if not isinstance(manifest, dict):
+        raise PackageError(f"{package / MANIFEST} is no JSON object.")
+    return manifest
+
+
+def publish(
+    export: Export,
+    staged: Sequence[StagedFile],
+    export_dir: Path,
+    staging: Path,
+    *,
+    supersede: bool = False,
+) -> Published:
+    """Makes the package of a run from its staged files, or finds that it is there already.
+
+    The files are moved into an empty folder, read back and compared with what was written; the manifest is written last; one
+    rename publishes the folder. Nothing that has been published is ever changed.
+
+    Args:
+        export: the export.
+        staged: its files; they are moved.
+        export_dir: the export folder.
+        staging: the staging folder of this export.
+        supersede: replace a package that differs, and keep it aside.
+
+    Raises:
+        PackageError: a staged file is not as it was written; a package is there and is damaged or differs.
+        OSError: as the file system says.
+    """
+    final = package_path(export_dir, export.run_id)
+    superseded_sha256 = None
+    if final.exists():
+        differences = _differences(export, staged, final)
+        if not differences:
+            return Published(final, read_manifest(final), is_new=False)
+        if not supersede:
+            raise PackageError(
+                f"The package {final} is there already, and this export differs: {'; '.join(differences)}. It is left as it is. "
+                f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of export/manifest)."
+            )
+        if (final / MANIFEST).is_file():
+            superseded_sha256 = hashlib.sha256((final / MANIFEST).read_bytes()).hexdigest()
+
+    exported_at = datetime.now(UTC).isoformat(timespec="microseconds")
+    assembly = _assemble(export, staged, staging, exported_at, superseded_sha256)
+    if superseded_sha256 is None and not final.exists():
+        _rename_new(assembly, final)
+    else:
+        _exchange(assembly, final, export_dir)
+    sync_folder(export_dir)
+    return Published(final, read_manifest(final), is_new=True)
+
+
+def _assemble(
+    export: Export, staged: Sequence[StagedFile], staging: Path, exported_at: str, superseded_sha256: str | None
+) -> Path:
+    """A whole package below the staging folder, under the name that it will have."""
+    assembly = staging / "package" / folder_name(export.run_id)
+    shutil.rmtree(assembly, ignore_errors=True)
+    assembly.mkdir(parents=True)
+    files = []
+    for file in sorted(staged, key=lambda file: file.path.encode()):
+        target = assembly / file.path
+        target.parent.mkdir(exist_ok=True)
+        try:
+            file.facts.path.rename(target)
+        except FileNotFoundError:
+            raise PackageError(
+                f"The staged file {file.facts.path} is gone. Materialize the files of run {export.run_id!r} again."
+            ) from None
+        tail = b""
+        if file.path == "records.jsonl" and export.key:
+            tail = _manifest_record(export, exported_at)
+            with target.open("ab") as appended:
+                appended.write(tail)
+                appended.flush()
+                os.fsync(appended.fileno())
+        files.append(
+            {
+                "path": file.path,
+                "size": file.facts.size + len(tail),
+                "sha256": _read_back(target, file, tail),
+                "media_type": file.media_type,
+                "records": file.facts.rows,
+            }
+        )
+    text = verify_md(export.run_id, files, export.manifest_key.key_id if export.manifest_key else None).encode()
+    files.append(
+        {
+            "path": "VERIFY.md",
+            "size": len(text),
+            "sha256": hashlib.sha256(text).hexdigest(),
+            "media_type": "text/markdown; charset=utf-8",
+            "records": None,
+        }
+    )
+    _write(assembly / "VERIFY.md", text)
+    files.sort(key=lambda file: file["path"].encode())
+
+    manifest = _manifest(export, files, exported_at, superseded_sha256)
+    data = canonical_json(manifest).encode()
+    for folder in {(assembly / file["path"]).parent for file in files}:
+        sync_folder(folder)
+    if export.manifest_key:
+        _write(assembly / MANIFEST_SIGNATURE, export.manifest_key.sign(data))
+    _write(assembly / MANIFEST, data)
+    sync_folder(assembly)
+    return assembly
+
+
+def _manifest(
+    export: Export, files: list[dict[str, Any]], exported_at: str, superseded_sha256: str | None
+) -> Manifest:
+    manifest: Manifest = {
+        **_identity(export),
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "files": files,
+        "exporter": {"name": "landscape-assets", "version": __version__},
+        "exported_at": exported_at,
+    }
+    if superseded_sha256 is not None:
+        manifest["supersedes"] = {"manifest_sha256": superseded_sha256}
+    if export.key:
+        manifest["signature"] = export.key.sign(canonical_json(manifest).encode())
+    return manifest
+
+
+def _identity(export: Export) -> Manifest:
+    """What two exports of the same run with the same key and options have in common."""
+    return {
+        "contract": export.contract,
+        "run_id": export.run_id,
+        "status": export.status,
+        "started_at": export.started_at,
+        "completed_at": export.completed_at,
+        "record_count": sum(export.record_counts.values()),
+        "record_counts": dict(export.record_counts),
+        "final_hash": export.final_hash,
+        "chain": CHAIN_OF_SIGNATURES if export.key else CHAIN_OF_RECORDS,
+        "tables": dict(export.tables),
+        "signing": {"algorithm": "hmac-sha256", "key_id": export.key.key_id} if export.key else None,
+        "public_key": {"algorithm": "ed25519", "key_id": export.manifest_key.key_id} if export.manifest_key else None,
+    }
+
+
+def _manifest_record(export: Export, exported_at: str) -> bytes:
+    """The last line of a signed records.jsonl (contract, section 1)."""
+    assert export.key is not None
+    record = {
+        "record_type": "manifest",
+        "run_id": export.run_id,
+        "record_count": sum(export.record_counts.values()),
+        "final_hash": export.final_hash,
+        "hash_algorithm": "sha256",
+        "signature_algorithm": "hmac-sha256",
+        "exported_at": exported_at,
+    }
+    record["signature"] = export.key.sign(canonical_json(record).encode())
+    return canonical_json(record).encode() + b"\n"
+
+
+def _read_back(path: Path, file: StagedFile, tail: bytes) -> str:
+    """The SHA-256 of a staged file as it is on disk, which must be what was written, and then `tail`."""
+    digest, left, lines = hashlib.sha256(), file.facts.size, 0
+    with path.open("rb", buffering=0) as stored:
+        while left and (piece := stored.read(min(left, _READ_BYTES))):
+            digest.update(piece)
+            if file.path == "records.jsonl":
+                lines += piece.count(b"\n")
+            left -= len(piece)
+        rest = stored.read(len(tail) + 1)
+    if left or digest.hexdigest() != file.facts.sha256 or rest != tail:
+        raise PackageError(
+            f"The staged file {path} is not as it was written: the disk or another program changed it. Nothing is published; "
+            f"export the run again."
+        )
+    if file.path == "records.jsonl" and lines != file.facts.rows:
+        raise PackageError(f"{path} has {lines} records where {file.facts.rows} were written. Nothing is published.")
+    digest.update(tail)
+    return digest.hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A small file, synced and read back."""
+    with HashedFile(path) as file:
+        file.write(data)
+    if path.read_bytes() != data:
+        raise PackageError(f"The staged file {path} is not as it was written. Nothing is published; export the run again.")
+
+
+def _differences(export: Export, staged: Sequence[StagedFile], package: Path) -> list[str]:
+    """In what a package that is there differs from this export, as phrases; a damaged one raises."""
+    try:
+        manifest = read_manifest(package)
+    except PackageError as error:
+        return [str(error).rstrip(".")]
+    found = []
+    for key, ours in _identity(export).items():
+        theirs = manifest.get(key)
+        if theirs == ours:
+            continue
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            found.extend(
+                f"{key} {name} is {ours.get(name, 'none')} and was {theirs.get(name, 'none')}"
+                for name in sorted({*ours, *theirs})
+                if ours.get(name) != theirs.get(name)
+            )
+        else:
+            found.append(f"{key} is {ours} and was {theirs}")
+    formats = {file.path.partition("/")[0].partition(".")[2] or file.path.partition("/")[0] for file in staged}
+    listed = manifest.get("files") or []
+    before = {
+        str(file["path"]).partition("/")[0].partition(".")[2] or str(file["path"]).partition("/")[0]
+        for file in listed
+        if file.get("path") != "VERIFY.md"
+    }
+    if formats != before:
+        found.append(f"the formats are {', '.join(sorted(formats))} and were {', '.join(sorted(before))}")
+    if not found:
+        check_package(package, manifest, export.key)
+    return found
+
+
+def check_package(package: Path, manifest: Manifest, key: SigningKey | None) -> None:
+    """Whether a published package is as its manifest says: every file's size and hash, and the manifest's signature.
+
+    Raises:
+        PackageError: it is not.
+    """
+
+    def damaged(what: str) -> PackageError:
+        return PackageError(
+            f"The package {package} is damaged: {what}. It is left as it is; `landscape-assets verify` tells more. Restore it "
+            f"from a copy, or supersede it."
+        )
+
+    if key:
+        unsigned = {name: value for name, value in manifest.items() if name != "signature"}
+        if manifest.get("signature") != key.sign(canonical_json(unsigned).encode()):
+            raise damaged("the signature of its manifest is not that of the key")
+    for file in manifest["files"]:
+        path = package / file["path"]
+        try:
+            with path.open("rb") as stored:
+                actual = hashlib.file_digest(stored, "sha256").hexdigest()
+        except OSError as error:
+            raise damaged(f"{file['path']} cannot be read ({error.strerror})") from None
+        if actual != file["sha256"]:
+            raise damaged(f"the content of {file['path']} is not what the manifest lists")
+
+
+def _rename_new(assembly: Path, final: Path) -> None:
+    """Publishes a folder under a name that is not taken: rename never replaces a folder that holds anything (POSIX)."""
+    try:
+        os.rename(assembly, final)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise PackageError(
+                f"{final} came to be while this export was made. It is left as it is; export again to compare."
+            ) from None
+        raise
+
+
+def _exchange(assembly: Path, final: Path, export_dir: Path) -> None:
+    """Publishes a folder in place of another, which is kept under .superseded/<time>/, in one step.
+
+    The new folder is first put where the old one will be; exchanging the two names then leaves no moment without a package.
+    """
+    try:
+        stamp = str(read_manifest(final).get("exported_at") or "")
+    except PackageError:
+        stamp = ""
+    stamp = "".join(c for c in stamp if c.isalnum() or c in "-.") or datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%f")
+    aside = export_dir / ".superseded" / stamp / final.name
+    _clear_unpublished(aside, final)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(assembly, aside)
+    sync_folder(aside.parent)
+    sync_folder(aside.parent.parent)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(aside), _AT_FDCWD, os.fsencode(final), _RENAME_EXCHANGE):
+        code = ctypes.get_errno()
+        os.rename(aside, assembly)
+        raise OSError(code, f"{os.strerror(code)}: the file system cannot exchange two names", str(final))
+    sync_folder(aside.parent)
+
+
+def _clear_unpublished(aside: Path, final: Path) -> None:
+    """Removes a new package that a crash left before it was exchanged: it names the present one as its predecessor."""
+    if not aside.exists():
+        return
+    present = hashlib.sha256((final / MANIFEST).read_bytes()).hexdigest() if (final / MANIFEST).is_file() else None
+    left = read_manifest(aside).get("supersedes") or {}
+    if present is not None and left.get("manifest_sha256") == present:
+        shutil.rmtree(aside)
+    else:
+        raise PackageError(f"{aside} is there already. Move it away, and supersede again.")

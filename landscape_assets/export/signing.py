@@ -1,0 +1,149 @@
+"""Signatures and chains: HMAC-SHA256 of records and manifests, Ed25519 of manifests (contract, section 3; docs/package.md).
+
+Belongs here: keys in memory and what is computed with them. Does not belong here: where keys come from (`orchestration/keys.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import polars_hash
+import pyarrow as pa
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ..errors import SigningKeyError
+from .files import FileFacts, ParquetReader, ParquetWriter
+from .records import text_of
+
+CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
+CHAIN_OF_RECORDS = "sha256-of-record-sha256"
+
+SIGNATURES_SCHEMA = pa.schema([pa.field("signature", pa.large_string())])
+"""For each record in order: its signature, or the SHA-256 of its canonical form when unsigned; lower-case hex."""
+
+SHORT_KEY_BYTES = 16
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """An HMAC key. Its text is never shown.
+
+    Args:
+        secret: the key; its UTF-8 bytes are what HMAC takes.
+        given_id: the id that the operator gave it; None to derive one.
+
+    Raises:
+        SigningKeyError: the key is blank.
+    """
+
+    secret: str = field(repr=False)
+    given_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.secret.strip():
+            raise SigningKeyError(
+                "The signing key is blank. Give one with LANDSCAPE_SIGNING_KEY or LANDSCAPE_SIGNING_KEY_FILE, or choose "
+                "an unsigned export with --no-sign."
+            )
+
+    @property
+    def key_id(self) -> str:
+        """What the package says of the key: the given id, or one derived from it."""
+        return self.given_id or f"hmac:{self.sign(b'landscape-assets key id')[:16]}"
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the key is shorter than 16 bytes, and so perhaps guessable."""
+        return len(self.secret.encode()) < SHORT_KEY_BYTES
+
+    def sign(self, data: bytes) -> str:
+        """The hex HMAC-SHA256 of some bytes."""
+        return hmac.digest(self.secret.encode(), data, "sha256").hex()
+
+    def sign_column(self, texts: pl.Series) -> pl.Series:
+        """The hex HMAC-SHA256 of each text."""
+        try:
+            return texts.to_frame("text").select(
+                signature=polars_hash.col("text").chash.hmac_sha256(key=self.secret)
+            )["signature"]
+        except Exception as error:
+            # The key is a part of the expression, and an error of the engine may quote the expression.
+            raise SigningKeyError(f"Signing failed in the engine ({type(error).__name__}).") from None
+
+
+@dataclass(frozen=True)
+class ManifestKey:
+    """An Ed25519 private key, which signs the bytes of manifest.json. Its text is never shown."""
+
+    private: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> ManifestKey:
+        """The key in a PEM file.
+
+        Raises:
+            SigningKeyError: the file cannot be read, or holds no unencrypted Ed25519 private key.
+        """
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except OSError as error:
+            raise SigningKeyError(f"The private key file {path} cannot be read: {error.strerror}.") from None
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise SigningKeyError(f"{path} holds no unencrypted private key in PEM form.") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise SigningKeyError(f"{path} holds a private key of another kind than Ed25519. `landscape-assets keygen` makes one.")
+        return cls(key)
+
+    @property
+    def key_id(self) -> str:
+        """The hex SHA-256 of the public key's DER SubjectPublicKeyInfo."""
+        der = self.private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return hashlib.sha256(der).hexdigest()
+
+    def sign(self, data: bytes) -> bytes:
+        """The 64 bytes of the signature (RFC 8032)."""
+        return self.private.sign(data)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFacts:
+    """What the step made: the file, and the hash that the records' signatures (or hashes) chain to."""
+
+    file: FileFacts
+    final_hash: str
+
+
+def write_signatures(
+    records: ParquetReader, path: Path, key: SigningKey | None, metadata: dict[str, str]
+) -> SignedFacts:
+    """Writes the signature of every record, or its SHA-256 without a key, and chains them.
+
+    Args:
+        records: the file of `records.write_records`.
+        path: the file to write; row groups as in `records`.
+        key: the key, or None for an unsigned export.
+        metadata: text for the file's metadata.
+    """
+    chain = hashlib.sha256()
+    with ParquetWriter(path, SIGNATURES_SCHEMA, metadata, compression="none") as writer:
+        for i in range(records.row_groups):
+            texts = pl.from_arrow(records.group(i, ["canonical"]))["canonical"]
+            hashes = key.sign_column(texts) if key else _sha256(texts)
+            column = hashes.to_arrow(compat_level=pl.CompatLevel.oldest())
+            chain.update(text_of(column))
+            writer.write(pa.RecordBatch.from_arrays([column], schema=SIGNATURES_SCHEMA))
+            writer.flush()
+        writer.annotate({"final_hash": chain.hexdigest()})
+    return SignedFacts(writer.facts(), chain.hexdigest())
+
+
+def _sha256(texts: pl.Series) -> pl.Series:
+    return texts.to_frame("text").select(hash=polars_hash.col("text").chash.sha2_256())["hash"]

@@ -1,0 +1,324 @@
+"""From the tables of a run to its published package, as assets.
+
+Belongs here: the assets `export/...`, their run config, and what the UI shows of them. Does not belong here: what they compute
+(`export/`).
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+import dagster as dg
+
+from ..contract import CONTRACTS, V1, Contract
+from ..errors import PackageError
+from ..export.canonical import as_text
+from ..export.files import ParquetReader
+from ..export.formats import FORMATS, SignedRecords, StagedFile
+from ..export.package import Export, Published, publish
+from ..export.records import write_records
+from ..export.signing import write_signatures
+from ..export.staging import clear_abandoned, release, run_lock, staging_root
+from ..contract.model import Kind
+from . import settings
+from .failures import explained
+from .partitions import RUNS
+from .resources import Workspace
+from .tables import OWNERS, run_of, table_key
+
+GROUP = "export"
+
+_BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
+
+RECORDS = dg.AssetKey(["export", "records"])
+SIGNED_RECORDS = dg.AssetKey(["export", "signed_records"])
+MANIFEST = dg.AssetKey(["export", "manifest"])
+
+
+def format_key(name: str) -> dg.AssetKey:
+    """The asset of an output format."""
+    return dg.AssetKey(["export", name])
+
+
+@dg.asset(
+    key=RECORDS,
+    partitions_def=RUNS,
+    ins={name: dg.AssetIn(table_key(name)) for name in V1.tables},
+    group_name=GROUP,
+    kinds={"polars", "parquet"},
+    owners=OWNERS,
+    code_version="1",
+    io_manager_key="parquet",
+    description="Every record of the run, each in its place, in canonical form (RFC 8785): the tables joined and ordered.",
+)
+def records(
+    context: dg.AssetExecutionContext, workspace: Workspace, **tables: ParquetReader
+) -> dg.MaterializeResult:
+    """Joins the tables of a run into ordered records."""
+    started, run_id = time.monotonic(), context.partition_key
+    with explained():
+        status, started_at, completed_at = run_of(tables)
+        contract = _BY_NAME[tables["runs"].metadata["contract"]]
+        scratch = workspace.scratch(run_id, context.run_id)
+        metadata = {
+            "contract": contract.name,
+            "run_id": run_id,
+            "utc": tables["runs"].metadata["utc"],
+            "run": json.dumps([status, *_times_of_record(tables["runs"])]),
+            "tables": json.dumps({name: tables[name].rows for name in contract.tables}),
+        }
+        try:
+            made = write_records(
+                contract,
+                run_id,
+                {name: tables[name] for name in contract.tables},
+                workspace.unfinished(RECORDS, run_id),
+                scratch,
+                settings.budget(),
+                metadata,
+            )
+        finally:
+            release(scratch)
+            for reader in tables.values():
+                reader.close()
+    return dg.MaterializeResult(
+        value=made.file,
+        data_version=dg.DataVersion(made.content_sha256),
+        metadata={
+            "dagster/partition_row_count": made.file.rows,
+            "dagster/column_lineage": _lineage(contract),
+            "records by type": _counts_table(made.counts),
+            "contract": contract.name,
+            "bytes": made.file.size,
+            "seconds": round(time.monotonic() - started, 3),
+            "sha256 of the canonical forms": made.content_sha256,
+        },
+    )
+
+
+def _times_of_record(runs: ParquetReader) -> list[str]:
+    """started_at and completed_at as the run's record has them."""
+    row = runs.frame(["started_at", "completed_at"])
+    return [as_text(row[name], Kind.TIME)[0] for name in row.columns]
+
+
+def _lineage(contract: Contract) -> dg.TableColumnLineage:
+    """Which table column each record field comes from."""
+    return dg.TableColumnLineage(
+        {
+            f"{table.record_type}.{column.field}": [dg.TableColumnDep(table_key(table.name), column.name)]
+            for table in contract.tables.values()
+            for column in table.fields
+        }
+    )
+
+
+def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
+    return dg.MetadataValue.md(f"| record type | records |\n|---|---:|\n{rows}")
+
+
+@dg.asset(
+    key=SIGNED_RECORDS,
+    partitions_def=RUNS,
+    ins={"records": dg.AssetIn(RECORDS)},
+    group_name=GROUP,
+    kinds={"polars", "parquet"},
+    owners=OWNERS,
+    code_version="1",
+    io_manager_key="parquet",
+    description="The signature of every record (HMAC-SHA256), and the final hash that they chain to.",
+)
+def signed_records(
+    context: dg.AssetExecutionContext, workspace: Workspace, records: ParquetReader
+) -> dg.MaterializeResult:
+    """Signs the records of a run."""
+    started = time.monotonic()
+    with explained():
+        key = settings.signing_key()
+        if key is not None and key.is_short:
+            context.log.warning("The signing key is shorter than 16 bytes and may be guessed; use a longer one.")
+        metadata = records.metadata | {"key_id": key.key_id if key else ""}
+        made = write_signatures(records, workspace.unfinished(SIGNED_RECORDS, context.partition_key), key, metadata)
+        records.close()
+    return dg.MaterializeResult(
+        value=made.file,
+        data_version=dg.DataVersion(f"{made.final_hash}:{metadata['key_id']}"),
+        metadata={
+            "dagster/partition_row_count": made.file.rows,
+            "final_hash": made.final_hash,
+            "key id": metadata["key_id"] or "unsigned",
+            "bytes": made.file.size,
+            "seconds": round(time.monotonic() - started, 3),
+        },
+    )
+
+
+def _format_asset(name: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=format_key(name),
+        partitions_def=RUNS,
+        ins={"records": dg.AssetIn(RECORDS), "signed_records": dg.AssetIn(SIGNED_RECORDS)},
+        group_name=GROUP,
+        kinds={"polars", name},
+        owners=OWNERS,
+        code_version="1",
+        description=_DESCRIPTIONS[name],
+    )
+    def staged_files(
+        context: dg.AssetExecutionContext,
+        workspace: Workspace,
+        records: ParquetReader,
+        signed_records: ParquetReader,
+    ) -> dg.MaterializeResult:
+        started, run_id = time.monotonic(), context.partition_key
+        with explained():
+            if name not in settings.formats():
+                return dg.MaterializeResult(metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."})
+            facts = signed_records.metadata
+            _require_same(records, signed_records, run_id)
+            staging = workspace.staging(run_id, context.run_id)
+            signed = SignedRecords(
+                _BY_NAME[facts["contract"]],
+                run_id,
+                json.loads(facts["utc"]),
+                records,
+                signed_records,
+                is_signed=bool(facts["key_id"]),
+            )
+            files = FORMATS[name](signed, staging, settings.budget())
+            workspace.note_staged(name, run_id, facts["final_hash"], files)
+            records.close()
+            signed_records.close()
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(_digest(files)),
+            metadata={
+                "files": _files_table(files),
+                "bytes": sum(file.facts.size for file in files),
+                "seconds": round(time.monotonic() - started, 3),
+            },
+        )
+
+    return staged_files
+
+
+_DESCRIPTIONS = {
+    "jsonl": "records.jsonl: every record in order, canonical form, one a line. Staged for the package.",
+    "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused. Staged for the package.",
+    "parquet": "parquet/<record_type>.parquet: a derived view with typed columns. Staged for the package.",
+}
+
+
+def _require_same(records: ParquetReader, signed_records: ParquetReader, run_id: str) -> None:
+    """The signatures must be of these records: the one is materialized after the other, perhaps not in one Dagster run."""
+    theirs = signed_records.metadata
+    if any(theirs.get(key) != value for key, value in records.metadata.items()) or records.rows != signed_records.rows:
+        raise PackageError(
+            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
+        )
+
+
+def _digest(files: list[StagedFile]) -> str:
+    """The content of staged files as a data version."""
+    if len(files) == 1:
+        return files[0].facts.sha256
+    return " ".join(file.facts.sha256[:16] for file in files)
+
+
+def _files_table(files: list[StagedFile]) -> dg.MetadataValue:
+    rows = "\n".join(
+        f"| {file.path} | {file.facts.size:,} | {file.facts.rows:,} | `{file.facts.sha256}` |" for file in files
+    )
+    return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
+
+
+FORMAT_ASSETS: list[dg.AssetsDefinition] = [_format_asset(name) for name in FORMATS]
+
+
+class ManifestConfig(dg.Config):
+    """The run config of export/manifest."""
+
+    supersede: bool = False
+    """Replace a package that differs; the old one is kept aside."""
+
+
+@dg.asset(
+    key=MANIFEST,
+    partitions_def=RUNS,
+    ins={"signed_records": dg.AssetIn(SIGNED_RECORDS)},
+    deps=[format_key(name) for name in FORMATS],
+    group_name=GROUP,
+    kinds={"json"},
+    owners=OWNERS,
+    code_version="1",
+    description=(
+        "The published package. Its files are read back and compared with what was written, manifest.json is written last, and "
+        "the folder appears in one rename: a package with a manifest is complete, anything else is not an export."
+    ),
+)
+def manifest(
+    context: dg.AssetExecutionContext,
+    config: ManifestConfig,
+    workspace: Workspace,
+    signed_records: ParquetReader,
+) -> dg.MaterializeResult:
+    """Publishes the package of a run."""
+    started, run_id = time.monotonic(), context.partition_key
+    with explained():
+        facts = signed_records.metadata
+        signed_records.close()
+        key = settings.signing_key()
+        if (key.key_id if key else "") != facts["key_id"]:
+            raise PackageError(
+                f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the present key is "
+                f"{key.key_id if key else '(none)'}. Materialize export/signed_records and the files again."
+            )
+        status, started_at, completed_at = json.loads(facts["run"])
+        export = Export(
+            contract=facts["contract"],
+            run_id=run_id,
+            status=status,
+            started_at=started_at,
+            completed_at=completed_at,
+            record_counts=json.loads(facts["record_counts"]),
+            final_hash=facts["final_hash"],
+            tables=json.loads(facts["tables"]),
+            key=key,
+            manifest_key=settings.manifest_key(),
+        )
+        names = settings.formats()
+        staged = [file for name in names for file in workspace.staged(name, run_id, export.final_hash)]
+        staging = workspace.staging(run_id, context.run_id)
+        with run_lock(workspace.export_dir, run_id):
+            published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
+            for name in names:
+                workspace.forget_staged(name, run_id)
+            release(staging)
+            clear_abandoned(staging_root(workspace.export_dir), run_id, lambda owner: _is_live(context.instance, owner))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(published.manifest_sha256),
+        metadata=_manifest_metadata(published) | {"seconds": round(time.monotonic() - started, 3)},
+    )
+
+
+def _is_live(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
+    run = instance.get_run_by_id(dagster_run_id)
+    return run is not None and not run.is_finished
+
+
+def _manifest_metadata(published: Published) -> dict[str, object]:
+    made = published.manifest
+    exported_at = datetime.fromisoformat(made["exported_at"])
+    return {
+        "package": dg.MetadataValue.path(str(published.path)),
+        "status": "exported" if published.is_new else "unchanged: the package was there already and is as this export",
+        "record_count": made["record_count"],
+        "final_hash": made["final_hash"],
+        "exported_at": dg.MetadataValue.timestamp(exported_at),
+        "manifest": dg.MetadataValue.json(made),
+        "sha256 of manifest.json": published.manifest_sha256,
+    }
+
+
+EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, *FORMAT_ASSETS, manifest]

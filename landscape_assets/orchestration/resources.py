@@ -1,0 +1,130 @@
+"""What assets work with: the audit database, and the folders of an export.
+
+Belongs here: Dagster resources (https://docs.dagster.io/guides/build/external-resources). They hold no configuration of their own:
+settings are read from the environment when they are used (`settings.py`), so that definitions load without database and key.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from ..errors import PackageError
+from ..export.files import FileFacts
+from ..export.formats import StagedFile
+from ..export.names import folder_name
+from ..export.staging import clear_abandoned, staging_root, work_folder
+from ..landscape import AuditDatabase
+from . import settings
+
+
+class AuditDatabaseResource(dg.ConfigurableResource):
+    """The audit database. All steps of a process share one connection and one read transaction, and so see one state."""
+
+    _database: AuditDatabase | None = PrivateAttr(default=None)
+
+    def get(self) -> AuditDatabase:
+        """The open database.
+
+        Raises:
+            DatabaseError, UnknownContract: it cannot be used.
+        """
+        if self._database is None:
+            self._database = AuditDatabase(settings.database_url())
+        return self._database
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Closes the connection at the end of the Dagster run."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+class Workspace(dg.ConfigurableResource):
+    """The folders that an export works in: storage between the assets, scratch, staging, and the export folder."""
+
+    _storage: Path | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Finds the storage folder."""
+        assert context.instance is not None
+        self._storage = settings.storage_dir() or Path(context.instance.storage_directory()) / "landscape_assets"
+
+    @property
+    def export_dir(self) -> Path:
+        """The export folder. Raises ExportError when none is set."""
+        return settings.export_dir()
+
+    def stored(self, asset: dg.AssetKey, partition: str, extension: str = "parquet") -> Path:
+        """The one file in which an asset's partition is kept.
+
+        Raises:
+            OSError: its folder cannot be made.
+        """
+        assert self._storage is not None
+        path = self._storage.joinpath(*asset.path) / f"{folder_name(partition)}.{extension}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def unfinished(self, asset: dg.AssetKey, partition: str) -> Path:
+        """Where that file is written before it takes its place; what a killed step left there is removed."""
+        path = self.stored(asset, partition)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.unlink(missing_ok=True)
+        return unfinished
+
+    @property
+    def scratch_root(self) -> Path:
+        """Where temporary files go."""
+        assert self._storage is not None
+        return settings.scratch_dir() or self._storage / "scratch"
+
+    def scratch(self, partition: str, dagster_run_id: str) -> Path:
+        """An empty folder for temporary files; what others left there for the same run is removed."""
+        clear_abandoned(self.scratch_root, partition, lambda owner: False)
+        return work_folder(self.scratch_root, partition, dagster_run_id)
+
+    def staging(self, partition: str, dagster_run_id: str) -> Path:
+        """Where this Dagster run stages the files of a package."""
+        return work_folder(staging_root(self.export_dir), partition, dagster_run_id)
+
+    def note_staged(self, format_name: str, partition: str, final_hash: str, files: Sequence[StagedFile]) -> None:
+        """Notes which files a format has staged, and of which records."""
+        path = self.stored(dg.AssetKey(["export", format_name]), partition, "json")
+        document = {"final_hash": final_hash, "files": [asdict(file) for file in files]}
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(json.dumps(document, default=str))
+        unfinished.replace(path)
+
+    def staged(self, format_name: str, partition: str, final_hash: str) -> list[StagedFile]:
+        """The files that a format has staged.
+
+        Raises:
+            PackageError: it has staged none, or of other records.
+        """
+        path = self.stored(dg.AssetKey(["export", format_name]), partition, "json")
+        try:
+            document = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise PackageError(
+                f"No files of the format {format_name} are staged for run {partition!r}. Materialize export/{format_name}, or "
+                f"leave the format out ({settings.FORMAT_NAMES})."
+            ) from None
+        if document["final_hash"] != final_hash:
+            raise PackageError(
+                f"The staged files of the format {format_name} are not of the present signed records of run {partition!r}. "
+                f"Materialize export/{format_name} again."
+            )
+        return [
+            StagedFile(
+                file["path"], file["media_type"], FileFacts(**(file["facts"] | {"path": Path(file["facts"]["path"])}))
+            )
+            for file in document["files"]
+        ]
+
+    def forget_staged(self, format_name: str, partition: str) -> None:
+        """Forgets a note: the files have become a package."""
+        self.stored(dg.AssetKey(["export", format_name]), partition, "json").unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""Every setting, read from the environment at the moment it is used.
+
+Belongs here: names, defaults and meaning of the environment variables; the README's table lists them. In the folder of a sample
+that `landscape-assets demo` made, what is not set is taken from the sample, so that `dagster dev` starts with no environment.
+Does not belong here: what is done with them (`resources.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import ExportError, SigningKeyError
+from ..export.formats import FORMATS
+from ..export.settings import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
+from ..export.signing import ManifestKey, SigningKey
+
+DATABASE_URL = "LANDSCAPE_DATABASE_URL"
+EXPORT_DIR = "LANDSCAPE_EXPORT_DIR"
+SIGNING_KEY = "LANDSCAPE_SIGNING_KEY"
+SIGNING_KEY_FILE = "LANDSCAPE_SIGNING_KEY_FILE"
+SIGNING_KEY_ID = "LANDSCAPE_SIGNING_KEY_ID"
+PRIVATE_KEY_FILE = "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE"
+SIGN = "LANDSCAPE_SIGN"
+FORMAT_NAMES = "LANDSCAPE_FORMATS"
+MEMORY_MB = "LANDSCAPE_MEMORY_MB"
+STORAGE_DIR = "LANDSCAPE_STORAGE_DIR"
+SCRATCH_DIR = "LANDSCAPE_SCRATCH_DIR"
+
+SAMPLE_DIR = Path("demo")
+"""Where `landscape-assets demo` puts the sample when it is not told otherwise, relative to the working folder."""
+
+SAMPLE_DATABASE = "landscape.db"
+SAMPLE_EXPORTS = "exports"
+SAMPLE_KEY = "signing.key"
+
+
+def _value(name: str) -> str | None:
+    return os.environ.get(name) or None
+
+
+def _sample(name: str) -> Path | None:
+    """A file of the sample, when there is one and the environment names no database."""
+    if _value(DATABASE_URL) or not (SAMPLE_DIR / SAMPLE_DATABASE).is_file():
+        return None
+    return SAMPLE_DIR.resolve() / name
+
+
+def database_url() -> str:
+    """The SQLAlchemy URL of the audit database; empty when none is set."""
+    sample = _sample(SAMPLE_DATABASE)
+    return _value(DATABASE_URL) or (f"sqlite:///{sample}" if sample else "")
+
+
+def export_dir() -> Path:
+    """The export folder.
+
+    Raises:
+        ExportError: none is set.
+    """
+    if (given := _value(EXPORT_DIR)) is not None:
+        return Path(given).absolute()
+    if (sample := _sample(SAMPLE_EXPORTS)) is not None:
+        return sample
+    raise ExportError(f"No export folder is named. Give it with --output or {EXPORT_DIR}.")
+
+
+def signs() -> bool:
+    """Whether exports are signed; they are unless LANDSCAPE_SIGN says no."""
+    given = (_value(SIGN) or "yes").lower()
+    if given not in ("yes", "no"):
+        raise ExportError(f"{SIGN} is {given!r}; it must be yes or no.")
+    return given == "yes"
+
+
+def signing_key() -> SigningKey | None:
+    """The key that records and manifest are signed with; None when exports are not signed.
+
+    Raises:
+        SigningKeyError: exports are signed, and there is no usable key.
+    """
+    if not signs():
+        return None
+    key_id = _value(SIGNING_KEY_ID)
+    if SIGNING_KEY in os.environ:
+        return SigningKey(os.environ[SIGNING_KEY], key_id)
+    sample = _sample(SAMPLE_KEY)
+    file = _value(SIGNING_KEY_FILE) or (str(sample) if sample else None)
+    if file is None:
+        raise SigningKeyError(
+            f"There is no signing key. Give one with {SIGNING_KEY} or {SIGNING_KEY_FILE}, or choose an unsigned export with "
+            f"--no-sign ({SIGN}=no)."
+        )
+    try:
+        text = Path(file).read_bytes().decode()
+    except OSError as error:
+        raise SigningKeyError(f"The signing key file {file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SigningKeyError(f"The signing key file {file} is not UTF-8 text.") from None
+    # A trailing newline in the file is not part of the key.
+    return SigningKey(text.removesuffix("\n").removesuffix("\r"), key_id)
+
+
+def manifest_key() -> ManifestKey | None:
+    """The Ed25519 key that signs manifest.json, if one is set.
+
+    Raises:
+        SigningKeyError: it cannot be used.
+    """
+    file = _value(PRIVATE_KEY_FILE)
+    return ManifestKey.load(Path(file)) if file else None
+
+
+def formats() -> tuple[str, ...]:
+    """The output formats, in the order of FORMATS; all of them unless LANDSCAPE_FORMATS names some."""
+    given = [name.strip() for name in (_value(FORMAT_NAMES) or ",".join(FORMATS)).split(",")]
+    if unknown := [name for name in given if name not in FORMATS]:
+        raise ExportError(f"{FORMAT_NAMES} names {unknown[0]!r}; the formats are {', '.join(FORMATS)}.")
+    return tuple(name for name in FORMATS if name in given)
+
+
+def budget() -> Budget:
+    """How much memory the export may take beyond the process itself and an index of ids."""
+    given = _value(MEMORY_MB) or str(DEFAULT_MEMORY_MB)
+    if not given.isdecimal() or int(given) < SMALLEST_MEMORY_MB:
+        raise ExportError(f"{MEMORY_MB} is {given!r}; it must be a whole number of MiB, {SMALLEST_MEMORY_MB} or more.")
+    return Budget(memory_mb=int(given))
+
+
+def storage_dir() -> Path | None:
+    """Where tables and records are kept between the assets; None for the Dagster instance's own storage folder."""
+    given = _value(STORAGE_DIR)
+    return Path(given).absolute() if given else None
+
+
+def scratch_dir() -> Path | None:
+    """Where temporary files go; None for a folder beside the storage."""
+    given = _value(SCRATCH_DIR)
+    return Path(given).absolute() if given else None

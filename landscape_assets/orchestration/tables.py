@@ -1,0 +1,144 @@
+"""The audit tables as assets: one for each, loaded by one statement.
+
+Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does not belong here: statements and checks
+(`contract/`, `landscape/`).
+"""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import dagster as dg
+
+from ..contract import V1, Kind, Table
+from ..export.files import ParquetReader, ParquetWriter
+from ..export.parallel import read_ahead
+from ..landscape import AuditDatabase
+from ..landscape.frames import arrow_schema
+from .failures import RETRIES, explained
+from .partitions import RUNS
+from .resources import AuditDatabaseResource, Workspace
+
+GROUP = "audit_tables"
+OWNERS = ["team:audit-exports"]
+CODE_VERSION = "1"
+
+AUDIT_DATABASE = dg.AssetSpec(
+    dg.AssetKey(["landscape", "audit_database"]),
+    group_name=GROUP,
+    kinds={"sql"},
+    owners=OWNERS,
+    description="The audit database that ELSPETH writes. It is read, never changed.",
+)
+
+
+def table_key(table: str) -> dg.AssetKey:
+    """The asset of an audit table."""
+    return dg.AssetKey(["landscape", table])
+
+
+def _table_asset(table: Table) -> dg.AssetsDefinition:
+    # Every table waits for `runs`, which refuses a run that is unknown or unfinished: then that is the one message.
+    upstream = [AUDIT_DATABASE.key] if table.name == "runs" else [AUDIT_DATABASE.key, table_key("runs")]
+
+    @dg.asset(
+        key=table_key(table.name),
+        partitions_def=RUNS,
+        deps=upstream,
+        group_name=GROUP,
+        kinds={"polars", "parquet"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        io_manager_key="parquet",
+        retry_policy=RETRIES,
+        description=f"{table.description} The rows of one run, read by one statement, as checked Parquet.",
+    )
+    def audit_table(
+        context: dg.AssetExecutionContext, audit_database: AuditDatabaseResource, workspace: Workspace
+    ) -> dg.MaterializeResult:
+        with explained():
+            return _load(context, table.name, audit_database.get(), workspace)
+
+    return audit_table
+
+
+def _load(
+    context: dg.AssetExecutionContext, name: str, database: AuditDatabase, workspace: Workspace
+) -> dg.MaterializeResult:
+    started = time.monotonic()
+    run_id = context.partition_key
+    run = database.finished_run(run_id)
+    contract = database.contract
+    path = workspace.unfinished(table_key(name), run_id)
+    facts_of_run = {
+        "contract": contract.name,
+        "run_id": run_id,
+        "table": name,
+        "utc": json.dumps(database.utc),
+        "run": json.dumps([run.status, run.started_at, run.completed_at]),
+    }
+    if name not in contract.tables:
+        # The generation of this database has no such records; the empty file keeps the graph the same for all.
+        table = V1.tables[name]
+        with ParquetWriter(path, arrow_schema(table, utc=database.utc), facts_of_run) as writer:
+            pass
+        statement = None
+    else:
+        stream = database.read(name, run_id)
+        table, statement = stream.table, stream.statement
+        with (
+            ParquetWriter(path, stream.schema, facts_of_run) as writer,
+            ThreadPoolExecutor(1, "read") as pool,
+        ):
+            for batch in read_ahead(pool, stream.batches):
+                writer.write(batch)
+    facts = writer.facts()
+    return dg.MaterializeResult(
+        value=facts,
+        data_version=dg.DataVersion(facts.sha256),
+        metadata={
+            "dagster/partition_row_count": facts.rows,
+            "dagster/column_schema": _column_schema(table),
+            "statement": dg.MetadataValue.md(f"```sql\n{statement}\n```")
+            if statement
+            else f"Contract {contract.name} has no such records; nothing was read.",
+            "contract": contract.name,
+            "bytes": facts.size,
+            "seconds": round(time.monotonic() - started, 3),
+            "sha256": facts.sha256,
+        },
+    )
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                type=_TYPE_NAMES.get(column.kind, column.kind.value),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=not column.required),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+_TYPE_NAMES = {Kind.TIME: "timestamp[us]", Kind.INTEGER: "int64", Kind.FLOAT: "double", Kind.ENUM: "text"}
+
+TABLE_ASSETS: list[dg.AssetsDefinition] = [_table_asset(table) for table in V1.tables.values()]
+"""One asset for each audit table, in the order of the contract."""
+
+
+def run_of(tables: dict[str, ParquetReader]) -> list[str]:
+    """What the table files say of the run: status, started_at, completed_at; every file says the same.
+
+    Raises:
+        dg.Failure: they do not: they are of different states of the run.
+    """
+    said = {reader.metadata["run"] for reader in tables.values()}
+    if len(said) > 1:
+        raise dg.Failure(
+            "The stored tables are of different states of the run. Materialize all of them again.", allow_retries=False
+        )
+    return json.loads(said.pop())
