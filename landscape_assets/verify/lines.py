@@ -226,6 +226,18 @@ class _Plan:
                 return False
         return all(values[at] == want for at, want in equal) if equal else True
 
+    def place_of(self, record: dict) -> _Place:
+        """The place that a record with faulty fields most likely has."""
+        given = (place for place in self.places if place.link and record.get(place.link) is not None)
+        return next(given, self.places[0])
+
+    def id_of(self, record: dict) -> bytes | None:
+        """The id of a record with faulty fields, as `Stretch.ids` has it; None when the id is faulty too."""
+        parts = [record.get(name) for name in self.type.id if name != "run_id"]
+        if not all(isinstance(part, str) for part in parts):
+            return None
+        return b",".join([canonical(part) for part in parts])
+
     def csv_row(self, values: tuple) -> bytes:
         """The row of a record, with its line end. Only for types whose CSV is wanted."""
         cells = [
@@ -382,15 +394,20 @@ class Checker:
                 chain.append(signature)
                 break
             if values is None:
-                plan, values, link = self._examine(line, line_number, stretch, chain)
+                plan, values, record = self._examine(line, line_number, stretch, chain)
                 if plan is None:
                     continue
                 if values is None:
-                    # It cannot be read, but it was there: its children are not to be called misplaced.
-                    place = self._place(plan, link)
+                    # It cannot be placed, but it was there: what belongs to it is not to be called misplaced or missing.
+                    place = plan.place_of(record)
                     open_places[place.depth] = place.index
                     open_ids[place.depth] = open_keys[place.depth] = None
                     open_places[place.depth + 1] = -1
+                    record_id = plan.id_of(record)
+                    if record_id is None:
+                        stretch.counts[plan.name] = stretch.counts.get(plan.name, 0) + 1
+                    else:
+                        ids[plan.name].append(record_id)
                     continue
 
             # Where it stands.
@@ -468,9 +485,6 @@ class Checker:
             return None
         return plan.name, b",".join([values[at] for at in plan.id])
 
-    def _place(self, plan: _Plan, link: str | None) -> _Place:
-        return next((place for place in plan.places if place.link == link), plan.places[0])
-
     def _misplaced(self, findings: Findings, line_number: int, place: _Place) -> None:
         parent = self.places[place.parent].type
         findings.add(
@@ -487,8 +501,12 @@ class Checker:
 
     def _examine(
         self, line: bytes, line_number: int, stretch: Stretch, chain: list[bytes]
-    ) -> tuple[_Plan | None, tuple | None, str | None]:
-        """The slow way: parse one line, judge all of it, and give its plan and values, or what can be told of them."""
+    ) -> tuple[_Plan | None, tuple | None, dict | None]:
+        """The slow way: parse one line and judge all of it.
+
+        Returns:
+            Plan, values and record; no plan for what is no data record, no values when a field makes it unfit to be placed.
+        """
         findings = stretch.findings
         try:
             record = parse(line)
@@ -524,15 +542,13 @@ class Checker:
         if plan.name == "run":
             stretch.runs.append((line_number, record))
         if not sound:
-            stretch.counts[plan.name] = stretch.counts.get(plan.name, 0) + 1
-            given = [place.link for place in plan.places if place.link and record.get(place.link) is not None]
-            return plan, None, given[0] if given else None
+            return plan, None, record
         values: list[bytes | None] = [None] * plan.width
         for name, at in plan.at.items():
             values[at] = canonical(record[name]) if name in record else NULL
         if plan.signature >= 0:
             values[plan.signature] = values[plan.signature][1:-1]
-        return plan, tuple(values), None
+        return plan, tuple(values), record
 
     def _judge(self, plan: _Plan, record: dict, line_number: int, findings: Findings) -> bool:
         """Fields and rules. Gives whether every field has a value of its type, so that the record can be placed."""

@@ -201,7 +201,7 @@ class RecordsFile:
             pool = _Pool(self.job, processes)
             stack.callback(pool.close)
             try:
-                for stretch in pool.results(self.stretches(blocks(descriptor, listed.size), measure)):
+                for stretch in pool.results(self.stretches(blocks(descriptor, listed.size, STRETCH), measure)):
                     self.take(stretch)
                     for name, rows in stretch.csv.items():
                         csv[name].expect(rows)

@@ -140,7 +140,7 @@ def contents(
     else:
         links = [hashlib.sha256(line).hexdigest() for line in lines]
     final_hash = hashlib.sha256("".join(links).encode()).hexdigest()
-    run = records[0]
+    run = next(record for record in records if record["record_type"] == "run")
     counts = Counter(record["record_type"] for record in records)
     if signed:
         last = {
