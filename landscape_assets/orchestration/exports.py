@@ -11,7 +11,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from ..contract import CONTRACTS, V1, Contract
+from ..contract import CONTRACTS, V1, Contract, Kind
 from ..errors import PackageError
 from ..export.canonical import as_text
 from ..export.files import ParquetReader
@@ -20,7 +20,6 @@ from ..export.package import Export, Published, publish
 from ..export.records import write_records
 from ..export.signing import write_signatures
 from ..export.staging import clear_abandoned, release, run_lock, staging_root
-from ..contract.model import Kind
 from . import settings
 from .failures import explained
 from .partitions import RUNS
@@ -28,6 +27,9 @@ from .resources import Workspace
 from .tables import OWNERS, run_of, table_key
 
 GROUP = "export"
+
+EXPORTED, UNCHANGED = "exported", "unchanged"
+"""What the manifest's metadata says of an export: it published a package, or found the same package there already."""
 
 _BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 
@@ -312,7 +314,7 @@ def _manifest_metadata(published: Published) -> dict[str, object]:
     exported_at = datetime.fromisoformat(made["exported_at"])
     return {
         "package": dg.MetadataValue.path(str(published.path)),
-        "status": "exported" if published.is_new else "unchanged: the package was there already and is as this export",
+        "result": EXPORTED if published.is_new else UNCHANGED,
         "record_count": made["record_count"],
         "final_hash": made["final_hash"],
         "exported_at": dg.MetadataValue.timestamp(exported_at),

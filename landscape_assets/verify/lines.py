@@ -90,7 +90,7 @@ class Stretch:
         chain: what the stretch adds to the input of `final_hash`.
         ids: record type → ids, one a line, as canonical text.
         references: record type → id referred to, and not found in the stretch → first line that does.
-        first, last: the first and last top-level record.
+        first, last: the first and last top-level record; `first` only without a context, which would have been compared with it.
         context: where the stretch stopped, for a next one that does not begin with a top-level record.
         csv: record type → rows.
         runs, manifests: the run and the manifest records, with their lines.
@@ -440,7 +440,7 @@ class Checker:
             open_places[depth + 1] = -1
             if not depth:
                 sibling = (place.index, order_key, record_id if plan.type.ties else None, line_number)
-                if stretch.first is None:
+                if stretch.first is None and context is None:
                     stretch.first = sibling
                 stretch.last = sibling
 

@@ -1,0 +1,100 @@
+"""The sample: an audit database, a key, an export of it, and what to look at.
+
+Belongs here: what `landscape-assets demo` makes and says. Does not belong here: the sample's content (`sample/`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
+
+if TYPE_CHECKING:
+    from .orchestration.session import Outcome
+
+_DAGSTER_YAML = "telemetry:\n  enabled: false\n"
+
+
+def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outcome]]) -> bool:
+    """Makes what is not there yet, exports the sample's finished runs, and says where everything is.
+
+    Args:
+        directory: the folder of the sample.
+        export: exports runs with the settings of the environment, and prints a line for each.
+
+    Returns:
+        Whether both runs were exported.
+
+    Raises:
+        ExportError: a setting is wrong.
+        OSError: the folder cannot be written to.
+    """
+    from .orchestration.settings import (
+        DATABASE_URL,
+        EXPORT_DIR,
+        SAMPLE_DATABASE,
+        SAMPLE_DIR,
+        SAMPLE_EXPORTS,
+        SAMPLE_KEY,
+        SIGNING_KEY,
+        SIGNING_KEY_FILE,
+    )
+
+    root = directory.absolute()
+    database, key, exports = root / SAMPLE_DATABASE, root / SAMPLE_KEY, root / SAMPLE_EXPORTS
+    root.mkdir(parents=True, exist_ok=True)
+    if not database.exists():
+        write_sample(database)
+    if not key.exists():
+        descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+    home = Path(os.environ.get("DAGSTER_HOME") or root / "dagster_home").absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        of_project = Path("dagster.yaml")
+        (home / "dagster.yaml").write_text(of_project.read_text() if of_project.is_file() else _DAGSTER_YAML)
+
+    for name in (SIGNING_KEY, "LANDSCAPE_SIGN", "LANDSCAPE_FORMATS"):
+        os.environ.pop(name, None)  # the sample is exported with its own key, whole
+    os.environ |= {
+        "DAGSTER_HOME": str(home),
+        DATABASE_URL: f"sqlite:///{database}",
+        EXPORT_DIR: str(exports),
+        SIGNING_KEY_FILE: str(key),
+    }
+    click.echo("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
+    outcomes = export((COMPLETED_RUN, FAILED_RUN))
+
+    in_place = root == SAMPLE_DIR.absolute()
+    variables = {"DAGSTER_HOME": str(home)}
+    if not in_place:
+        variables |= {name: os.environ[name] for name in (DATABASE_URL, EXPORT_DIR, SIGNING_KEY_FILE)}
+    command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    start = "dagster dev" if Path("workspace.yaml").is_file() else "dagster dev -m landscape_assets.definitions"
+    click.echo(
+        f"""
+Where everything is:
+  audit database   {database}
+  signing key      {key}
+  packages         {exports}
+  Dagster's home   {home}
+
+See how the exports came about, in the Dagster UI:
+  {command} {start}
+  Open http://127.0.0.1:3000/assets/export/manifest and choose the partition {COMPLETED_RUN}: the manifest, and
+  from it back to every table. The whole graph is at http://127.0.0.1:3000/asset-groups.
+
+Look at a package:
+  {exports / COMPLETED_RUN / "manifest.json"}    what makes it complete
+  {exports / COMPLETED_RUN / "records.jsonl"}    every record, signed, in order
+  {exports / COMPLETED_RUN / "VERIFY.md"}        how anyone can check it"""
+    )
+    return all(outcome.status != "failed" for outcome in outcomes)

@@ -1,0 +1,164 @@
+"""Exports of runs in this process, outside `dagster dev`: what the command line does.
+
+Belongs here: the same job as everywhere, run in process in the instance that DAGSTER_HOME names or in a passing one. Does not
+belong here: options and output of the command line (`cli.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from ..errors import ExportError
+from ..export.package import package_path
+from ..export.staging import clear_abandoned, release, run_lock, staging_root, work_folder
+from . import settings
+from .build import build_defs
+from .exports import EXPORTED, MANIFEST, UNCHANGED
+from .failures import explain_os_error
+from .jobs import EXPORT_RUN
+from .partitions import register
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run: `status` is exported, unchanged or failed; `error` says why it failed."""
+
+    run_id: str
+    status: str
+    package: Path | None = None
+    record_count: int | None = None
+    final_hash: str | None = None
+    error: str | None = None
+
+
+class Session:
+    """Exports runs, one after the other. Made by `session`."""
+
+    def __init__(self, instance: dg.DagsterInstance, storage: Path | None, on_step: Callable[[str], None]) -> None:
+        self._instance, self._storage, self._on_step = instance, storage, on_step
+        self._job = build_defs(loggers={"console": _step_logger(on_step)}).resolve_job_def(EXPORT_RUN.name)
+
+    @property
+    def steps(self) -> int:
+        """How many steps one export has."""
+        return len(list(self._job.nodes))
+
+    def export(self, run_id: str, *, supersede: bool = False) -> Outcome:
+        """Exports one run.
+
+        Args:
+            run_id: the run.
+            supersede: replace a package that differs.
+        """
+        try:
+            with run_lock(settings.export_dir(), run_id):
+                return self._export(run_id, supersede)
+        except ExportError as error:
+            return Outcome(run_id, FAILED, error=str(error))
+        except OSError as error:
+            return Outcome(run_id, FAILED, error=explain_os_error(error))
+        finally:
+            if self._storage is not None:
+                for path in self._storage.iterdir():
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _export(self, run_id: str, supersede: bool) -> Outcome:
+        register(self._instance, [run_id])
+        result = self._job.execute_in_process(
+            instance=self._instance,
+            partition_key=run_id,
+            raise_on_error=False,
+            run_config={
+                "ops": {MANIFEST.to_python_identifier(): {"config": {"supersede": supersede}}},
+                "loggers": {"console": {}},
+            },
+        )
+        if not result.success:
+            return Outcome(run_id, FAILED, error=_reason(result))
+        (made,) = result.asset_materializations_for_node(MANIFEST.to_python_identifier())
+        metadata = {name: value.value for name, value in made.metadata.items()}
+        return Outcome(
+            run_id,
+            UNCHANGED if metadata["result"] == UNCHANGED else EXPORTED,
+            package_path(settings.export_dir(), run_id),
+            metadata["record_count"],
+            metadata["final_hash"],
+        )
+
+
+@contextmanager
+def session(on_step: Callable[[str], None] = lambda step: None) -> Iterator[Session]:
+    """A session of exports.
+
+    Args:
+        on_step: told the name of each step as it ends.
+
+    Raises:
+        ExportError: no export folder is named.
+        OSError: it cannot be written to.
+    """
+    with ExitStack() as stack:
+        if os.environ.get("DAGSTER_HOME"):
+            instance, storage = stack.enter_context(dg.DagsterInstance.get()), None
+        else:
+            storage = None
+            if settings.storage_dir() is None:
+                # What a killed export left behind is removed by the next one.
+                root = settings.scratch_dir() or staging_root(settings.export_dir())
+                clear_abandoned(root, "", lambda owner: False)
+                storage = work_folder(root, "", uuid.uuid4().hex)
+                stack.callback(release, storage)
+                stack.enter_context(_environment(settings.STORAGE_DIR, str(storage)))
+            instance = stack.enter_context(dg.DagsterInstance.ephemeral())
+        yield Session(instance, storage, on_step)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _step_logger(on_step: Callable[[str], None]) -> dg.LoggerDefinition:
+    """Dagster's console logger replaced by one that prints nothing but warnings, and reports steps as they end."""
+
+    class Steps(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            event = getattr(record, "dagster_event", None)
+            if event is None:
+                event = (getattr(record, "dagster_meta", None) or {}).get("dagster_event")
+            if event is not None and getattr(event, "is_step_success", False):
+                on_step(event.step_key)
+
+    @dg.logger
+    def console(context: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("landscape_assets.console", logging.DEBUG)
+        logger.addHandler(Steps())
+        return logger
+
+    return console
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The message of the first step that failed."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data is not None and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            return f"Step {event.step_key} failed: {failure.error.message.strip() if failure.error else 'unknown error'}"
+    return "The Dagster run failed before any step."

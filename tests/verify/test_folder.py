@@ -1,0 +1,215 @@
+"""The folder of a package: what git cannot keep in the corpus, names, and the limits that bound time and memory.
+
+Belongs here: everything about the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from landscape_assets.verify import folder as room
+from landscape_assets.verify import manifest, recordsfile, verify_package
+
+from . import build
+from .build import KEY
+from .small import small_run
+
+
+def test_symbolic_links(package: Path, tmp_path: Path, codes):
+    outside = tmp_path / "outside"
+    outside.write_bytes((package / "VERIFY.md").read_bytes())
+    (package / "VERIFY.md").unlink()
+    (package / "VERIFY.md").symlink_to(outside)
+    assert codes(package) == {"E204"}
+
+
+def test_a_folder_that_is_a_symbolic_link(package: Path, tmp_path: Path, codes):
+    (package / "csv").rename(tmp_path / "elsewhere")
+    (package / "csv").symlink_to(tmp_path / "elsewhere")
+    assert codes(package) == {"E204", "E201"}
+
+
+def test_a_manifest_that_is_a_symbolic_link(package: Path, tmp_path: Path, codes):
+    (package / "manifest.json").rename(tmp_path / "m")
+    (package / "manifest.json").symlink_to(tmp_path / "m")
+    assert codes(package) == {"E204"}
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "csv/row.csv", "manifest.json", "extra"])
+@pytest.mark.timeout(10)
+def test_fifo(package: Path, name: str, codes):
+    (package / name).unlink(missing_ok=True)
+    os.mkfifo(package / name)
+    assert codes(package) == ({"E202"} if name == "extra" else {"E204"})
+
+
+def test_socket(package: Path, codes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(package)
+    (package / "VERIFY.md").unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("VERIFY.md")
+        assert codes(package) == {"E204"}
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "csv/row.csv", "manifest.json"])
+def test_hard_link(package: Path, name: str, tmp_path: Path, codes):
+    os.link(package / name, tmp_path / "another-name")
+    assert codes(package) == {"E205"}
+
+
+def test_hard_link_to_another_file_of_the_package(package: Path, codes):
+    (package / "csv/row.csv").unlink()
+    os.link(package / "csv/edge.csv", package / "csv/row.csv")
+    assert {"E205", "E207", "E401"} <= codes(package)
+
+
+@pytest.mark.parametrize("name", ["empty", "parquet", "csv/empty", ".git", "csv/edge.csv.d"])
+def test_empty_folder(package: Path, name: str, codes):
+    (package / name).mkdir()
+    assert codes(package) == {"E203"}
+
+
+def test_a_folder_in_place_of_a_file(package: Path, codes):
+    (package / "VERIFY.md").unlink()
+    (package / "VERIFY.md").mkdir()
+    assert codes(package) == {"E204"}
+
+
+@pytest.mark.parametrize("name", ["RECORDS.JSONL", "Manifest.json", "csv/Row.csv", "CSV", "csv/row.cs\uff56"])
+def test_twins(package: Path, name: str, codes):
+    if name == "CSV":
+        (package / name).mkdir()
+    else:
+        (package / name).write_bytes(b"")
+    assert codes(package) == {"E206"}
+
+
+def test_a_name_that_is_not_utf8(package: Path, codes):
+    (Path(os.fsdecode(os.fsencode(package) + b"/\xff\xfe"))).write_bytes(b"")
+    assert codes(package) == {"E202"}
+    report = verify_package(package, key=KEY)
+    report.to_json().encode()
+    report.to_text().encode()
+
+
+def test_unreadable(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch):
+    assert verify_package(tmp_path / "nothing").status == 2
+    assert verify_package(package / "manifest.json").status == 2
+    real = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("VERIFY.md"):
+            raise OSError(5, "Input/output error")
+        return real(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read)
+    report = verify_package(package, key=KEY)
+    assert (report.status, [(one.code, one.file) for one in report.findings]) == (2, [("E001", "VERIFY.md")])
+
+
+@pytest.mark.parametrize("name", ["VERIFY.md", "records.jsonl", "csv/row.csv"])
+def test_a_file_that_is_replaced_meanwhile(package: Path, name: str, monkeypatch: pytest.MonkeyPatch, codes):
+    real = os.open
+
+    def replace_then_open(path: str, flags: int) -> int:
+        if path.endswith(name):
+            content = Path(path).read_bytes()
+            Path(path).rename(package.parent / "kept")
+            Path(path).write_bytes(content)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", replace_then_open)
+    assert "E209" in codes(package)
+
+
+def test_a_fifo_that_takes_a_files_place_does_not_make_it_wait(package: Path, monkeypatch: pytest.MonkeyPatch, codes):
+    real = os.open
+
+    def replace_then_open(path: str, flags: int) -> int:
+        if path.endswith("VERIFY.md"):
+            os.unlink(path)
+            os.mkfifo(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", replace_then_open)
+    assert "E209" in codes(package)
+
+
+def test_a_manifest_that_is_too_large(package: Path, codes):
+    with open(package / "manifest.json", "ab") as file:
+        file.truncate(10 * 2**30)  # sparse: 10 GiB that take no room, unless someone reads them
+    assert codes(package) == {"E101"}
+    assert manifest.MAX_BYTES == 4 * 2**20
+
+
+def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.MonkeyPatch):
+    def edit(records: list[dict]) -> None:
+        records[0]["settings"] = "x" * 5000
+
+    records = small_run()
+    edit(records)
+    folder = build.build(tmp_path, records)
+    monkeypatch.setattr(recordsfile, "STRETCH", 100)
+    assert verify_package(folder, key=KEY).status == 0
+    monkeypatch.setattr(recordsfile, "MAX_LINE", 4000)
+    assert "E305" in codes(folder)
+
+
+def test_a_lying_size_does_not_make_memory_grow(tmp_path: Path):
+    """A sparse file of 3 GB where the manifest lists a few bytes, and the other way round, in 400 MB of address space."""
+    folder = build.build(tmp_path, small_run())
+    for name in ("records.jsonl", "csv/row.csv", "VERIFY.md"):
+        with open(folder / name, "ab") as file:
+            file.truncate(3 * 2**30)
+    program = (
+        "import sys; from landscape_assets.verify import verify_package\n"
+        "sys.exit(verify_package(sys.argv[1], key=b'conformance-key', processes=1).status)"
+    )
+    limit = 400 * 2**20
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        timeout=20,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (40, b"")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "name"),
+    [
+        ("run-1", "run-1"),
+        ("A.b_c~d-9", "A.b_c~d-9"),
+        ("", "%"),
+        (".", "%2E"),
+        ("..", "%2E."),
+        ("a/b", "a%2Fb"),
+        ("%", "%25"),
+        ("ü\0", "%C3%BC%00"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 120 + "%~" + build.hashlib.sha256(b"x" * 201).hexdigest()),
+        ("x" * 119 + "/" * 99, "x" * 119 + "%~" + build.hashlib.sha256(b"x" * 119 + b"/" * 99).hexdigest()),
+        ("x" * 117 + "/" * 99, "x" * 117 + "%2F%~" + build.hashlib.sha256(b"x" * 117 + b"/" * 99).hexdigest()),
+    ],
+)
+def test_folder_names(run_id: str, name: str):
+    assert room.folder_name(run_id) == name
+    assert len(name) <= 200
+
+
+def test_the_exporter_may_read_back_what_it_staged(tmp_path: Path, codes):
+    folder = build.build(tmp_path / ".staging", small_run(), name="attempt-1")
+    assert codes(folder) == {"E003"}
+    assert verify_package(folder, key=KEY, staged=True).status == 0
+
+
+def test_a_symbolic_link_to_a_package_is_followed_to_its_name(package: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(package)
+    assert verify_package(tmp_path / "link", key=KEY).status == 0
