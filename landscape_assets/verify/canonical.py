@@ -17,6 +17,9 @@ MAX_DEPTH = 256
 MAX_INTEGER = 2**53 - 1
 """Greatest integer that every JSON reader keeps exact (RFC 7493, 2.2)."""
 
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+"""A text as a JSON string; it escapes exactly what RFC 8785, 3.2.2.2 says."""
+
 _ASTRAL = re.compile("[\ud800-\udfff\U00010000-\U0010ffff]")
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
@@ -88,7 +91,7 @@ def _write(value: object, put: Callable[[str], None]) -> None:
     elif value is False:
         put("false")
     elif isinstance(value, str):
-        put(json.dumps(value, ensure_ascii=False))  # escapes exactly what RFC 8785, 3.2.2.2 says
+        put(_quoted(value))
     elif isinstance(value, float):
         put(number(value))
     elif isinstance(value, int):
@@ -107,7 +110,7 @@ def _write(value: object, put: Callable[[str], None]) -> None:
         for index, key in enumerate(sorted_keys(value)):
             if index:
                 put(",")
-            put(json.dumps(key, ensure_ascii=False))
+            put(_quoted(key))
             put(":")
             _write(value[key], put)
         put("}")

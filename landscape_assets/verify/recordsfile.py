@@ -58,20 +58,20 @@ class _Pool:
     """Checks stretches, in other processes when there is enough to do, and gives the results in order.
 
     Args:
-        job: for the checkers.
+        checker: for this process; the others make their own for the same job.
         processes: how many; 1 means this one.
     """
 
-    def __init__(self, job: Job, processes: int) -> None:
+    def __init__(self, checker: Checker, processes: int) -> None:
         self.width = 2 * processes
         self.executor: ProcessPoolExecutor | None = None
         self.checker: Checker | None = None
         # A daemonic process may have no children; it does the work itself. New processes are spawned, not forked: the caller
         # may have threads.
         if processes > 1 and not current_process().daemon:
-            self.executor = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (job,))
+            self.executor = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (checker.job,))
         else:
-            self.checker = Checker(job)
+            self.checker = checker
 
     def results(self, stretches: Iterator[tuple[bytes, bool]]) -> Iterator[Stretch]:
         """The results of stretches, in order. Each comes with whether it begins with a top-level record."""
@@ -164,10 +164,8 @@ class RecordsFile:
         self.csv_files = [
             listed for listed in manifest.files if listed.path.startswith("csv/") and listed.path in seen
         ]
-        self.job = Job(
-            manifest.contract, manifest.run_id, manifest.signed, key, tuple(one.record_type for one in self.csv_files)
-        )
-        self.layout = Checker(self.job)
+        csv_types = tuple(one.record_type for one in self.csv_files)
+        self.checker = Checker(Job(manifest.contract, manifest.run_id, manifest.signed, key, csv_types))
         self.processes = processes
         self.lines = 0
         self.data_records = 0
@@ -198,7 +196,7 @@ class RecordsFile:
             for name, file in csv.items():
                 file.expect(csvrule.header(self.contract.types[name], self.manifest.signed))
             descriptor = stack.enter_context(opened(self.root, FILE, seen, self.findings))
-            pool = _Pool(self.job, processes)
+            pool = _Pool(self.checker, processes)
             stack.callback(pool.close)
             try:
                 for stretch in pool.results(self.stretches(blocks(descriptor, listed.size, STRETCH), measure)):
@@ -220,7 +218,7 @@ class RecordsFile:
         Yields:
             whole lines (at the end of the file perhaps a part of one), and whether they begin with a top-level record.
         """
-        starts = tuple(b"\n" + start for start in self.layout.starts())
+        starts = tuple(b"\n" + start for start in self.checker.starts())
         held: list[bytes] = []
         size = 0
         aligned = True
@@ -270,9 +268,9 @@ class RecordsFile:
         if stretch.first and self.last:
             fault = out_of_order(self.last, stretch.first)
             line = stretch.first[3] + self.lines
-            place = self.layout.places[stretch.first[0]]
+            place = self.checker.places[stretch.first[0]]
             if fault is codes.RECORD_ORDER:
-                before = self.layout.places[self.last[0]].type
+                before = self.checker.places[self.last[0]].type
                 message = f"A {place.type} comes after a {before}; the order is the other way round."
                 self.findings.add(fault, FILE, line, message)
             elif fault:
@@ -357,7 +355,7 @@ class RecordsFile:
         for data, _ in self.stretches(blocks(descriptor, self.manifest.file(FILE).size), Measure(self.manifest.file(FILE))):
             for line in data.split(b"\n"):
                 line_number += 1
-                named = self.layout.identify(line) if line else None
+                named = self.checker.identify(line) if line else None
                 if not named or hash(named[1]) not in suspects.get(named[0], ()):
                     continue
                 before = first.setdefault(named, line_number)

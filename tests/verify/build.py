@@ -73,6 +73,11 @@ def load(name: str) -> list[Record]:
     ]
 
 
+def read(data: bytes) -> Record:
+    """A JSON object; every number is a float, so that canonical numbers beyond 2^53 can be written again."""
+    return json.loads(data, parse_int=float)
+
+
 def sign(value: Record, key: bytes) -> Record:
     """The value with its `signature`, made anew."""
     unsigned = {name: item for name, item in value.items() if name != "signature"}

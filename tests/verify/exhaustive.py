@@ -1,0 +1,134 @@
+"""The whole tampering matrix over a small signed package, as one command: `python -m tests.verify.exhaustive`.
+
+Belongs here: every bit of every file, every truncation, every edit of `tampering.py`, and the counts. The test suite does a
+spread-out part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import Pool, cpu_count
+from pathlib import Path
+
+import rfc8785
+
+from landscape_assets.verify import verify_package
+
+from . import build, tampering
+from .build import KEY, OTHER_KEY
+from .make_corpus import PRIVATE_KEY
+from .small import small_run
+from .tampering import Restored
+
+PEM = (Path(__file__).parent / "corpus" / "public.pem").read_bytes()
+
+Result = tuple[str, str, int]
+"""Group, what was done, the verdict."""
+
+
+def verdict(package: Path) -> int:
+    """With both keys, in this process."""
+    return int(verify_package(package, key=KEY, public_key=PEM, processes=1).status)
+
+
+def bits_and_truncations(part: int, parts: int, parent: Path) -> Iterator[Result]:
+    """This part of every single-bit change, every truncation and some lengthenings."""
+    copy = Restored(build.build(parent / f"bits-{part}", small_run(), private_key=PRIVATE_KEY))
+    for name, content in copy.sound.items():
+        for bit in range(part, len(content) * 8, parts):
+            with copy.with_content(name, tampering.flipped(content, bit)) as package:
+                yield f"bit flips in {name}", f"bit {bit}", verdict(package)
+        for length in range(part, len(content), parts):
+            with copy.with_content(name, content[:length]) as package:
+                yield f"truncations of {name}", f"to {length}", verdict(package)
+        for byte in range(part, 256, parts):
+            with copy.with_content(name, content + bytes([byte])) as package:
+                yield f"appended bytes to {name}", f"byte {byte}", verdict(package)
+
+
+def edits(part: int, parts: int, parent: Path) -> Iterator[Result]:
+    """This part of the edits of files, records and the manifest."""
+    base = build.build(parent / f"edits-{part}", small_run(), private_key=PRIVATE_KEY)
+    copy = Restored(base)
+    for number, (what, tamper) in enumerate(tampering.file_tamperings(base)):
+        if number % parts == part:
+            touched = parent / f"touched-{part}" / base.name
+            shutil.copytree(base, touched)
+            moved = tamper(touched)
+            yield "files", what, verdict(moved if isinstance(moved, Path) and moved.parent == touched.parent else touched)
+            shutil.rmtree(touched.parent)
+
+    other = build.build(parent / f"other-{part}", small_run("run-other"))
+    foreign = (other / "records.jsonl").read_bytes().splitlines()
+    lines = copy.sound["records.jsonl"].splitlines()
+    for number, (what, edited) in enumerate(tampering.line_edits(lines, foreign)):
+        if number % parts == part:
+            content = b"".join(line + b"\n" for line in edited)
+            with copy.with_content("records.jsonl", content) as package:
+                yield "records", what, verdict(package)
+            files = tampering.resealed({**copy.sound, "records.jsonl": content}, KEY)
+            sealed = build.write(parent / f"sealed-{part}" / base.name, files)
+            status = int(verify_package(sealed, key=KEY, processes=1).status)
+            yield "records, manifest signed anew with the key", what, status
+            shutil.rmtree(sealed)
+
+    manifest = json.loads(copy.sound["manifest.json"])
+    for number, (what, edited) in enumerate(tampering.manifest_edits(manifest)):
+        if number % parts == part:
+            for group, content in (
+                ("manifest values", rfc8785.dumps(edited)),
+                ("manifest values, signed with another key", rfc8785.dumps(build.sign(edited, OTHER_KEY))),
+                ("manifest values, signature stripped", tampering.without_signature(rfc8785.dumps(edited))),
+            ):
+                if json.loads(content) == manifest:
+                    continue  # only the signature was edited, and was made anew
+                with copy.with_content("manifest.json", content) as package:
+                    yield group, what, verdict(package)
+
+
+def work(job: tuple[int, int, str]) -> tuple[Counter, list[Result]]:
+    """One process's part: counts by group and verdict, and what was not noticed."""
+    part, parts, parent = job
+    counts: Counter = Counter()
+    missed: list[Result] = []
+    for source in (bits_and_truncations, edits):
+        for result in source(part, parts, Path(parent)):
+            counts[result[0], result[2]] += 1
+            if result[2] in (0, 10):
+                missed.append(result)
+    return counts, missed
+
+
+def main() -> int:
+    """Do all of it and print the counts. Gives 0 when nothing was missed."""
+    started = time.monotonic()
+    processes = cpu_count()
+    counts: Counter = Counter()
+    missed: list[Result] = []
+    with tempfile.TemporaryDirectory() as parent:
+        sound = build.build(Path(parent) / "sound", small_run(), private_key=PRIVATE_KEY)
+        if verdict(sound) != 0:
+            print("The untouched package does not verify.")
+            return 1
+        sizes = {name: (sound / name).stat().st_size for name in tampering.files_of(sound)}
+        print(f"{len(sizes)} files, {sum(sizes.values())} bytes")
+        with Pool(processes) as pool:
+            for some, more in pool.imap_unordered(work, [(part, processes, parent) for part in range(processes)]):
+                counts += some
+                missed += more
+    for (group, status), count in sorted(counts.items()):
+        print(f"{count:8}  status {status:2}  {group}")
+    print(f"{counts.total():8}  in {time.monotonic() - started:.0f} s; not noticed: {len(missed)}")
+    for result in missed[:50]:
+        print("NOT NOTICED:", *result)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
