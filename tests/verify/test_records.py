@@ -1,0 +1,223 @@
+"""Records: the fast way and the slow way agree, both statements of the contract agree, and CSV rows follow the rule.
+
+Belongs here: what is about records and not about a particular finding.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import rfc8785
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landscape_assets import contract
+from landscape_assets.verify import csvrule, records, recordsfile, verify_package
+from landscape_assets.verify.lines import Checker, Job, is_time
+from landscape_assets.verify.records import Kind
+
+from . import build
+from .build import DATA, KEY
+from .small import small_run
+
+CONFORMANCE = Path(__file__).parents[3] / "shared" / "conformance"
+EXPORT = "s12.run-856b8d629fd9.signed.jsonl"
+
+
+def signed_lines() -> list[bytes]:
+    """Records of every type, with hard values."""
+    some = [*build.load(EXPORT), *small_run("run-856b8d629fd9")]
+    return [rfc8785.dumps(build.sign(record, KEY)) for record in some]
+
+
+LINES = signed_lines()
+
+
+def checker(*, slow: bool, key: bytes | None = KEY) -> Checker:
+    """A checker; a slow one never takes the fast way."""
+    made = Checker(Job("v1", "run-856b8d629fd9", True, key, tuple(build.FIELDS)))
+    if slow:
+        made.by_start = {}
+    return made
+
+
+FAST, SLOW = checker(slow=False), checker(slow=True)
+FAST_KEYLESS, SLOW_KEYLESS = checker(slow=False, key=None), checker(slow=True, key=None)
+
+
+def test_the_fast_way_is_taken():
+    """All but the types with nested values, and rare forms, match an expression."""
+    taken = 0
+    for line in LINES:
+        taken += any(plan.match(line) for plan in FAST.by_start.get(line[2:10], ()))
+    assert taken > 0.85 * len(LINES)
+
+
+def test_both_ways_find_the_same_in_sound_records():
+    data = b"".join(line + b"\n" for line in LINES)
+    fast, slow = FAST.check(data), SLOW.check(data)
+    slow.runs = slow.manifests = fast.runs = fast.manifests = []
+    for name in ("counts", "chain", "ids", "references", "first", "last", "context", "csv", "lines"):
+        assert getattr(fast, name) == getattr(slow, name), name
+    assert fast.findings.kept == slow.findings.kept
+
+
+FRAGMENTS = [
+    b'""', b"null", b"0", b"-0", b"-1", b"1.0", b"1e5", b"01", b"1.", b"00.5", b"1e21", b"1e-7", b"9007199254740992", b"true", b'"x"', b'" "',
+    b'"\\u0041"', b'"\\u001F"', b'"\\u001f"', b'"\\u0008"', b'"\\b"', b'"\\/"', b'"\x7f"', "\"\u2028\"".encode(), b'"\xff"', b'"\xed\xa0\x80"',
+    b'"2026-02-30T00:00:00"', b'"2028-02-29T00:00:00"', b'"2026-01-01T00:00:00.000000"', b'"2026-01-01T24:00:00"', b'"0000-01-01T00:00:00"',
+    b'"open"', b'"pending"', b'"completed"', b'"failed"', b"[]", b"{}", b'{"a":1,"a":1}', b'"a","b":"c"', b"NaN", b"123456.7890123", b"0.0000001",
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(LINES), st.booleans())
+def test_both_ways_agree_on_touched_records(chance: random.Random, line: bytes, keyed: bool):
+    """Whatever is done to a line, the fast way accepts it only where the slow way finds nothing wrong."""
+    fast, slow = (FAST, SLOW) if keyed else (FAST_KEYLESS, SLOW_KEYLESS)
+    record = json.loads(line)
+    match chance.randrange(4):
+        case 0:
+            touched = bytearray(line)
+            touched[chance.randrange(len(touched))] = chance.randrange(256)
+            line = bytes(touched)
+        case 1:  # another value in place of one
+            name = chance.choice([name for name in record if name != "record_type"])
+            old = rfc8785.dumps({name: json.loads(line, parse_int=float)[name]})[1:-1]
+            line = line.replace(old, old.split(b":", 1)[0] + b":" + chance.choice(FRAGMENTS))
+        case 2:
+            start, end = sorted(chance.choices(range(len(line)), k=2))
+            line = line[:start] + line[end:]
+        case 3:
+            other = chance.choice(LINES)
+            at = chance.randrange(len(line))
+            line = line[:at] + other[at:]
+    line = line.replace(b"\n", b"")
+    one, two = fast.check(line + b"\n"), slow.check(line + b"\n")
+    assert one.findings.kept == two.findings.kept
+    assert (one.chain, one.ids, one.counts, one.csv) == (two.chain, two.ids, two.counts, two.csv)
+
+
+@pytest.mark.parametrize("unlike", ["2026-03-01T12:00:00", "2026-03-01T12:00:00.5", "2026-3-1T12:00:00", "2026-03-01 12:00:00", "",
+                                    "2026-03-01T12:00:00Z", "2026-03-01T12:00:00+01:00", "2026-03-01T12:00:60", "9999-12-31T23:59:59.999999"])  # fmt: skip
+def test_times(unlike: str):
+    assert is_time(unlike) == (unlike in ("2026-03-01T12:00:00", "9999-12-31T23:59:59.999999"))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["=1", "+", "-", "@", "'", "\t", "\r", "\n", "\0", "a,b", '"', "\\"]))
+def test_csv_cell_of_text(text: str):
+    assert csvrule.cell(rfc8785.dumps(text), Kind.TEXT) == build.csv_cell(text, nested=False).encode()
+
+
+@given(st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(exclude_categories=["Cs"])) | st.lists(st.integers(-5, 5)))
+def test_csv_cell_of_nested_values(value: object):
+    assert csvrule.cell(rfc8785.dumps(value), Kind.JSON) == build.csv_cell(value, nested=True).encode()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_csv_cell_of_numbers(value: float):
+    assert csvrule.cell(rfc8785.dumps(value), Kind.FLOAT) == build.csv_cell(value, nested=False).encode()
+
+
+KINDS = {
+    contract.Kind.TEXT: Kind.TEXT,
+    contract.Kind.ENUM: Kind.TEXT,
+    contract.Kind.INTEGER: Kind.INTEGER,
+    contract.Kind.FLOAT: Kind.FLOAT,
+    contract.Kind.TIME: Kind.TIME,
+    contract.Kind.BOOLEAN: Kind.BOOLEAN,
+    contract.Kind.JSON: Kind.JSON,
+    contract.Kind.JSON_OBJECTS: Kind.OBJECTS,
+}
+
+
+@pytest.mark.parametrize("name", ["v0", "v1"])
+def test_both_statements_of_the_contract_agree(name: str):
+    """The verifier states the contract in its own words; this is where a slip of either would show."""
+    (theirs,) = [one for one in contract.CONTRACTS if one.name == name]
+    ours = records.CONTRACTS[name]
+    assert set(theirs.record_types) == set(ours.types)
+    for record_type, table in theirs.record_types.items():
+        mine = ours.types[record_type]
+        assert mine.table == table.name
+        assert [field.name for field in mine.fields] == ["run_id", *(column.field for column in table.fields)]
+        for field, column in zip(mine.fields[1:], table.fields, strict=True):
+            nullable_json = column.kind in (contract.Kind.JSON, contract.Kind.JSON_OBJECTS)
+            assert field.kind is KINDS[column.kind]
+            assert field.values == column.values
+            assert field.required == (column.required and not nullable_json)
+            assert field.not_empty == column.not_empty
+        exported = {column.name for column in table.fields}
+        positional = {place.link for place in _walk(ours.order) if place.type == record_type}
+        references = {(one.column, theirs.tables[one.table].record_type) for one in table.references}
+        assert {one for one in references if one[0] not in positional} == set(mine.references)
+        order = [key.column for key in table.order if key.column in exported]
+        if record_type not in ("run", "edge", "token", "artifact", "node"):  # ordered by what is not exported
+            assert [*mine.order, mine.id[-1]] == order
+    assert [(one.type, one.link) for one in _walk(ours.order)] == [
+        (theirs.tables[group.table].record_type, group.link) for group in theirs.groups
+    ]
+
+
+def _walk(places: tuple[records.Place, ...]) -> list[records.Place]:
+    return [one for place in places for one in (place, *_walk(place.children))]
+
+
+def test_the_export_of_the_original(tmp_path: Path):
+    """Records that ELSPETH itself exported and signed."""
+    lines = [json.loads(line) for line in (DATA / EXPORT).read_text("utf-8").split("\n") if line]
+    folder = build.build(tmp_path, lines[:-1], formats=("jsonl", "csv", "parquet"))
+    report = verify_package(folder, key=KEY)
+    assert (report.status, report.findings, report.record_count) == (0, [], 208)
+
+
+@pytest.mark.skipif(not CONFORMANCE.exists(), reason="the conformance exports are not beside the repository")
+def test_all_exports_of_the_original(tmp_path: Path):
+    paths = sorted(CONFORMANCE.glob("v*/*.signed.jsonl"))
+    assert paths
+    for path in paths:
+        lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+        folder = build.build(tmp_path / path.name, lines[:-1], contract=path.parent.name)
+        report = verify_package(folder, key=KEY)
+        assert (report.status, report.findings) == (0, []), path.name
+
+
+def test_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same report, whether one process reads the records or several do."""
+    sound = build.build(tmp_path / "sound", build.load(EXPORT))
+    faulty = build.load(EXPORT)
+    for index in (40, 90, 120, 199):
+        faulty[index]["note"] = "?"
+    faulty.insert(150, faulty[150])
+    broken = build.build(tmp_path / "broken", faulty, formats=("jsonl",))
+    monkeypatch.setattr(recordsfile, "STRETCH", 4000)
+    for folder, status in ((sound, 0), (broken, 40)):
+        alone = verify_package(folder, key=KEY, processes=1)
+        assert verify_package(folder, key=KEY, processes=2) == alone
+        assert alone.status == status
+    assert {"E313", "E334"} <= {finding.code for finding in alone.findings}
+
+
+def test_findings_are_bounded(tmp_path: Path):
+    some = small_run()
+    for number in range(1500):
+        some.append({**some[-1], "artifact_id": f"artifact-{number:04}x", "size_bytes": -1})
+    report = verify_package(build.build(tmp_path, some, formats=("jsonl",)), key=KEY)
+    assert report.omitted == {"E316": 500}
+    assert len(report.findings) == 1000
+    assert "500 more" in report.to_text()
+
+
+def test_repeated_ids_across_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    some = small_run()
+    some[-1]["artifact_id"] = "artifact-x"
+    some += [{**some[-1], "artifact_id": f"artifact-{number}"} for number in range(50)]
+    some.append(dict(some[-30]))
+    folder = build.build(tmp_path, some, formats=("jsonl",))
+    monkeypatch.setattr(recordsfile, "STRETCH", 900)
+    (finding,) = verify_package(folder, key=KEY).findings
+    assert (finding.code, finding.record) == ("E334", len(some))
+    assert f"line {len(some) - 30}" in finding.message
