@@ -1,7 +1,7 @@
 """Entry point of `python -m landscape_assets.verify` and of `python landscape_assets/verify`.
 
-Belongs here: finding the package that this file is part of, and nothing else. Run as a folder, the folder alone is enough: it
-is then imported as a package under its own name.
+Belongs here: finding the package that this file is part of, and nothing else. Run as a folder, the folder alone is
+enough: it is then imported as a package under its own name.
 """
 
 import importlib

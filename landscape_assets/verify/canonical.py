@@ -1,7 +1,7 @@
 """Strict JSON in, canonical JSON out: RFC 8259 as narrowed by RFC 7493 (I-JSON), and RFC 8785 (JCS).
 
-Belongs here: reading JSON that may be hostile, and writing the canonical form of any JSON value. Does not belong here: what
-the values mean.
+Belongs here: reading JSON that may be hostile, and writing the canonical form of any JSON value. Does not belong here:
+what the values mean.
 """
 
 from __future__ import annotations
@@ -136,11 +136,12 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> object:
         max_depth: greatest nesting of arrays and objects.
 
     Returns:
-        The value. Every number is a float, integers too: that is what a number means in canonical JSON (RFC 8785, 3.2.2.3),
-        so a canonical text is one that `canonical` gives back, whatever its size.
+        The value. Every number is a float, integers too: that is what a number means in canonical JSON (RFC 8785,
+        3.2.2.3), so a canonical text is one that `canonical` gives back, whatever its size.
 
     Raises:
-        JsonFault: not UTF-8, a byte order mark, no JSON, a key twice, NaN or an infinite number, nesting past `max_depth`,
+        JsonFault: not UTF-8, a byte order mark, no JSON, a key twice, NaN or an infinite number, nesting past
+            `max_depth`,
             a lone surrogate.
     """
     if data.startswith(b"\xef\xbb\xbf"):
@@ -149,7 +150,8 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> object:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise JsonFault("encoding", f"is not UTF-8 at byte {error.start}") from None
-    # Brackets are counted before the recursive parser sees them; their number alone is an upper bound that costs little.
+    # Brackets are counted before the recursive parser sees them; their number alone is an upper bound that costs
+    # little.
     if data.count(b"[") + data.count(b"{") > max_depth and _depth(data) > max_depth:
         raise JsonFault("json", f"is nested deeper than {max_depth} levels")
     try:

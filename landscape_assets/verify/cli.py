@@ -15,9 +15,12 @@ from .package import verify_package
 from .report import NOT_PROVEN, SENTENCES
 from .signatures import UsageError
 
-_EPILOG = "exit status: " + "; ".join(f"{int(status)} {SENTENCES[status]}" for status in Status) + """. Of several packages
-the worst counts, in the order 2, 40, 20, 10, 0. Only keys given here count: none is taken from the environment or the package.
-"""
+_EPILOG = (
+    "exit status: "
+    + "; ".join(f"{int(status)} {SENTENCES[status]}" for status in Status)
+    + ". Of several packages the worst counts, in the order 2, 40, 20, 10, 0. Only keys given here count: none is "
+    "taken from the environment or the package."
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         key = _key(options.key_file) if options.key_file is not None else None
         public_key = _content(options.public_key) if options.public_key is not None else None
         reports = [
-            verify_package(package, key=key, public_key=public_key, run_id=options.run_id) for package in options.packages
+            verify_package(package, key=key, public_key=public_key, run_id=options.run_id)
+            for package in options.packages
         ]
     except UsageError as error:
         print(f"verify: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The list of finding codes: what each means, which verdict it leads to, and which rule it rests on.
 
-Belongs here: one row for each code, for ever (a code is never given a new meaning). Does not belong here: the checks that
-raise them.
+Belongs here: one row for each code, for ever (a code is never given a new meaning). Does not belong here: the checks
+that raise them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from enum import IntEnum
 class Status(IntEnum):
     """The verdict on a package, which is the exit status of the command.
 
-    Of several packages the worst counts; from the worst: UNUSABLE, INVALID, INCOMPLETE, CONSISTENT, VERIFIED. That is also
-    how the findings of one package are weighed.
+    Of several packages the worst counts; from the worst: UNUSABLE, INVALID, INCOMPLETE, CONSISTENT, VERIFIED. That is
+    also how the findings of one package are weighed.
     """
 
     VERIFIED = 0
@@ -72,14 +72,18 @@ NO_MANIFEST = Code(
     "E002", "no-manifest", "The presence of manifest.json says that the export is complete.", _FOLDER, Status.INCOMPLETE
 )
 STAGING = Code(
-    "E003", "staging", "Names that begin with `.` are the exporter's own; they are never packages.",
-    "package: Staging", Status.INCOMPLETE,
+    "E003",
+    "staging",
+    "Names that begin with `.` are the exporter's own; they are never packages.",
+    "package: Staging",
+    Status.INCOMPLETE,
 )
 
 MANIFEST_SIZE = Code("E101", "manifest-too-large", "manifest.json has at most 4 MiB.", "this verifier")
 MANIFEST_ENCODING = Code("E102", "manifest-not-utf8", "Canonical JSON is UTF-8 without a BOM.", "RFC 8785, 3.2.4")
 MANIFEST_JSON = Code(
-    "E103", "manifest-not-json",
+    "E103",
+    "manifest-not-json",
     "manifest.json is one JSON object without NaN, infinite numbers, lone surrogates or nesting past the limit.",
     "RFC 8785, 3.1; RFC 7493, 2",
 )
@@ -88,31 +92,40 @@ MANIFEST_NOT_CANONICAL = Code(
     "E105", "manifest-not-canonical", "manifest.json is in RFC 8785 canonical form, without a line end.", _MANIFEST
 )
 MANIFEST_UNKNOWN_KEY = Code("E106", "manifest-unknown-key", "The manifest has no keys but those specified.", _MANIFEST)
-MANIFEST_MISSING_KEY = Code("E107", "manifest-missing-key", "All keys are required but those marked optional.", _MANIFEST)
+MANIFEST_MISSING_KEY = Code(
+    "E107", "manifest-missing-key", "All keys are required but those marked optional.", _MANIFEST
+)
 MANIFEST_VALUE = Code("E108", "manifest-value", "Each value has the specified type and form.", _MANIFEST)
 MANIFEST_FORMAT = Code(
-    "E109", "manifest-unknown-format",
-    "Format, version, contract, chain and algorithms are those specified; the verifier takes none on trust.", _MANIFEST,
+    "E109",
+    "manifest-unknown-format",
+    "Format, version, contract, chain and algorithms are those specified; the verifier takes none on trust.",
+    _MANIFEST,
 )
-MANIFEST_CONTRADICTION = Code("E110", "manifest-contradiction", "The manifest's numbers agree with each other.", _MANIFEST)
+MANIFEST_CONTRADICTION = Code(
+    "E110", "manifest-contradiction", "The manifest's numbers agree with each other.", _MANIFEST
+)
 MANIFEST_PATH = Code("E111", "manifest-path", "A listed path is one of those that a package may have.", _FOLDER)
 MANIFEST_FILE_ORDER = Code("E112", "manifest-file-order", "`files` is sorted by path, each path once.", _MANIFEST)
 MANIFEST_FILE_SET = Code(
-    "E113", "manifest-file-set",
-    "VERIFY.md and at least one format are listed; csv and parquet have one file for each record type that occurs.", _FOLDER,
+    "E113",
+    "manifest-file-set",
+    "VERIFY.md and at least one format are listed; csv and parquet have one file for each record type that occurs.",
+    _FOLDER,
 )
 
 OTHER_RUN = Code("E121", "other-run", "The package is of the run that the caller asked for.", "option --run-id")
-FOLDER_NAME = Code(
-    "E122", "folder-name", "The folder has the name that its run_id maps to.", "package: Folder name"
-)
+FOLDER_NAME = Code("E122", "folder-name", "The folder has the name that its run_id maps to.", "package: Folder name")
 
 UNSIGNED = Code("E131", "unsigned", "A key was given, so the package must be signed.", "package: `signing`")
 SIGNATURE = Code(
     "E132", "manifest-signature", "`signature` is the HMAC-SHA256 of the manifest under the key given.", _MANIFEST
 )
 NO_PUBLIC_SIGNATURE = Code(
-    "E133", "no-public-signature", "A public key was given, so manifest.json.sig must be there.", "package: `public_key`"
+    "E133",
+    "no-public-signature",
+    "A public key was given, so manifest.json.sig must be there.",
+    "package: `public_key`",
 )
 OTHER_PUBLIC_KEY = Code(
     "E134", "other-public-key", "`public_key.key_id` is the SHA-256 of the public key given.", "package: `public_key`"
@@ -123,21 +136,23 @@ PUBLIC_SIGNATURE = Code(
 PUBLIC_SIGNATURE_SIZE = Code("E136", "public-signature-size", "manifest.json.sig has 64 raw bytes.", _FOLDER)
 
 FILE_MISSING = Code("E201", "file-missing", "Every file that the manifest promises is there.", _FOLDER)
-FILE_UNLISTED = Code("E202", "file-unlisted", "There is nothing in the folder that the manifest does not list.", _FOLDER)
+FILE_UNLISTED = Code(
+    "E202", "file-unlisted", "There is nothing in the folder that the manifest does not list.", _FOLDER
+)
 FOLDER_UNLISTED = Code("E203", "folder-unlisted", "A folder is there only because a listed file is in it.", _FOLDER)
 NOT_REGULAR = Code("E204", "not-a-regular-file", "Every file is a regular file and every folder a folder.", _FOLDER)
 HARD_LINK = Code("E205", "hard-link", "No file of the package has a second name elsewhere.", _FOLDER)
-NAME_TWIN = Code(
-    "E206", "name-twin", "No two names differ only in letter case or Unicode normalisation.", _FOLDER
-)
+NAME_TWIN = Code("E206", "name-twin", "No two names differ only in letter case or Unicode normalisation.", _FOLDER)
 FILE_SIZE = Code("E207", "file-size", "Every file has the listed size.", "package: `files`")
 FILE_SHA256 = Code("E208", "file-sha256", "Every file has the listed SHA-256.", "package: `files`")
 FILE_CHANGED = Code("E209", "file-changed", "No file is replaced or changed while it is verified.", "this verifier")
 
 LINE_ENCODING = Code("E301", "line-not-utf8", "Lines are UTF-8 without a byte order mark.", _RECORDS)
 LINE_JSON = Code(
-    "E302", "line-not-json",
-    "Each line is one JSON object without NaN, infinite numbers, lone surrogates or nesting past the limit.", _RECORDS,
+    "E302",
+    "line-not-json",
+    "Each line is one JSON object without NaN, infinite numbers, lone surrogates or nesting past the limit.",
+    _RECORDS,
 )
 LINE_REPEATED_KEY = Code("E303", "line-repeated-key", "No object has a key twice.", "RFC 7493, 2.3")
 LINE_NOT_CANONICAL = Code("E304", "line-not-canonical", "Each line is in RFC 8785 canonical form.", _RECORDS)
@@ -163,14 +178,18 @@ REPEATED_ID = Code("E334", "repeated-id", "No two records of a type have the sam
 REFERENCE = Code("E335", "reference", "An id that refers to another record is the id of a record of the run.", _ORDER)
 FINAL_HASH = Code("E341", "final-hash", "final_hash is the chain over all data records in order.", _FORM)
 RECORD_COUNT = Code("E342", "record-count", "record_count and record_counts say how many records there are.", _MANIFEST)
-NO_MANIFEST_RECORD = Code("E343", "no-manifest-record", "The last line of a signed export is the manifest record.", _RECORDS)
+NO_MANIFEST_RECORD = Code(
+    "E343", "no-manifest-record", "The last line of a signed export is the manifest record.", _RECORDS
+)
 MANIFEST_RECORD_PLACE = Code(
     "E344", "manifest-record-place", "There is one manifest record, in the last line, in signed exports only.", _RECORDS
 )
 MANIFEST_RECORD = Code("E345", "manifest-record", "The manifest record agrees with manifest.json.", _RECORDS)
 RUN_RECORD = Code("E346", "run-record", "The first record is the run's, and agrees with manifest.json.", _MANIFEST)
 
-CSV = Code("E401", "csv-differs", "A CSV file is, byte for byte, what the records give.", "package: csv/<record_type>.csv")
+CSV = Code(
+    "E401", "csv-differs", "A CSV file is, byte for byte, what the records give.", "package: csv/<record_type>.csv"
+)
 
 CODES: dict[str, Code] = {code.id: code for code in list(globals().values()) if isinstance(code, Code)}
 """Every code by its id, in the order of this page."""

@@ -66,7 +66,8 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
         findings: where to note what is wrong.
 
     Returns:
-        path → what lstat says, for each listed file (and manifest.json.sig) that is there and may be opened.
+        path → what lstat says, for each listed file that is there and may be opened. manifest.json and
+        manifest.json.sig have been opened before, and are only looked for.
 
     Raises:
         OSError: a folder cannot be read.
@@ -82,8 +83,10 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
         twin = folded.get(_fold(path))
         if twin and twin != path:
             findings.add(
-                codes.NAME_TWIN, path, None,
-                f"This {what} is not listed, and its name differs from {twin!r} only in letter case or Unicode normalisation.",
+                codes.NAME_TWIN,
+                path,
+                None,
+                f"This {what} is not listed, and its name differs from {twin!r} only in letter case or Unicode form.",
             )
         else:
             findings.add(code, path, None, f"The manifest does not list this {what}.")
@@ -100,7 +103,7 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
             is_folder = stat.S_ISDIR(seen.st_mode)
             if path in wanted:
                 accounted.add(path)
-                if may_open(path, seen, findings):
+                if path not in (NAME, SIGNATURE_NAME) and may_open(path, seen, findings):
                     found[path] = seen
             elif path in folders and is_folder:
                 visit(path)
@@ -118,21 +121,24 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
 
 
 def may_open(path: str, seen: os.stat_result, findings: Findings) -> bool:
-    """Whether what lstat saw is a regular file, and so may be opened; a hard link is noted, but does no harm when read."""
+    """Whether what lstat saw is a regular file, and so may be opened; a hard link is noted, but does no harm when
+    read."""
     if not stat.S_ISREG(seen.st_mode):
         findings.add(codes.NOT_REGULAR, path, None, f"This is {_kind(seen)}, not a regular file.")
         return False
     if seen.st_nlink > 1:
         findings.add(
-            codes.HARD_LINK, path, None,
+            codes.HARD_LINK,
+            path,
+            None,
             f"The file has {seen.st_nlink} names; through another one it can be changed without touching the package.",
         )
     return True
 
 
 @contextmanager
-def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> Iterator[int]:
-    """Open a file that lstat has seen, making sure that it is still the same one.
+def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> Iterator[Source]:
+    """Open a file that lstat has seen, making sure that it is, and stays, the same one.
 
     Args:
         root: the folder.
@@ -141,36 +147,58 @@ def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> It
         findings: where to note what is wrong.
 
     Yields:
-        A file descriptor.
+        The open file.
 
     Raises:
-        Unreadable: it cannot be opened or read, or it was replaced or changed meanwhile.
+        Unreadable: it cannot be opened, or it was replaced or changed meanwhile.
     """
     try:
         descriptor = os.open(os.path.join(root, *path.split("/")), _READ)
-        try:
-            _same(os.fstat(descriptor), seen, path, findings)
-            yield descriptor
-            _same(os.fstat(descriptor), seen, path, findings)
-        finally:
-            os.close(descriptor)
     except OSError as error:
-        findings.add(codes.UNREADABLE, path, None, f"The file cannot be read: {error.strerror or error}.")
-        raise Unreadable from error
+        raise _unreadable(path, error, findings) from error
+    try:
+        _same(os.fstat(descriptor), seen, path, findings)
+        yield Source(descriptor, path, findings)
+        _same(os.fstat(descriptor), seen, path, findings)
+    finally:
+        os.close(descriptor)
 
 
-def blocks(descriptor: int, limit: int, size: int = BLOCK) -> Iterator[bytes]:
-    """The content of a file in blocks, but no more than `limit` bytes and one, by which a longer file shows.
+class Source:
+    """An open file of a package.
 
     Args:
         descriptor: of the file.
-        limit: its listed size, in bytes.
-        size: of a block, in bytes.
+        path: within the package.
+        findings: where to note that it cannot be read.
     """
-    left = limit + 1
-    while left > 0 and (block := os.read(descriptor, min(size, left))):
-        left -= len(block)
-        yield block
+
+    def __init__(self, descriptor: int, path: str, findings: Findings) -> None:
+        self.descriptor, self.path, self.findings = descriptor, path, findings
+
+    def blocks(self, limit: int, size: int = BLOCK) -> Iterator[bytes]:
+        """The content from the start in blocks, but no more than `limit` bytes and one, by which a longer file shows.
+
+        Args:
+            limit: the listed size, in bytes.
+            size: of a block, in bytes.
+
+        Raises:
+            Unreadable: the file cannot be read to the end.
+        """
+        left = limit + 1
+        try:
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
+            while left > 0 and (block := os.read(self.descriptor, min(size, left))):
+                left -= len(block)
+                yield block
+        except OSError as error:
+            raise _unreadable(self.path, error, self.findings) from error
+
+
+def _unreadable(path: str, error: OSError, findings: Findings) -> Unreadable:
+    findings.add(codes.UNREADABLE, path, None, f"The file cannot be read: {error.strerror or error}.")
+    return Unreadable(path)
 
 
 class Measure:
@@ -198,17 +226,24 @@ class Measure:
         if self.size != self.listed.size:
             had = "more" if self.size > self.listed.size else f"{self.size}"
             findings.add(
-                codes.FILE_SIZE, self.listed.path, None, f"The file has {had} bytes; the manifest lists {self.listed.size}."
+                codes.FILE_SIZE,
+                self.listed.path,
+                None,
+                f"The file has {had} bytes; the manifest lists {self.listed.size}.",
             )
             return False
         if self.hash.hexdigest() != self.listed.sha256:
-            findings.add(codes.FILE_SHA256, self.listed.path, None, "The file's content is not what the manifest lists.")
+            findings.add(
+                codes.FILE_SHA256, self.listed.path, None, "The file's content is not what the manifest lists."
+            )
             return False
         return True
 
 
 def _same(now: os.stat_result, seen: os.stat_result, path: str, findings: Findings) -> None:
-    if any(getattr(now, name) != getattr(seen, name) for name in ("st_dev", "st_ino", "st_mode", "st_size", "st_mtime_ns")):
+    if any(
+        getattr(now, name) != getattr(seen, name) for name in ("st_dev", "st_ino", "st_mode", "st_size", "st_mtime_ns")
+    ):
         findings.add(codes.FILE_CHANGED, path, None, "The file was replaced or changed while it was verified.")
         raise Unreadable
 

@@ -1,12 +1,13 @@
 """The check of a stretch of records.jsonl, record by record, and of what can be told from their sequence.
 
-Belongs here: everything that one worker process does with the bytes it is given. Does not belong here: reading the file,
-dividing it among workers, and what concerns the file as a whole (`recordsfile.py`).
+Belongs here: everything that one worker process does with the bytes it is given. Does not belong here: reading the
+file, dividing it among workers, and what concerns the file as a whole (`recordsfile.py`).
 
-A record is checked on one of two ways that must agree. The fast way is a regular expression for the record's type, made from
-`records.py`, that matches only canonical bytes with the right fields, types and permitted values; a match proves all of that at
-once. Whatever it does not match is examined the slow way: parsed strictly, re-encoded, compared, and each field judged, so that
-each fault gets a finding of its own, and a rare form that the expression does not cover is still accepted.
+A record is checked on one of two ways that must agree. The fast way is a regular expression for the record's type,
+made from `records.py`, that matches only canonical bytes with the right fields, types and permitted values; a match
+proves all of that at once. Whatever it does not match is examined the slow way: parsed strictly, re-encoded, compared,
+and each field judged, so that each fault gets a finding of its own, and a rare form that the expression does not cover
+is still accepted.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _TIME_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(
 
 _INTEGER = rb"(?:0|[1-9][0-9]{0,14})"
 _SHORT_FLOAT = rb"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{0,5}[1-9])?(?=[,}])"
-"""A decimal of at most 15 digits from 1e-6 up without trailing zeros: no shorter one reads back as the same double, because
-a double tells all decimals of 15 digits apart. So it is canonical as it stands."""
+"""A decimal of at most 15 digits from 1e-6 up without trailing zeros: no shorter one reads back as the same double,
+because a double tells all decimals of 15 digits apart. So it is canonical as it stands."""
 _ANY_FLOAT = rb"[0-9][0-9.e+-]*+"
 
 
@@ -90,9 +91,9 @@ class Stretch:
         chain: what the stretch adds to the input of `final_hash`.
         ids: record type → ids, one a line, as canonical text.
         references: record type → id referred to, and not found in the stretch → first line that does.
-        first, last: the first and last top-level record; `first` only without a context, which would have been compared with it.
-        context: where the stretch stopped, for a next one that does not begin with a top-level record.
-        csv: record type → rows.
+        first, last: the first and last top-level record; `first` only without a context, which would have been
+        compared with it. context: where the stretch stopped, for a next one that does not begin with a top-level
+        record. csv: record type → rows.
         runs, manifests: the run and the manifest records, with their lines.
     """
 
@@ -124,7 +125,8 @@ class _Place:
 class _Plan:
     """How records of one type are recognised and read.
 
-    Values travel as a tuple of canonical forms, one for each field but record_type and run_id; `at` says which is where.
+    Values travel as a tuple of canonical forms, one for each field but record_type and run_id; `at` says which is
+    where.
     """
 
     def __init__(self, record_type: RecordType, job: Job, places: list[_Place]) -> None:
@@ -164,7 +166,8 @@ class _Plan:
             self.csv_start = csvrule.first_cells(self.name, job.run_id)
 
     def _pattern(self, job: Job) -> re.Pattern[bytes] | None:
-        """The expression of the fast way, and the numbers of its groups; None for types that are few and hold nested values."""
+        """The expression of the fast way, and the numbers of its groups; None for types that are few and hold nested
+        values."""
         parts: list[bytes] = []
         groups = 0
         possible = self.names[-1] != "signature"  # the comma after it is cut with it
@@ -240,9 +243,7 @@ class _Plan:
 
     def csv_row(self, values: tuple) -> bytes:
         """The row of a record, with its line end. Only for types whose CSV is wanted."""
-        cells = [
-            values[at] if at == self.signature else csvrule.cell(values[at], kind) for at, kind in self.csv
-        ]
+        cells = [values[at] if at == self.signature else csvrule.cell(values[at], kind) for at, kind in self.csv]
         return self.csv_start + b",".join(cells) + b"\r\n"
 
 
@@ -283,10 +284,12 @@ def out_of_order(before: Sibling, after: Sibling) -> codes.Code | None:
     """Whether two records that follow each other under one parent are out of order, and by which rule."""
     if after[0] < before[0]:
         return codes.RECORD_ORDER
-    if after[0] == before[0] and before[1] is not None and after[1] is not None and after[1] <= before[1]:
-        if after[1] < before[1] or (after[2] is not None and _id_text(after[2]) < _id_text(before[2])):
-            return codes.SIBLING_ORDER
-    return None
+    if after[0] > before[0] or before[1] is None or after[1] is None or after[1] > before[1]:
+        return None
+    tied = after[1] == before[1]
+    if tied and (after[2] is None or _id_text(after[2]) >= _id_text(before[2])):
+        return None
+    return codes.SIBLING_ORDER
 
 
 class Checker:
@@ -342,7 +345,9 @@ class Checker:
         if not lines[-1]:
             lines.pop()
         else:
-            findings.add(codes.LINE_UNFINISHED, FILE, len(lines), "The last line does not end with LF; it may be cut off.")
+            findings.add(
+                codes.LINE_UNFINISHED, FILE, len(lines), "The last line does not end with LF; it may be cut off."
+            )
         stretch.lines = len(lines)
         by_start = self.by_start if _is_utf8(data) else {}
 
@@ -398,7 +403,8 @@ class Checker:
                 if plan is None:
                     continue
                 if values is None:
-                    # It cannot be placed, but it was there: what belongs to it is not to be called misplaced or missing.
+                    # It cannot be placed, but it was there: what belongs to it is not to be called misplaced or
+                    # missing.
                     place = plan.place_of(record)
                     open_places[place.depth] = place.index
                     open_ids[place.depth] = open_keys[place.depth] = None
@@ -457,7 +463,9 @@ class Checker:
                 if once == values[plan.once[0]]:
                     per, name = plan.type.at_most_one
                     findings.add(
-                        codes.RECORD_RULE, FILE, line_number,
+                        codes.RECORD_RULE,
+                        FILE,
+                        line_number,
                         f"A second {plan.name} with {name} true for the {per} {_shown(once)}; there is at most one.",
                     )
                 once = values[plan.once[0]]
@@ -480,15 +488,20 @@ class Checker:
 
     def identify(self, line: bytes) -> tuple[str, bytes] | None:
         """Record type and id of a record, as `Stretch.ids` has it; None for what is no data record."""
-        plan, values, _ = self._examine(line, 1, Stretch(), [])
-        if plan is None or values is None:
-            return None
-        return plan.name, b",".join([values[at] for at in plan.id])
+        for plan in self.by_start.get(line[2:10], ()):
+            if match := plan.match(line):
+                values = match.groups()
+                return plan.name, b",".join([values[at] for at in plan.id])
+        plan, _, record = self._examine(line, 1, Stretch(), [])
+        record_id = plan.id_of(record) if plan else None
+        return None if record_id is None else (plan.name, record_id)
 
     def _misplaced(self, findings: Findings, line_number: int, place: _Place) -> None:
         parent = self.places[place.parent].type
         findings.add(
-            codes.RECORD_MISPLACED, FILE, line_number,
+            codes.RECORD_MISPLACED,
+            FILE,
+            line_number,
             f"This {place.type} does not follow the {parent} that its {place.link} names.",
         )
 
@@ -505,7 +518,8 @@ class Checker:
         """The slow way: parse one line and judge all of it.
 
         Returns:
-            Plan, values and record; no plan for what is no data record, no values when a field makes it unfit to be placed.
+            Plan, values and record; no plan for what is no data record, no values when a field makes it unfit to be
+            placed.
         """
         findings = stretch.findings
         try:
@@ -519,7 +533,9 @@ class Checker:
             return None, None, None
         if canonical(record) != line:
             findings.add(
-                codes.LINE_NOT_CANONICAL, FILE, line_number,
+                codes.LINE_NOT_CANONICAL,
+                FILE,
+                line_number,
                 "The line is JSON, but not in canonical form (order of keys, spaces, escapes or numbers).",
             )
         name = record.get("record_type")
@@ -529,7 +545,10 @@ class Checker:
             plan = self.plans.get(name) if isinstance(name, str) else None
         if plan is None:
             findings.add(
-                codes.RECORD_TYPE, FILE, line_number, f"{_shown(name)} is no record type of contract {self.job.contract}."
+                codes.RECORD_TYPE,
+                FILE,
+                line_number,
+                f"{_shown(name)} is no record type of contract {self.job.contract}.",
             )
             stretch.counts["?"] = stretch.counts.get("?", 0) + 1
             return None, None, None
@@ -591,7 +610,10 @@ class Checker:
             return
         if _field_fault(SIGNATURE, signature):
             findings.add(
-                codes.RECORD_SIGNATURE, FILE, line_number, f"signature is {_shown(signature)}, not 64 lower-case hex digits."
+                codes.RECORD_SIGNATURE,
+                FILE,
+                line_number,
+                f"signature is {_shown(signature)}, not 64 lower-case hex digits.",
             )
             return
         if data:
@@ -600,7 +622,9 @@ class Checker:
             unsigned = {name: value for name, value in record.items() if name != "signature"}
             if self.key.hex(canonical(unsigned)) != signature:
                 findings.add(
-                    codes.RECORD_SIGNATURE, FILE, line_number,
+                    codes.RECORD_SIGNATURE,
+                    FILE,
+                    line_number,
                     f"The signature of the {plan.name} is not the key's: it was changed, or signed with another key.",
                 )
 
@@ -694,7 +718,9 @@ def _broken_rules(record_type: RecordType, record: dict) -> list[str]:
             continue
         when = f"when {rule.field} is {record[rule.field]}"
         messages += [f"{name} is null, which it must not be {when}." for name in rule.present if record[name] is None]
-        messages += [f"{name} is not null, which it must be {when}." for name in rule.absent if record[name] is not None]
+        messages += [
+            f"{name} is not null, which it must be {when}." for name in rule.absent if record[name] is not None
+        ]
         messages += [
             f"{name} is not {json.dumps(want)}, which it must be {when}."
             for name, want in rule.equal

@@ -1,11 +1,12 @@
 """manifest.json: its form, and whether it agrees with itself.
 
-Belongs here: everything that can be told from the bytes of manifest.json alone. Does not belong here: signatures, the folder,
-records.
+Belongs here: everything that can be told from the bytes of manifest.json alone. Does not belong here: signatures, the
+folder, records.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class _Reader:
         if canonical(value) != data:
             self.note(
                 codes.MANIFEST_NOT_CANONICAL,
-                "manifest.json is JSON, but not in canonical form (order of keys, spaces, escapes, numbers or a line end).",
+                "manifest.json is JSON, but not in canonical form (order of keys, spaces, escapes, numbers, line end).",
             )
 
         self.keys(value)
@@ -177,7 +178,9 @@ class _Reader:
         for name, known in pinned.items():
             if name in value and (isinstance(value[name], bool) or value[name] not in known):
                 wanted = " or ".join(repr(one) for one in known)
-                self.note(codes.MANIFEST_FORMAT, f"{name} is {_shown(value[name])}; this verifier knows {wanted}.", name)
+                self.note(
+                    codes.MANIFEST_FORMAT, f"{name} is {_shown(value[name])}; this verifier knows {wanted}.", name
+                )
         for name, algorithm in (("signing", "hmac-sha256"), ("public_key", "ed25519")):
             inner = value.get(name)
             if isinstance(inner, dict) and "algorithm" in inner and inner["algorithm"] != algorithm:
@@ -226,7 +229,7 @@ class _Reader:
             records = None if entry["records"] is None else int(entry["records"])
             files.append(Listed(entry["path"], int(entry["size"]), entry["sha256"], entry["media_type"], records))
         paths = [listed.path.encode("utf-8") for listed in files]
-        if any(after <= before for before, after in zip(paths, paths[1:], strict=False)):
+        if any(after <= before for before, after in itertools.pairwise(paths)):
             bad = ["files"] if len(set(paths)) < len(paths) else []
             self.note(codes.MANIFEST_FILE_ORDER, "files is not sorted by path, or has a path twice.", *bad)
         return tuple(files)
@@ -239,18 +242,24 @@ class _Reader:
         for name in sorted(name for name, count in counts.items() if count == 0):
             self.contradiction(f"record_counts has {name} with 0; it lists only the types that occur.")
         if sum(counts.values()) != manifest.record_count:
-            self.contradiction(f"record_count is {manifest.record_count}, but record_counts add up to {sum(counts.values())}.")
+            self.contradiction(
+                f"record_count is {manifest.record_count}, but record_counts add up to {sum(counts.values())}."
+            )
         known_tables = {one.table for one in types.values()}
         for name in sorted(tables.keys() - known_tables):
             self.contradiction(f"tables has {name!r:.80}, which is no audit table of {manifest.contract}.")
         for one in types.values():
             rows, records = int(tables.get(one.table, 0)), counts.get(one.name, 0)
             if rows != records:
-                self.contradiction(f"{rows} rows were read from {one.table}, but there are {records} {one.name} records.")
+                self.contradiction(
+                    f"{rows} rows were read from {one.table}, but there are {records} {one.name} records."
+                )
         for listed in manifest.files:
             wanted = _records_of(listed, manifest)
             if listed.records != wanted:
-                self.contradiction(f"files says that {listed.path} holds {listed.records} records; by the counts it is {wanted}.")
+                self.contradiction(
+                    f"files says that {listed.path} holds {listed.records} records; by the counts it is {wanted}."
+                )
             media_type = MEDIA_TYPES[listed.path.rpartition(".")[2]]
             if listed.media_type != media_type:
                 self.contradiction(f"the media type of {listed.path} is {listed.media_type!r:.80}, not {media_type!r}.")
@@ -263,20 +272,25 @@ class _Reader:
         if GUIDE not in paths:
             self.note(codes.MANIFEST_FILE_SET, "VERIFY.md is not listed.")
         if not paths - {GUIDE}:
-            self.note(codes.MANIFEST_FILE_SET, "No records.jsonl, CSV or Parquet file is listed: there is nothing to verify.")
+            self.note(
+                codes.MANIFEST_FILE_SET, "No records.jsonl, CSV or Parquet file is listed: there is nothing to verify."
+            )
         for kind in ("csv", "parquet"):
             present = {listed.record_type for listed in manifest.files if listed.path.startswith(kind + "/")}
             if not present:
                 continue
             occurring = set(manifest.record_counts)
             for name in sorted(occurring - present):
-                self.note(codes.MANIFEST_FILE_SET, f"{name!r:.80} records occur, but {kind}/{name:.80}.{kind} is not listed.")
+                self.note(
+                    codes.MANIFEST_FILE_SET, f"{name!r:.80} records occur, but {kind}/{name:.80}.{kind} is not listed."
+                )
             for name in sorted(present - occurring):
                 self.note(codes.MANIFEST_FILE_SET, f"{kind}/{name}.{kind} is listed, but no {name} records occur.")
 
 
 def permitted_paths(contract: object) -> set[str]:
-    """Every path that may be listed (docs/package.md, "The folder"). A list of what is allowed, so that none leaves the folder."""
+    """Every path that may be listed (docs/package.md, "The folder"). A list of what is allowed, so that none leaves
+    the folder."""
     types = CONTRACTS[contract].types if isinstance(contract, str) and contract in CONTRACTS else CONTRACTS["v1"].types
     return {GUIDE, RECORDS, *(f"{kind}/{name}.{kind}" for kind in ("csv", "parquet") for name in types)}
 
@@ -321,7 +335,9 @@ def _is_time(value: object) -> bool:
 
 def _is_export_time(value: object) -> bool:
     # Here the fraction is always written, even when it is zero.
-    return isinstance(value, str) and _EXPORTED_AT.fullmatch(value) is not None and is_time(value.replace(".000000", ""))
+    return (
+        isinstance(value, str) and _EXPORTED_AT.fullmatch(value) is not None and is_time(value.replace(".000000", ""))
+    )
 
 
 def _is_object(**members: Callable[[object], bool]) -> Callable[[object], bool]:

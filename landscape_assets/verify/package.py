@@ -1,6 +1,7 @@
 """The verification of one package, from the first look to the verdict.
 
-Belongs here: which check comes after which, and what a report says about each. Does not belong here: the checks themselves.
+Belongs here: which check comes after which, and what a report says about each. Does not belong here: the checks
+    themselves.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import os
 
 from . import codes
 from .codes import Status
-from .folder import STAGING, Measure, Unreadable, blocks, folder_name, may_open, opened, survey
+from .folder import STAGING, Measure, Unreadable, folder_name, may_open, opened, survey
 from .lines import FILE
-from .manifest import MAX_BYTES, NAME, SIGNATURE_NAME, Manifest, read
+from .manifest import MAX_BYTES, NAME, SIGNATURE_NAME, Listed, Manifest, read
 from .recordsfile import RecordsFile
 from .report import Check, Findings, Report
 from .signatures import HmacKey, PublicKey, UsageError
@@ -36,8 +37,9 @@ def verify_package(
         key: the HMAC key as UTF-8 bytes. When given, the package must be signed with it.
         public_key: an Ed25519 public key, PEM. When given, manifest.json.sig must be its signature.
         run_id: when given, the package must be of this run.
-        processes: how many processes check records.jsonl; None for as many as there are processors, when it is worth it.
-        staged: the caller is the exporter, reading back what it has written: where the folder is and what it is called is
+        processes: how many processes check records.jsonl; None for as many as there are processors, when it is worth
+        it. staged: the caller is the exporter, reading back what it has written: where the folder is and what it is
+        called is
             not judged.
 
     Returns:
@@ -83,16 +85,16 @@ class _Verification:
     def steps(self) -> None:
         parts = self.root.split(os.sep)
         if not self.staged and (STAGING in parts or parts[-1].startswith(".")):
-            self.findings.add(codes.STAGING, ".", None, "This is, or is in, a folder of the exporter's own, not an export.")
+            self.findings.add(
+                codes.STAGING, ".", None, "This is, or is in, a folder of the exporter's own, not an export."
+            )
             return
         data = self.read_small(NAME, MAX_BYTES)
         if data is None:
             return
         self.report.facts["manifest_sha256"] = hashlib.sha256(data).hexdigest()
         manifest = read(data, self.findings)
-        self.note(
-            "form of manifest.json", *(code for code in codes.CODES.values() if "E101" <= code.id <= "E113")
-        )
+        self.note("form of manifest.json", *(code for code in codes.CODES.values() if "E101" <= code.id <= "E113"))
         if manifest is None:
             self.skip("everything else", "manifest.json cannot be relied on for it")
             return
@@ -112,23 +114,30 @@ class _Verification:
         self.check_files(manifest)
 
     def read_small(self, name: str, limit: int) -> bytes | None:
-        """A file at the top of the folder, of at most `limit` bytes; None, with a finding, when it is not to be had."""
+        """A file at the top of the folder, or its first bytes up to one more than `limit`; None when it is not to be
+        had.
+
+        What is wrong with manifest.json is noted here; what is wrong with another file, by the survey of the folder.
+        """
         try:
             seen = os.lstat(os.path.join(self.root, name))
         except FileNotFoundError:
             if not os.path.isdir(self.root):
                 self.findings.add(codes.UNREADABLE, ".", None, "There is no such folder.")
             elif name == NAME:
-                self.findings.add(codes.NO_MANIFEST, NAME, None, "There is no manifest.json: this is not a complete export.")
+                self.findings.add(
+                    codes.NO_MANIFEST, NAME, None, "There is no manifest.json: this is not a complete export."
+                )
             return None
         if not may_open(name, seen, self.findings):
             return None
-        with opened(self.root, name, seen, self.findings) as descriptor:
-            data = b"".join(blocks(descriptor, limit))
-        if len(data) > limit:
-            if name == NAME:
-                self.findings.add(codes.MANIFEST_SIZE, NAME, None, f"manifest.json has more than {limit} bytes; it was not read.")
-            return None if name == NAME else data
+        with opened(self.root, name, seen, self.findings) as source:
+            data = b"".join(source.blocks(limit))
+        if len(data) > limit and name == NAME:
+            self.findings.add(
+                codes.MANIFEST_SIZE, NAME, None, f"manifest.json has more than {limit} bytes; it was not read."
+            )
+            return None
         return data
 
     def check_signature(self, manifest: Manifest) -> None:
@@ -141,9 +150,11 @@ class _Verification:
             self.findings.add(codes.UNSIGNED, NAME, None, "A key was given, but the package is not signed.")
         elif self.hmac.hex(manifest.unsigned_form) != manifest.signature:
             self.findings.add(
-                codes.SIGNATURE, NAME, None,
+                codes.SIGNATURE,
+                NAME,
+                None,
                 "The signature is not the given key's: manifest.json was changed, or signed with another key "
-                f"(it names the key {manifest.key_id!r:.80}; by default the key given would be named {self.hmac.default_id!r}).",
+                f"(it names the key {manifest.key_id!r:.80}; the key given is by default {self.hmac.default_id!r}).",
             )
         self.note(what, codes.UNSIGNED, codes.SIGNATURE)
 
@@ -151,22 +162,31 @@ class _Verification:
         what = "Ed25519 signature of manifest.json"
         signature = self.read_small(SIGNATURE_NAME, 64) if manifest.public_key_id else None
         if signature is not None and len(signature) != 64:
-            self.findings.add(codes.PUBLIC_SIGNATURE_SIZE, SIGNATURE_NAME, None, "The signature does not have 64 bytes.")
+            self.findings.add(
+                codes.PUBLIC_SIGNATURE_SIZE, SIGNATURE_NAME, None, "The signature does not have 64 bytes."
+            )
         if self.public_key is None:
             self.skip(what, "no public key was given")
             return
         if signature is None:
             self.findings.add(
-                codes.NO_PUBLIC_SIGNATURE, SIGNATURE_NAME, None, "A public key was given, but the package has no such signature."
+                codes.NO_PUBLIC_SIGNATURE,
+                SIGNATURE_NAME,
+                None,
+                "A public key was given, but the package has no such signature.",
             )
         elif manifest.public_key_id != self.public_key.id:
             self.findings.add(
-                codes.OTHER_PUBLIC_KEY, NAME, None,
+                codes.OTHER_PUBLIC_KEY,
+                NAME,
+                None,
                 f"The package names the public key {manifest.public_key_id}; the one given is {self.public_key.id}.",
             )
         if signature is not None and len(signature) == 64 and not self.public_key.verifies(signature, data):
             self.findings.add(
-                codes.PUBLIC_SIGNATURE, SIGNATURE_NAME, None,
+                codes.PUBLIC_SIGNATURE,
+                SIGNATURE_NAME,
+                None,
                 "This is not the given key's signature of manifest.json: it was changed, or signed with another key.",
             )
         self.note(
@@ -177,7 +197,9 @@ class _Verification:
         if self.run_id is not None:
             if self.run_id != manifest.run_id:
                 self.findings.add(
-                    codes.OTHER_RUN, NAME, None,
+                    codes.OTHER_RUN,
+                    NAME,
+                    None,
                     f"The package is of the run {manifest.run_id!r:.80}, not of {self.run_id!r:.80}.",
                 )
             self.note("run_id", codes.OTHER_RUN)
@@ -187,9 +209,11 @@ class _Verification:
         name, wanted = os.path.basename(self.root), folder_name(manifest.run_id)
         if name != wanted:
             self.findings.add(
-                codes.FOLDER_NAME, ".", None,
-                f"The folder is called {name!r:.220}, but a package of its run is called {wanted!r}. A package that was "
-                "renamed must be given its name back before it is verified.",
+                codes.FOLDER_NAME,
+                ".",
+                None,
+                f"The folder is called {name!r:.220}, but a package of its run is called {wanted!r}. A package that "
+                "was renamed must be given its name back before it is verified.",
             )
         self.note("folder name", codes.FOLDER_NAME)
 
@@ -216,15 +240,17 @@ class _Verification:
             except Unreadable:
                 unreadable = True
         self.note(
-            "files: exactly those listed, with their sizes and SHA-256", codes.UNREADABLE,
-            *(code for code in codes.CODES.values() if code.id.startswith("E2")), detail=f"{len(manifest.files)} files",
+            "files: exactly those listed, with their sizes and SHA-256",
+            codes.UNREADABLE,
+            *(code for code in codes.CODES.values() if code.id.startswith("E2")),
+            detail=f"{len(manifest.files)} files",
         )
         self.report_records(manifest, file, unreadable)
 
-    def measure(self, listed, seen: os.stat_result) -> None:
+    def measure(self, listed: Listed, seen: os.stat_result) -> None:
         measure = Measure(listed)
-        with opened(self.root, listed.path, seen, self.findings) as descriptor:
-            for block in blocks(descriptor, listed.size):
+        with opened(self.root, listed.path, seen, self.findings) as source:
+            for block in source.blocks(listed.size):
                 measure.update(block)
         measure.judge(self.findings)
 
@@ -234,7 +260,9 @@ class _Verification:
         parquet = [listed for listed in manifest.files if listed.path.startswith("parquet/")]
         if file is None:
             listed = manifest.file(FILE) is not None
-            reason = "records.jsonl cannot be read" if listed else "records.jsonl is not among the formats of this export"
+            reason = (
+                "records.jsonl cannot be read" if listed else "records.jsonl is not among the formats of this export"
+            )
             self.skip(what, f"{reason}; only the manifest and the files' SHA-256 were checked")
             if csv:
                 self.skip("CSV files against the records", reason)
@@ -247,9 +275,16 @@ class _Verification:
             else:
                 self.note(what, *(code for code in record_codes if code is not codes.RECORD_SIGNATURE), detail=detail)
             if self.hmac is not None and manifest.signed:
-                self.note("HMAC-SHA256 signature of every record", codes.RECORD_SIGNATURE, codes.RECORD_UNSIGNED, detail=detail)
+                self.note(
+                    "HMAC-SHA256 signature of every record",
+                    codes.RECORD_SIGNATURE,
+                    codes.RECORD_UNSIGNED,
+                    detail=detail,
+                )
             else:
-                self.skip("HMAC-SHA256 signature of every record", "no key was given" if manifest.signed else "not signed")
+                self.skip(
+                    "HMAC-SHA256 signature of every record", "no key was given" if manifest.signed else "not signed"
+                )
             if csv:
                 self.note("CSV files are what the records give", codes.CSV, detail=f"{len(csv)} files")
         if parquet:

@@ -1,7 +1,8 @@
 """The record contracts v0 and v1 as data: types, fields, rules, references and order, in this verifier's own words.
 
-Belongs here: what docs/records.md says about records, so that it can be read next to it. Does not belong here: code that
-checks. It is stated anew on purpose and shares nothing with the exporter: a second opinion needs its own copy of the law.
+Belongs here: what docs/records.md says about records, so that it can be read next to it. Does not belong here: code
+that checks. It is stated anew on purpose and shares nothing with the exporter: a second opinion needs its own copy of
+the law.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a record must hold when `field` has one of `values`: fields that are not null, fields that are, fixed values."""
+    """What a record must hold when `field` has one of `values`: fields that are not null, fields that are, fixed
+    values."""
 
     field: str
     values: tuple[str, ...]
@@ -139,7 +141,8 @@ SIGNATURE = _field(Kind.TEXT, "signature!", hex_digits=64)
 
 _V1 = (
     RecordType(
-        "run", "runs",
+        "run",
+        "runs",
         (
             RUN_ID,
             _enum("status!", "running completed failed interrupted"),
@@ -152,7 +155,8 @@ _V1 = (
         id=("run_id",),
     ),
     RecordType(
-        "secret_resolution", "secret_resolutions",
+        "secret_resolution",
+        "secret_resolutions",
         (
             RUN_ID,
             *_text("resolution_id!", not_empty=True),
@@ -167,7 +171,8 @@ _V1 = (
         order=("timestamp",),
     ),
     RecordType(
-        "node", "nodes",
+        "node",
+        "nodes",
         (
             RUN_ID,
             *_text("node_id!", "plugin_name!"),
@@ -185,13 +190,15 @@ _V1 = (
         ties=False,  # registered_at comes next and is not exported
     ),
     RecordType(
-        "edge", "edges",
+        "edge",
+        "edges",
         (RUN_ID, *_text("edge_id!", "from_node_id!", "to_node_id!", "label!"), _enum("default_mode!", MODES)),
         id=("edge_id",),
         references=(("from_node_id", "node"), ("to_node_id", "node")),
     ),
     RecordType(
-        "operation", "operations",
+        "operation",
+        "operations",
         (
             RUN_ID,
             *_text("operation_id!", "node_id!"),
@@ -213,7 +220,8 @@ _V1 = (
         ),
     ),
     RecordType(
-        "call", "calls",
+        "call",
+        "calls",
         (
             RUN_ID,
             *_text("call_id!", "state_id", "operation_id"),
@@ -230,14 +238,16 @@ _V1 = (
         exactly_one=("state_id", "operation_id"),
     ),
     RecordType(
-        "row", "rows",
+        "row",
+        "rows",
         (RUN_ID, *_text("row_id!"), _integer("row_index!"), *_text("source_node_id!", "source_data_hash!")),
         id=("row_id",),
         order=("row_index",),
         references=(("source_node_id", "node"),),
     ),
     RecordType(
-        "token", "tokens",
+        "token",
+        "tokens",
         (
             RUN_ID,
             *_text("token_id!", "row_id!"),
@@ -247,14 +257,16 @@ _V1 = (
         id=("token_id",),
     ),
     RecordType(
-        "token_parent", "token_parents",
+        "token_parent",
+        "token_parents",
         (RUN_ID, *_text("token_id!", "parent_token_id!"), _integer("ordinal!")),
         id=("token_id", "parent_token_id"),
         order=("ordinal",),
         references=(("parent_token_id", "token"),),
     ),
     RecordType(
-        "token_outcome", "token_outcomes",
+        "token_outcome",
+        "token_outcomes",
         (
             RUN_ID,
             *_text("outcome_id!", "token_id!"),
@@ -274,7 +286,8 @@ _V1 = (
         at_most_one=("token_id", "is_terminal"),
     ),
     RecordType(
-        "node_state", "node_states",
+        "node_state",
+        "node_states",
         (
             RUN_ID,
             *_text("state_id!", "token_id!", "node_id!"),
@@ -292,13 +305,20 @@ _V1 = (
         references=(("node_id", "node"),),
         rules=(
             Rule(
-                "status", ("open",),
+                "status",
+                ("open",),
                 absent=(
-                    "output_hash", "duration_ms", "completed_at", "context_after_json", "error_json", "success_reason_json",
+                    "output_hash",
+                    "duration_ms",
+                    "completed_at",
+                    "context_after_json",
+                    "error_json",
+                    "success_reason_json",
                 ),
             ),
             Rule(
-                "status", ("pending",),
+                "status",
+                ("pending",),
                 present=("duration_ms", "completed_at"),
                 absent=("output_hash", "error_json", "success_reason_json"),
             ),
@@ -309,7 +329,8 @@ _V1 = (
         ),
     ),
     RecordType(
-        "routing_event", "routing_events",
+        "routing_event",
+        "routing_events",
         (
             RUN_ID,
             *_text("event_id!", "state_id!", "edge_id!", "routing_group_id!"),
@@ -323,7 +344,8 @@ _V1 = (
         references=(("edge_id", "edge"),),
     ),
     RecordType(
-        "batch", "batches",
+        "batch",
+        "batches",
         (
             RUN_ID,
             *_text("batch_id!", "aggregation_node_id!"),
@@ -339,14 +361,16 @@ _V1 = (
         references=(("aggregation_node_id", "node"),),
     ),
     RecordType(
-        "batch_member", "batch_members",
+        "batch_member",
+        "batch_members",
         (RUN_ID, *_text("batch_id!", "token_id!"), _integer("ordinal!")),
         id=("batch_id", "token_id"),
         order=("ordinal",),
         references=(("token_id", "token"),),
     ),
     RecordType(
-        "artifact", "artifacts",
+        "artifact",
+        "artifacts",
         (
             RUN_ID,
             *_text("artifact_id!", "sink_node_id!", "produced_by_state_id!", "artifact_type!", "path_or_uri!"),
@@ -368,12 +392,14 @@ _ORDER_V1 = (
         "row",
         children=(
             Place(
-                "token", "row_id",
+                "token",
+                "row_id",
                 children=(
                     Place("token_parent", "token_id"),
                     Place("token_outcome", "token_id"),
                     Place(
-                        "node_state", "token_id",
+                        "node_state",
+                        "token_id",
                         children=(Place("routing_event", "state_id"), Place("call", "state_id")),
                     ),
                 ),
@@ -411,7 +437,8 @@ CONTRACTS: dict[str, Contract] = {contract.name: contract for contract in (V0, V
 """The contracts by name."""
 
 MANIFEST_RECORD = RecordType(
-    "manifest", "",
+    "manifest",
+    "",
     (
         RUN_ID,
         _integer("record_count!"),

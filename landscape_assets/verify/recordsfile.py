@@ -1,11 +1,13 @@
-"""records.jsonl as a whole, and the CSV files that follow from it: read once, divided among processes, put together again.
+"""records.jsonl as a whole, and the CSV files that follow from it: read once, divided among processes, put together
+again.
 
-Belongs here: reading in aligned stretches, the pool, and what only the whole file can tell (chain, counts, ids, references, the
-order across stretches). Does not belong here: judging a record (`lines.py`).
+Belongs here: reading in aligned stretches, the pool, and what only the whole file can tell (chain, counts, ids,
+references, the order across stretches). Does not belong here: judging a record (`lines.py`).
 
-The bytes that the workers judge are the very bytes that were hashed: this process reads the file once and hands them over. A
-stretch begins with a top-level record wherever there is one to begin with, so that workers need nothing from each other; where
-there is none (an operation with very many calls), the next stretch waits for the end of the one before.
+The bytes that the workers judge are the very bytes that were hashed: this process reads the file once and hands them
+over. A stretch begins with a top-level record wherever there is one to begin with, so that workers need nothing from
+each other; where there is none (an operation with very many calls), the next stretch waits for the end of the one
+before.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from contextlib import ExitStack
 from multiprocessing import current_process, get_context
 
 from . import codes, csvrule
-from .folder import Measure, Unreadable, blocks, opened
+from .folder import Measure, Source, Unreadable, opened
 from .lines import FILE, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
 from .manifest import Listed, Manifest
 from .records import CONTRACTS
@@ -66,8 +68,8 @@ class _Pool:
         self.width = 2 * processes
         self.executor: ProcessPoolExecutor | None = None
         self.checker: Checker | None = None
-        # A daemonic process may have no children; it does the work itself. New processes are spawned, not forked: the caller
-        # may have threads.
+        # A daemonic process may have no children; it does the work itself. New processes are spawned, not forked: the
+        # caller may have threads.
         if processes > 1 and not current_process().daemon:
             self.executor = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (checker.job,))
         else:
@@ -101,13 +103,13 @@ class _CsvFile:
     """A CSV file that is compared, block by block, with what the records give.
 
     Args:
-        descriptor: of the open file.
+        source: the open file.
         listed: its entry in the manifest.
     """
 
-    def __init__(self, descriptor: int, listed: Listed) -> None:
+    def __init__(self, source: Source, listed: Listed) -> None:
         self.measure = Measure(listed)
-        self.blocks = blocks(descriptor, listed.size)
+        self.blocks = source.blocks(listed.size)
         self.held = b""
         self.lines = 0
         self.differs: int | None = None
@@ -117,7 +119,8 @@ class _CsvFile:
         while len(self.held) < len(wanted) and (block := next(self.blocks, b"")):
             self.held += self.measure.update(block)
         if self.differs is None and not self.held.startswith(wanted):
-            same = len(os.path.commonprefix([self.held[: len(wanted)], wanted]))
+            pairs = zip(self.held, wanted, strict=False)
+            same = next((at for at, (one, two) in enumerate(pairs) if one != two), min(len(self.held), len(wanted)))
             self.differs = self.lines + wanted.count(b"\n", 0, same) + 1
         self.lines += wanted.count(b"\n")
         self.held = self.held[len(wanted) :]
@@ -133,7 +136,9 @@ class _CsvFile:
         self.measure.judge(findings)
         if self.differs is not None:
             findings.add(
-                codes.CSV, self.measure.listed.path, self.differs,
+                codes.CSV,
+                self.measure.listed.path,
+                self.differs,
                 "From this line on, the file is not what records.jsonl gives.",
             )
 
@@ -161,9 +166,7 @@ class RecordsFile:
     ) -> None:
         self.root, self.manifest, self.seen, self.findings = root, manifest, seen, findings
         self.contract = CONTRACTS[manifest.contract]
-        self.csv_files = [
-            listed for listed in manifest.files if listed.path.startswith("csv/") and listed.path in seen
-        ]
+        self.csv_files = [listed for listed in manifest.files if listed.path.startswith("csv/") and listed.path in seen]
         csv_types = tuple(one.record_type for one in self.csv_files)
         self.checker = Checker(Job(manifest.contract, manifest.run_id, manifest.signed, key, csv_types))
         self.processes = processes
@@ -171,7 +174,9 @@ class RecordsFile:
         self.data_records = 0
         self.counts: dict[str, int] = {}
         self.chain = hashlib.sha256()
-        self.ids: dict[str, list[bytes]] = {target: [] for one in self.contract.types.values() for _, target in one.references}
+        self.ids: dict[str, list[bytes]] = {
+            target: [] for one in self.contract.types.values() for _, target in one.references
+        }
         self.hashes: dict[str, array] = {name: array("q") for name in self.contract.types}
         self.references: dict[str, dict[bytes, int]] = {}
         self.last: Sibling | None = None
@@ -189,28 +194,29 @@ class RecordsFile:
         seen = self.seen[FILE]
         processes = self.processes or (1 if seen.st_size <= ALONE else available_processes())
         with ExitStack() as stack:
-            csv = {
-                one.record_type: _CsvFile(stack.enter_context(opened(self.root, one.path, self.seen[one.path], self.findings)), one)
-                for one in self.csv_files
-            }
-            for name, file in csv.items():
-                file.expect(csvrule.header(self.contract.types[name], self.manifest.signed))
-            descriptor = stack.enter_context(opened(self.root, FILE, seen, self.findings))
+            csv: dict[str, _CsvFile] = {}
+            for one in self.csv_files:
+                source = stack.enter_context(opened(self.root, one.path, self.seen[one.path], self.findings))
+                csv[one.record_type] = _CsvFile(source, one)
+                csv[one.record_type].expect(csvrule.header(self.contract.types[one.record_type], self.manifest.signed))
+            source = stack.enter_context(opened(self.root, FILE, seen, self.findings))
             pool = _Pool(self.checker, processes)
             stack.callback(pool.close)
             try:
-                for stretch in pool.results(self.stretches(blocks(descriptor, listed.size, STRETCH), measure)):
+                for stretch in pool.results(self.stretches(source.blocks(listed.size, STRETCH), measure)):
                     self.take(stretch)
                     for name, rows in stretch.csv.items():
                         csv[name].expect(rows)
             except BrokenProcessPool as error:
-                self.findings.add(codes.UNREADABLE, FILE, None, "A process that checked the records died; is memory short?")
+                self.findings.add(
+                    codes.UNREADABLE, FILE, None, "A process that checked the records died; is memory short?"
+                )
                 raise Unreadable from error
             measure.judge(self.findings)
             for file in csv.values():
                 file.finish(self.findings)
             self.conclude()
-            self.repeated_ids(descriptor)
+            self.repeated_ids(source)
 
     def stretches(self, source: Iterator[bytes], measure: Measure) -> Iterator[tuple[bytes, bool]]:
         """Divide the file at line ends, before top-level records where possible.
@@ -285,10 +291,17 @@ class RecordsFile:
         manifest, add = self.manifest, self.findings.add
         final_hash = self.chain.hexdigest()
         if final_hash != manifest.final_hash:
-            add(codes.FINAL_HASH, FILE, None, "final_hash of manifest.json is not the chain over the records of this file.")
+            add(
+                codes.FINAL_HASH,
+                FILE,
+                None,
+                "final_hash of manifest.json is not the chain over the records of this file.",
+            )
         if self.data_records != manifest.record_count:
             add(
-                codes.RECORD_COUNT, FILE, None,
+                codes.RECORD_COUNT,
+                FILE,
+                None,
                 f"There are {self.data_records} data records; manifest.json says {manifest.record_count}.",
             )
         for name in self.contract.types:
@@ -306,9 +319,8 @@ class RecordsFile:
                 unknown.difference_update(ids.split(b"\n"))
             for name in sorted(unknown, key=names.__getitem__):
                 text = name.decode("utf-8", "replace")
-                self.findings.add(
-                    codes.REFERENCE, FILE, names[name], f"This record (the first that does) refers to the {target} {text:.80}, which is not there."
-                )
+                message = f"This record (the first that does) refers to the {target} {text:.80}, which is not there."
+                self.findings.add(codes.REFERENCE, FILE, names[name], message)
 
     def run_record(self) -> None:
         manifest, add = self.manifest, self.findings.add
@@ -340,19 +352,19 @@ class RecordsFile:
                 if record.get(name) != value:
                     add(codes.MANIFEST_RECORD, FILE, line, f"{name} of the manifest record is not {meaning}.")
 
-    def repeated_ids(self, descriptor: int) -> None:
+    def repeated_ids(self, source: Source) -> None:
         """Name the records whose id another record of the type has already.
 
-        A 64-bit keyed hash of every id is kept, not the id. Where hashes are equal the file is read once more, and the ids
-        themselves decide.
+        A 64-bit keyed hash of every id is kept, not the id. Where hashes are equal the file is read once more, and the
+        ids themselves decide.
         """
         suspects = {name: found for name, hashes in self.hashes.items() if (found := _repeated(hashes))}
-        if not suspects:
+        if not suspects or self.findings.any_of(codes.LINE_TOO_LONG):
             return
-        os.lseek(descriptor, 0, os.SEEK_SET)
         first: dict[tuple[str, bytes], int] = {}
         line_number = 0
-        for data, _ in self.stretches(blocks(descriptor, self.manifest.file(FILE).size), Measure(self.manifest.file(FILE))):
+        listed = self.manifest.file(FILE)
+        for data, _ in self.stretches(source.blocks(listed.size), Measure(listed)):
             for line in data.split(b"\n"):
                 line_number += 1
                 named = self.checker.identify(line) if line else None
@@ -361,9 +373,8 @@ class RecordsFile:
                 before = first.setdefault(named, line_number)
                 if before != line_number:
                     text = named[1].decode("utf-8", "replace")
-                    self.findings.add(
-                        codes.REPEATED_ID, FILE, line_number, f"The {named[0]} {text:.80} has stood in line {before} already."
-                    )
+                    message = f"The {named[0]} {text:.80} has stood in line {before} already."
+                    self.findings.add(codes.REPEATED_ID, FILE, line_number, message)
             line_number -= data.endswith(b"\n")
 
 

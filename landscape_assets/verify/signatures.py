@@ -67,15 +67,17 @@ class PublicKey:
 
     def __init__(self, pem: bytes) -> None:
         if b"PRIVATE KEY" in pem:
-            raise UsageError("The public key file holds a private key; the verifier needs, and should have, only the public one.")
-        match = _PEM.search(pem)
+            raise UsageError(
+                "The public key file holds a private key; the verifier needs, and should have, only the public one."
+            )
+        bodies = _PEM.findall(pem)
         try:
-            der = base64.b64decode(b"".join(match.group(1).split()), validate=True) if match else b""
+            der = base64.b64decode(b"".join(bodies[0].split()), validate=True) if len(bodies) == 1 else b""
         except binascii.Error:
             der = b""
         if len(der) != len(_SPKI_ED25519) + 32 or not der.startswith(_SPKI_ED25519):
             raise UsageError("The public key file is not a PEM file with one Ed25519 public key.")
-        self.pem = match.group(0) + b"\n"
+        self.pem = b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(der) + b"\n-----END PUBLIC KEY-----\n"
         self.raw = der[len(_SPKI_ED25519) :]
         self.id = hashlib.sha256(der).hexdigest()
 
@@ -100,8 +102,8 @@ class PublicKey:
         openssl = shutil.which("openssl")
         if openssl is None:
             raise UsageError(
-                "An Ed25519 signature can be checked only with the Python package `cryptography` or the command `openssl`, "
-                "and neither is here."
+                "An Ed25519 signature can be checked only with the Python package `cryptography` or the command "
+                "`openssl`, and neither is here."
             )
         with tempfile.TemporaryDirectory() as folder:
             names = {"key": self.pem, "message": message, "signature": signature}

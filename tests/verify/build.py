@@ -1,7 +1,7 @@
 """Builds export packages from record dicts, for the verifier's tests.
 
-Belongs here: the package format written once more, as simply as it can be, from docs/package.md. Does not belong here: an import
-of the exporter or of the verifier; a package that either of them made could share its mistakes.
+Belongs here: the package format written once more, as simply as it can be, from docs/package.md. Does not belong here:
+an import of the exporter or of the verifier; a package that either of them made could share its mistakes.
 """
 
 from __future__ import annotations
@@ -35,24 +35,28 @@ FIELDS = {
     "run": "run_id status started_at completed_at canonical_version config_hash settings reproducibility_grade",
     "secret_resolution": "run_id resolution_id timestamp env_var_name source vault_url secret_name fingerprint "
     "resolution_latency_ms",
-    "node": "run_id node_id plugin_name node_type plugin_version determinism config_hash config schema_hash schema_mode "
-    "schema_fields sequence_in_pipeline",
+    "node": "run_id node_id plugin_name node_type plugin_version determinism config_hash config "
+    "schema_hash schema_mode schema_fields sequence_in_pipeline",
     "edge": "run_id edge_id from_node_id to_node_id label default_mode",
-    "operation": "run_id operation_id node_id operation_type status started_at completed_at duration_ms error_message "
-    "input_data_ref input_data_hash output_data_ref output_data_hash",
-    "call": "run_id call_id state_id operation_id call_index call_type status request_hash response_hash latency_ms request_ref "
-    "response_ref error_json created_at",
+    "operation": "run_id operation_id node_id operation_type status started_at completed_at "
+    "duration_ms error_message input_data_ref input_data_hash output_data_ref "
+    "output_data_hash",
+    "call": "run_id call_id state_id operation_id call_index call_type status request_hash "
+    "response_hash latency_ms request_ref response_ref error_json created_at",
     "row": "run_id row_id row_index source_node_id source_data_hash",
     "token": "run_id token_id row_id step_in_pipeline branch_name fork_group_id join_group_id expand_group_id",
     "token_parent": "run_id token_id parent_token_id ordinal",
-    "token_outcome": "run_id outcome_id token_id outcome is_terminal recorded_at sink_name batch_id fork_group_id join_group_id "
-    "expand_group_id error_hash context_json expected_branches_json",
-    "node_state": "run_id state_id token_id node_id step_index attempt status input_hash output_hash duration_ms started_at "
-    "completed_at context_before_json context_after_json error_json success_reason_json",
+    "token_outcome": "run_id outcome_id token_id outcome is_terminal recorded_at sink_name batch_id "
+    "fork_group_id join_group_id expand_group_id error_hash context_json "
+    "expected_branches_json",
+    "node_state": "run_id state_id token_id node_id step_index attempt status input_hash output_hash "
+    "duration_ms started_at completed_at context_before_json context_after_json "
+    "error_json success_reason_json",
     "routing_event": "run_id event_id state_id edge_id routing_group_id ordinal mode reason_hash reason_ref created_at",
     "batch": "run_id batch_id aggregation_node_id attempt status trigger_type trigger_reason created_at completed_at",
     "batch_member": "run_id batch_id token_id ordinal",
-    "artifact": "run_id artifact_id sink_node_id produced_by_state_id artifact_type path_or_uri content_hash size_bytes",
+    "artifact": "run_id artifact_id sink_node_id produced_by_state_id artifact_type path_or_uri "
+    "content_hash size_bytes",
 }
 """The fields of each record type of v1 after `record_type`, in the contract's order."""
 TABLES = {name: f"{name}es" if name == "batch" else f"{name}s" for name in FIELDS}

@@ -1,7 +1,7 @@
 """The whole tampering matrix over a small signed package, as one command: `python -m tests.verify.exhaustive`.
 
-Belongs here: every bit of every file, every truncation, every edit of `tampering.py`, and the counts. The test suite does a
-spread-out part of it.
+Belongs here: every bit of every file, every truncation, every edit of `tampering.py`, and the counts. The test suite
+does a spread-out part of it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def edits(part: int, parts: int, parent: Path) -> Iterator[Result]:
             touched = parent / f"touched-{part}" / base.name
             shutil.copytree(base, touched)
             moved = tamper(touched)
-            yield "files", what, verdict(moved if isinstance(moved, Path) and moved.parent == touched.parent else touched)
+            yield (
+                "files",
+                what,
+                verdict(moved if isinstance(moved, Path) and moved.parent == touched.parent else touched),
+            )
             shutil.rmtree(touched.parent)
 
     other = build.build(parent / f"other-{part}", small_run("run-other"))

@@ -1,9 +1,11 @@
 """Makes the corpus: small packages that are kept for ever, each named after the finding that it must lead to.
 
-Belongs here: how each fixture is made. A fixture that exists is never made again: what was once a finding stays one. Run as
-`python -m tests.verify.make_corpus`; what git cannot keep (links, FIFOs, empty folders) is made by the tests instead.
+Belongs here: how each fixture is made. A fixture that exists is never made again: what was once a finding stays one.
+Run as `python -m tests.verify.make_corpus`; what git cannot keep (links, FIFOs, empty folders) is made by the tests
+instead.
 
-A fixture is a folder `corpus/<code>_<name>/` with one package in it and `expect.json`: the codes found, and the options given.
+A fixture is a folder `corpus/<code>_<name>/` with one package in it and `expect.json`: the codes found, and the
+options given.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ FIXTURES: dict[str, tuple[Maker, dict[str, object]]] = {}
 
 
 def fixture(name: str, maker: Maker, *also: str, **options: object) -> None:
-    """Note a fixture: its maker, the codes that are found besides the one in its name, and options of the verification."""
+    """Note a fixture: its maker, the codes that are found besides the one in its name, and options of the
+    verification."""
     FIXTURES[name] = (maker, {"also": list(also), **options})
 
 
@@ -132,7 +135,9 @@ fixture("ok_empty_run_id", lambda parent: build.build(parent, small_run("")))
 fixture(
     "ok_long_run_id",
     lambda parent: build.build(
-        parent, small_run("ä" * 100), name="%C3%A4" * 20 + "%~" + build.hashlib.sha256(("ä" * 100).encode()).hexdigest()
+        parent,
+        small_run("ä" * 100),
+        name="%C3%A4" * 20 + "%~" + build.hashlib.sha256(("ä" * 100).encode()).hexdigest(),
     ),
 )
 fixture("ok_failed_run", set_field("run", "status", "failed"))
@@ -149,11 +154,19 @@ fixture("E103_manifest-not-json", raw_manifest(lambda data: data[:-1]))
 fixture("E103_array", raw_manifest(lambda data: b"[" + data + b"]"))
 fixture("E103_nan", raw_manifest(lambda data: data.replace(b'"format_version":1', b'"format_version":NaN')))
 fixture("E103_huge-number", raw_manifest(lambda data: data.replace(b'"format_version":1', b'"format_version":1e999')))
-fixture("E103_huge-integer", raw_manifest(lambda data: data.replace(b'"format_version":1', b'"format_version":' + b"9" * 9999)))
+fixture(
+    "E103_huge-integer",
+    raw_manifest(lambda data: data.replace(b'"format_version":1', b'"format_version":' + b"9" * 9999)),
+)
 fixture("E103_lone-surrogate", raw_manifest(lambda data: data.replace(b'"v1"', rb'"\ud800"')))
-fixture("E103_deep", raw_manifest(lambda data: replaced(data, b'"format_version":1', b'"format_version":' + b"[" * 20000)))
+fixture(
+    "E103_deep", raw_manifest(lambda data: replaced(data, b'"format_version":1', b'"format_version":' + b"[" * 20000))
+)
 fixture("E103_empty", raw_manifest(lambda data: b""))
-fixture("E104_manifest-repeated-key", raw_manifest(lambda data: data.replace(b'"format_version":1', b'"format_version":2,"format_version":1')))
+fixture(
+    "E104_manifest-repeated-key",
+    raw_manifest(lambda data: data.replace(b'"format_version":1', b'"format_version":2,"format_version":1')),
+)
 fixture("E105_manifest-not-canonical", raw_manifest(lambda data: data.replace(b":", b": ", 1)))
 fixture("E105_line-end", raw_manifest(lambda data: data + b"\n"))
 fixture("E105_number-form", raw_manifest(lambda data: replaced(data, b'"format_version":1', b'"format_version":1.0')))
@@ -186,10 +199,17 @@ fixture("E122_folder-name", package(name="run-other"))
 
 # Signatures of the manifest.
 fixture("E131_unsigned", package(key=None))
-fixture("E132_manifest-signature", raw_manifest(lambda data: replaced(data, b'"version":"0.1.0"', b'"version":"0.1.1"')))
+fixture(
+    "E132_manifest-signature", raw_manifest(lambda data: replaced(data, b'"version":"0.1.0"', b'"version":"0.1.1"'))
+)
 fixture("E132_other-key", package(key=OTHER_KEY), "E322")
 fixture("E133_no-public-signature", package(), public_key=True)
-fixture("E133_removed", package(private_key=PRIVATE_KEY, after=lambda files: files.pop("manifest.json.sig")), "E201", public_key=True)
+fixture(
+    "E133_removed",
+    package(private_key=PRIVATE_KEY, after=lambda files: files.pop("manifest.json.sig")),
+    "E201",
+    public_key=True,
+)
 fixture("E134_other-public-key", package(private_key=OTHER_PRIVATE_KEY), "E135", public_key=True)
 fixture(
     "E135_public-signature",
@@ -223,8 +243,18 @@ fixture("E302_empty-line", lines(lambda some: [*some[:3], b"", *some[3:]]), "E34
 fixture("E302_nan", line(1, lambda data: replaced(data, b"1e-7", b"NaN")), *LOST)
 fixture("E302_huge-number", line(1, lambda data: replaced(data, b"1e-7", b"1e400")), *LOST)
 fixture("E302_lone-surrogate", line(1, lambda data: replaced(data, b"API_KEY", rb"\udc00")), *LOST)
-fixture("E302_deep", line(4, lambda data: replaced(data, b'"config":-1', b'"config":' + b"[" * 300 + b"]" * 300)), *LOST, "E335")
-fixture("E303_line-repeated-key", line(12, lambda data: replaced(data, b'"row_index":0', b'"row_index":0,"row_index":0')), *LOST, "E332")
+fixture(
+    "E302_deep",
+    line(4, lambda data: replaced(data, b'"config":-1', b'"config":' + b"[" * 300 + b"]" * 300)),
+    *LOST,
+    "E335",
+)
+fixture(
+    "E303_line-repeated-key",
+    line(12, lambda data: replaced(data, b'"row_index":0', b'"row_index":0,"row_index":0')),
+    *LOST,
+    "E332",
+)
 fixture("E304_line-not-canonical", line(12, lambda data: data.replace(b",", b", ")))
 fixture("E304_carriage-return", line(12, lambda data: data + b"\r"))
 fixture("E304_escape", line(12, lambda data: replaced(data, b'"row"', rb'"ro\u0077"')))
@@ -236,7 +266,12 @@ fixture(
 )
 
 # Records.
-fixture("E311_record-type", lines(lambda some: [*some[:-1], resigned(some[2], record_type="checkpoint"), some[-1]]), "E342", "E345")
+fixture(
+    "E311_record-type",
+    lines(lambda some: [*some[:-1], resigned(some[2], record_type="checkpoint"), some[-1]]),
+    "E342",
+    "E345",
+)
 fixture("E312_field-missing", records(lambda some: some[find(some, "row")].pop("source_data_hash")))
 fixture("E313_field-unknown", set_field("row", "note", "hello"))
 fixture("E314_field-type", set_field("row", "row_index", "0"))
@@ -249,7 +284,10 @@ fixture("E316_negative", set_field("row", "row_index", -1))
 fixture("E316_fingerprint", set_field("secret_resolution", "fingerprint", "F" * 64))
 fixture("E317_record-rule", set_field("node_state", "output_hash", None, nth=1))
 fixture("E317_terminal", set_field("token_outcome", "is_terminal", False, nth=1))
-fixture("E317_terminal-twice", records(lambda some: some[find(some, "token_outcome")].update(outcome="routed", is_terminal=True)))
+fixture(
+    "E317_terminal-twice",
+    records(lambda some: some[find(some, "token_outcome")].update(outcome="routed", is_terminal=True)),
+)
 fixture("E317_both-parents", set_field("call", "state_id", "state-1"))
 fixture("E318_record-run-id", set_field("edge", "run_id", "run-other"))
 fixture(
@@ -269,7 +307,7 @@ fixture("E332_record-misplaced", move("row", 1, 2))
 fixture("E332_other-parent", set_field("routing_event", "state_id", "state-1"))
 fixture("E333_sibling-order", move("batch_member", 0, 1))
 fixture("E333_secrets", move("secret_resolution", 0, 1))
-fixture("E333_rows", records(lambda some: (some[find(some, "row")].update(row_index=7))))
+fixture("E333_rows", records(lambda some: some[find(some, "row")].update(row_index=7)))
 fixture("E333_attempts", move("node_state", 0, 1), "E332")
 fixture("E334_repeated-id", records(lambda some: some.insert(7, dict(some[7]))))
 fixture("E335_reference", set_field("batch_member", "token_id", "token-9"))
@@ -278,7 +316,27 @@ fixture("E341_final-hash", manifest(setter("final_hash", value="0" * 64)))
 fixture("E342_record-count", lines(lambda some: [*some[:6], *some[7:]]), "E341", "E345")
 fixture("E343_no-manifest-record", lines(lambda some: some[:-1]))
 fixture("E344_manifest-record-place", lines(lambda some: [*some, some[-1]]))
-fixture("E344_unsigned", lines(lambda some: [*some, rfc8785.dumps({"record_type": "manifest", "run_id": "run-small", "record_count": 31, "final_hash": "0" * 64, "hash_algorithm": "sha256", "signature_algorithm": "hmac-sha256", "exported_at": "x"})], key=None), key=None)
+fixture(
+    "E344_unsigned",
+    lines(
+        lambda some: [
+            *some,
+            rfc8785.dumps(
+                {
+                    "record_type": "manifest",
+                    "run_id": "run-small",
+                    "record_count": 31,
+                    "final_hash": "0" * 64,
+                    "hash_algorithm": "sha256",
+                    "signature_algorithm": "hmac-sha256",
+                    "exported_at": "x",
+                }
+            ),
+        ],
+        key=None,
+    ),
+    key=None,
+)
 fixture("E345_manifest-record", package(final=setter("exported_at", value="2026-11-22T01:21:58.528798+00:00")))
 fixture("E345_count", package(final=setter("record_count", value=30)))
 fixture("E346_run-record", manifest(setter("completed_at", value="2026-03-01T12:00:58.250000")))
@@ -290,11 +348,23 @@ fixture(
     "E401_csv-differs",
     package(
         formats=("jsonl", "csv"),
-        edit_files=lambda files: files.update({"csv/node.csv": files["csv/node.csv"].replace(b"'=plugin()", b"=plugin()")}),
+        edit_files=lambda files: files.update(
+            {"csv/node.csv": files["csv/node.csv"].replace(b"'=plugin()", b"=plugin()")}
+        ),
     ),
 )
-fixture("E401_short", package(formats=("jsonl", "csv"), edit_files=lambda files: files.update({"csv/row.csv": files["csv/row.csv"][:-1]})))
-fixture("E401_long", package(formats=("jsonl", "csv"), edit_files=lambda files: files.update({"csv/row.csv": files["csv/row.csv"] + b"x"})))
+fixture(
+    "E401_short",
+    package(
+        formats=("jsonl", "csv"), edit_files=lambda files: files.update({"csv/row.csv": files["csv/row.csv"][:-1]})
+    ),
+)
+fixture(
+    "E401_long",
+    package(
+        formats=("jsonl", "csv"), edit_files=lambda files: files.update({"csv/row.csv": files["csv/row.csv"] + b"x"})
+    ),
+)
 
 
 def main() -> None:

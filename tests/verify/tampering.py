@@ -1,6 +1,7 @@
 """Ways of touching a package, as functions that do it in place.
 
-Belongs here: what `test_tampering.py` does a part of and `exhaustive.py` does all of. Does not belong here: expectations.
+Belongs here: what `test_tampering.py` does a part of and `exhaustive.py` does all of. Does not belong here:
+    expectations.
 """
 
 from __future__ import annotations
@@ -71,7 +72,16 @@ def file_tamperings(package: Path) -> Iterator[Tampering]:
     for one, two in zip(names, names[1:] + names[:1], strict=True):
         yield f"swap {one} and {two}", _swap(one, two)
         yield f"put {one} in place of {two}", lambda root, one=one, two=two: shutil.copy(root / one, root / two)
-    for name in (".hidden", "..data", "a\nb", "csv/x.csv", "csv/RUN.csv", "csv/run.csv ", "re\u0301cords", "manifest.json.sig"):
+    for name in (
+        ".hidden",
+        "..data",
+        "a\nb",
+        "csv/x.csv",
+        "csv/RUN.csv",
+        "csv/run.csv ",
+        "re\u0301cords",
+        "manifest.json.sig",
+    ):
         yield f"add {name!r}", lambda root, name=name: (root / name).write_bytes(b"x")
     for name in ("empty", ".git", "parquet", "csv/deep"):
         yield f"add folder {name}", lambda root, name=name: (root / name).mkdir()
@@ -108,7 +118,10 @@ def line_edits(lines: list[bytes], foreign: list[bytes]) -> Iterator[tuple[str, 
         yield f"repeat line {index + 1} at the end", [*lines, line]
         yield f"cut off from line {index + 1}", lines[:index]
         if index + 1 < len(lines):
-            yield f"swap lines {index + 1} and {index + 2}", [*lines[:index], lines[index + 1], line, *lines[index + 2 :]]
+            yield (
+                f"swap lines {index + 1} and {index + 2}",
+                [*lines[:index], lines[index + 1], line, *lines[index + 2 :]],
+            )
         if index < len(foreign):
             yield f"splice line {index + 1}", [*lines[:index], foreign[index], *lines[index + 1 :]]
             yield f"insert a foreign line {index + 1}", [*lines[:index], foreign[index], *lines[index:]]
@@ -160,7 +173,10 @@ def manifest_edits(manifest: dict) -> Iterator[tuple[str, dict]]:
         yield f"remove {name}", edited(path, lambda target, key: target.pop(key))
         for other in (None, True, -1, 1e300, "", "x", [], {}, changed(value)):
             if other != value or type(other) is not type(value):
-                yield f"set {name} to {other!r:.40}", edited(path, lambda t, key, other=other: t.__setitem__(key, other))
+                yield (
+                    f"set {name} to {other!r:.40}",
+                    edited(path, lambda t, key, other=other: t.__setitem__(key, other)),
+                )
 
 
 def changed(value: object) -> object:

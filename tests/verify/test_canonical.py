@@ -1,4 +1,5 @@
-"""The verifier's own canonical encoder and strict reader, against the reference package, the RFC's numbers, and hostile input.
+"""The verifier's own canonical encoder and strict reader, against the reference package, the RFC's numbers, and
+hostile input.
 
 Belongs here: JSON, without records.
 """
@@ -128,7 +129,7 @@ def test_numbers_where_the_notation_changes(exponent: int):
         (rb'"\ude00\ud83d"', "json"),
         (b"[" * 100_000, "json"),
         (b'{"a":' * 100_000, "json"),
-        (b'[' * 257 + b']' * 257, "json"),
+        (b"[" * 257 + b"]" * 257, "json"),
         (b'["' + b"[" * 300 + b'",' + b"[" * 300, "json"),
         (b"", "json"),
         (b"{}{}", "json"),

@@ -59,7 +59,9 @@ def test_exit_statuses(package: Path, key_file: Path, tmp_path: Path, capsys: py
     assert status(broken, tmp_path / "nothing", package, *given) == 2
 
 
-@pytest.mark.parametrize("arguments", [[], ["--nonsense"], ["x", "--key-file"], ["x", "--key-file", "/nonexistent/key"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--nonsense"], ["x", "--key-file"], ["x", "--key-file", "/nonexistent/key"]]
+)
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture):
     assert main(arguments) == 2
     assert capsys.readouterr().err
@@ -101,7 +103,12 @@ def test_the_json_report(package: Path, key_file: Path, capsys: pytest.CaptureFi
     result = json.loads(capsys.readouterr().out)
     assert result["status"] == 40
     (report,) = result["packages"]
-    assert (report["status"], report["verdict"], report["run_id"], report["record_count"]) == (40, "invalid", "run-small", 31)
+    assert (report["status"], report["verdict"], report["run_id"], report["record_count"]) == (
+        40,
+        "invalid",
+        "run-small",
+        31,
+    )
     (finding,) = report["findings"]
     assert (finding["code"], finding["file"], finding["record"]) == ("E202", "extra\x1b[2J", None)
     assert {check["outcome"] for check in report["checks"]} == {"passed", "failed", "not done"}
@@ -128,7 +135,9 @@ def test_what_could_not_be_checked_is_said(tmp_path: Path):
 
 def run(*command: object, cwd: Path, **more: object) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, **more
+    )
 
 
 def test_as_a_module(package: Path, key_file: Path):
@@ -141,7 +150,9 @@ def test_as_a_folder(package: Path, key_file: Path, tmp_path: Path):
     done = run(sys.executable, ROOM, package, "--key-file", key_file, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     shutil.copytree(ROOM, tmp_path / "alone" / "checker", ignore=shutil.ignore_patterns("__pycache__"))
-    done = run(sys.executable, "-S", "-E", tmp_path / "alone" / "checker", package, "--key-file", key_file, cwd=tmp_path)
+    done = run(
+        sys.executable, "-S", "-E", tmp_path / "alone" / "checker", package, "--key-file", key_file, cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -62,6 +62,7 @@ def test_socket(package: Path, codes, monkeypatch: pytest.MonkeyPatch):
 def test_hard_link(package: Path, name: str, tmp_path: Path, codes):
     os.link(package / name, tmp_path / "another-name")
     assert codes(package) == {"E205"}
+    assert len(verify_package(package).findings) == 1
 
 
 def test_hard_link_to_another_file_of_the_package(package: Path, codes):
@@ -163,7 +164,8 @@ def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.Monk
 
 
 def test_a_lying_size_does_not_make_memory_grow(tmp_path: Path):
-    """A sparse file of 3 GB where the manifest lists a few bytes, and the other way round, in 400 MB of address space."""
+    """A sparse file of 3 GB where the manifest lists a few bytes, and the other way round, in 400 MB of address
+    space."""
     folder = build.build(tmp_path, small_run())
     for name in ("records.jsonl", "csv/row.csv", "VERIFY.md"):
         with open(folder / name, "ab") as file:

@@ -115,7 +115,8 @@ def test_signatures_stripped(copy: Restored, tmp_path: Path):
 
 @pytest.mark.parametrize("sealed_with", [None, OTHER_KEY, b""])
 def test_manifest_fields(copy: Restored, sealed_with: bytes | None):
-    """Each value changed, in canonical form: with the old signature, with another key's, and with the signature stripped."""
+    """Each value changed, in canonical form: with the old signature, with another key's, and with the signature
+    stripped."""
     manifest = json.loads(copy.sound["manifest.json"])
     if sealed_with is None:
         edits = tampering.manifest_edits(manifest)
