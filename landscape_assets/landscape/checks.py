@@ -36,7 +36,7 @@ class Checker:
     """
 
     def __init__(self, table: Table, run_id: str) -> None:
-        self._table = table
+        self._table, self._run_id = table, run_id
         self._violations: list[_Violation] = []
         for column in table.columns:
             self._violations.extend(_column_violations(column))
@@ -90,13 +90,13 @@ class Checker:
         found = row[column]
         if found is None:
             found = row.get(RAW + column)
-        return CorruptTable(self._table.name, row_label(self._table, row), column, _shown(found), rule)
+        label = row_label(self._table, {"run_id": self._run_id, **row})
+        return CorruptTable(self._table.name, label, column, _shown(found), rule)
 
 
 def row_label(table: Table, row: dict[str, object]) -> str:
     """How a message names a row: its id columns with their values."""
-    named = {name: row[name] for name in table.id if name in row} or {table.columns[0].name: row[table.columns[0].name]}
-    return ", ".join(f"{name} {value!r}" for name, value in named.items())
+    return ", ".join(f"{name} {row[name]!r}" for name in table.id if name in row)
 
 
 def _shown(value: object) -> str:
