@@ -23,17 +23,18 @@ _EPILOG = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     """Run the command.
 
     Args:
         argv: the arguments, without the command's name; None for those of the process.
+        prog: what the command is called in its help.
 
     Returns:
         The exit status, a value of `Status`.
     """
     parser = argparse.ArgumentParser(
-        prog="verify", description="Verify export packages, without the database and without a network.", epilog=_EPILOG
+        prog=prog, description="Verify export packages, without the database and without a network.", epilog=_EPILOG
     )
     parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="the folder of a package")
     parser.add_argument(
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             for package in options.packages
         ]
     except UsageError as error:
-        print(f"verify: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return int(Status.UNUSABLE)
     status = max((report.status for report in reports), key=lambda one: one.badness)
     if options.json:

@@ -1,7 +1,6 @@
-"""records.jsonl as a whole, and the CSV files that follow from it: read once, divided among processes, put together
-again.
+"""records.jsonl as a whole, and the CSV files that follow from it.
 
-Belongs here: reading in aligned stretches, the pool, and what only the whole file can tell (chain, counts, ids,
+Belongs here: reading in aligned stretches, the pool of processes, and what only the whole file can tell (chain, counts, ids,
 references, the order across stretches). Does not belong here: judging a record (`lines.py`).
 
 The bytes that the workers judge are the very bytes that were hashed: this process reads the file once and hands them
