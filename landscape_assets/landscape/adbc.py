@@ -14,10 +14,14 @@ from typing import Any
 import adbc_driver_sqlite.dbapi as adbc_sqlite
 import pyarrow as pa
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGDialect, PGExecutionContext
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect, SQLiteExecutionContext
 
 BATCH_ROWS = 16_384
 """Rows of one record batch from SQLite: larger ones are no faster and hold more memory."""
+
+BATCH_BYTES = 4 * 2**20
+"""Bytes of one record batch from PostgreSQL, about as many as SQLite's have."""
 
 
 class _SQLiteContext(SQLiteExecutionContext):
@@ -46,6 +50,36 @@ class AdbcSQLiteDialect(SQLiteDialect):
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """The connection is in autocommit mode; the caller states BEGIN and ROLLBACK."""
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """As do_rollback."""
+
+
+class _PostgreSQLContext(PGExecutionContext):
+    def create_default_cursor(self) -> Any:
+        size = {"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
+        return self._dbapi_connection.cursor(adbc_stmt_kwargs=size)
+
+
+class AdbcPostgreSQLDialect(PGDialect):
+    """PostgreSQL through `adbc_driver_postgresql`; transactions are stated by the caller."""
+
+    driver = "adbc"
+    supports_statement_cache = True
+    execution_ctx_cls = _PostgreSQLContext
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """The driver's DBAPI module, with the style of parameters that it in fact takes (`$1`)."""
+        import adbc_driver_postgresql.dbapi as adbc_postgresql  # only the extra `postgres` installs it
+
+        return types.SimpleNamespace(**vars(adbc_postgresql) | {"paramstyle": "numeric_dollar"})
+
+    def initialize(self, connection: sa.Connection) -> None:
+        """Asks the server nothing: what the dialect would find out is not used, and every statement is counted."""
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """The connection is in autocommit mode; the caller states BEGIN, and closing the connection ends the transaction."""
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """As do_rollback."""

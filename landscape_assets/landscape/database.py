@@ -17,7 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from ..contract import Contract, Table, recognise
-from ..contract.statements import select_run
+from ..contract.statements import RUN_ID, select_run
 from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .checks import Checker
 from .frames import arrow_schema
@@ -159,6 +159,24 @@ class AuditDatabase:
             self._checked(table, self._source.read(table, select, run_id), run_id),
         )
 
+    def count(self, run_id: str) -> dict[str, int]:
+        """How many rows `read` gives for a run in each table, by one statement that counts them all.
+
+        Args:
+            run_id: the run.
+
+        Returns:
+            Table name → rows.
+        """
+        counts = [
+            sa.select(sa.literal(table.name).label("name"), sa.cast(sa.func.count(), sa.Text).label("rows")).select_from(
+                select_run(self.contract, table).params({RUN_ID: run_id}).subquery()
+            )
+            for table in self.contract.tables.values()
+        ]
+        counted = self._source.runs(sa.select(sa.union_all(*counts).subquery()))
+        return {row["name"]: int(row["rows"]) for row in counted}
+
     def _checked(
         self, table: Table, batches: Iterator[tuple[pa.RecordBatch, pl.DataFrame]], run_id: str
     ) -> Iterator[pa.RecordBatch]:
@@ -175,10 +193,21 @@ def _open(url: str) -> Source:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         # The URL itself may hold a password and is not repeated.
-        raise DatabaseError("The database URL is no SQLAlchemy URL. Write sqlite:///FILE.") from None
+        raise DatabaseError(f"The database URL is no SQLAlchemy URL. {_WRITE}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         from .sqlite import SQLiteSource
 
         return SQLiteSource(parsed)
-    raise DatabaseError(f"Audit databases of the kind {backend!r} are not supported. Write sqlite:///FILE.")
+    if backend == "postgresql":
+        try:
+            from .postgresql import PostgreSQLSource
+        except ModuleNotFoundError as error:
+            raise DatabaseError(
+                f"PostgreSQL needs the package {error.name}. Install landscape-assets[postgres]."
+            ) from None
+        return PostgreSQLSource(parsed)
+    raise DatabaseError(f"Audit databases of the kind {backend!r} are not supported. {_WRITE}")
+
+
+_WRITE = "Write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE."

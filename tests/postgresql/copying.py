@@ -1,0 +1,75 @@
+"""Audit databases in PostgreSQL that are copies of SQLite ones.
+
+Belongs here: the copy: the same tables, keys and indexes, with the types that ELSPETH's tables have on PostgreSQL. Foreign keys and
+check constraints are left out, so that tests can put in what breaks them. Does not belong here: the server (`server.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.dialects import postgresql
+
+Typing = Callable[[sa.Column], sa.types.TypeEngine]
+
+
+def postgresql_type(column: sa.Column) -> sa.types.TypeEngine:
+    """The type on PostgreSQL of a column of ELSPETH's tables."""
+    if isinstance(column.type, sa.DateTime):
+        return sa.DateTime(timezone=True)
+    if isinstance(column.type, sa.Float):
+        return sa.Double()
+    return column.type
+
+
+def copy_landscape(database: Path, connection: psycopg.Connection, typing: Typing = postgresql_type) -> None:
+    """Copies a SQLite audit database into an empty PostgreSQL one. Times are taken to be UTC.
+
+    An integer column with values beyond 32 bits becomes BIGINT. PostgreSQL keeps no NUL character in text: a value that has one
+    fails the copy.
+
+    Args:
+        database: the SQLite file.
+        connection: to the PostgreSQL database, in autocommit mode.
+        typing: gives the type of each column.
+    """
+    source = sa.create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
+    with source.connect() as reader:
+        metadata = sa.MetaData()
+        metadata.reflect(reader)
+        for table in metadata.tables.values():
+            for column in table.columns:
+                if isinstance(column.type, sa.Integer) and (reader.scalar(sa.select(sa.func.max(column))) or 0) >= 2**31:
+                    column.type = sa.BigInteger()
+        for statement in _ddl(metadata, typing):
+            connection.execute(statement)
+        connection.execute("SET TIME ZONE 'UTC'")
+        for table in metadata.tables.values():
+            names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+            copy = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), names)
+            quoted = ", ".join(f'"{column.name}"' for column in table.columns)
+            rows = reader.connection.driver_connection.execute(f'SELECT {quoted} FROM "{table.name}"')
+            with connection.cursor() as cursor, cursor.copy(copy) as target:
+                for row in rows:
+                    target.write_row(row)
+    source.dispose()
+    connection.execute("ANALYZE")
+
+
+def _ddl(metadata: sa.MetaData, typing: Typing) -> Iterator[str]:
+    """The statements that make the tables."""
+    dialect = postgresql.dialect()
+    for table in metadata.tables.values():
+        for constraint in list(table.constraints):
+            if isinstance(constraint, (sa.ForeignKeyConstraint, sa.CheckConstraint)):
+                table.constraints.remove(constraint)
+        for column in table.columns:
+            column.type = typing(column)
+        yield str(sa.schema.CreateTable(table, include_foreign_key_constraints=[]).compile(dialect=dialect))
+        for index in table.indexes:
+            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
+            yield str(sa.schema.CreateIndex(index).compile(dialect=dialect))
