@@ -1,0 +1,89 @@
+"""The export without Dagster: the functions of `landscape/` and `export/`, one after the other.
+
+Belongs here: what the assets do, for tests of single steps and for those that export often.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from landscape_assets.contract import Contract
+from landscape_assets.export.files import ParquetReader, ParquetWriter
+from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile
+from landscape_assets.export.records import RecordsFacts, write_records
+from landscape_assets.export.settings import Budget
+from landscape_assets.export.signing import SignedFacts, SigningKey, write_signatures
+from landscape_assets.landscape import AuditDatabase
+
+
+class SmallRanges(Budget):
+    """A budget by which a range holds next to nothing, so that every unit becomes a range of its own."""
+
+    range_bytes = 1
+
+
+def url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{path}"
+
+
+@contextmanager
+def loaded(database: Path, run_id: str, folder: Path) -> Iterator[tuple[Contract, Mapping[str, ParquetReader]]]:
+    """The run's tables as Parquet files in `folder`, read by the statements of the contract."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with AuditDatabase(url(database)) as audit:
+        readers = {}
+        for name in audit.contract.tables:
+            stream = audit.read(name, run_id)
+            with ParquetWriter(folder / f"{name}.parquet", stream.schema, {}) as writer:
+                for batch in stream.batches:
+                    writer.write(batch)
+            readers[name] = ParquetReader(folder / f"{name}.parquet")
+        yield audit.contract, readers
+        for reader in readers.values():
+            reader.close()
+
+
+def make_records(database: Path, run_id: str, folder: Path, budget: Budget | None = None) -> RecordsFacts:
+    """The run's records in `folder`/records.parquet."""
+    with loaded(database, run_id, folder / "tables") as (contract, tables):
+        (folder / "scratch").mkdir()
+        metadata = {"contract": contract.name, "run_id": run_id}
+        path = folder / "records.parquet"
+        return write_records(contract, run_id, tables, path, folder / "scratch", budget or Budget(), metadata)
+
+
+def texts(facts: RecordsFacts) -> list[str]:
+    """The canonical form of every record."""
+    reader = ParquetReader(facts.file.path)
+    try:
+        return reader.frame(["canonical"])["canonical"].to_list()
+    finally:
+        reader.close()
+
+
+def make_files(
+    database: Path, run_id: str, folder: Path, key: SigningKey | None, *formats: str
+) -> tuple[SignedFacts, dict[str, StagedFile]]:
+    """The run's files in `folder`/files, before they become a package; path → file."""
+    from landscape_assets.contract import CONTRACTS
+
+    made = make_records(database, run_id, folder)
+    records = ParquetReader(made.file.path)
+    signed = write_signatures(records, folder / "signatures.parquet", key, {})
+    contract = next(contract for contract in CONTRACTS if contract.name == records.metadata["contract"])
+    signatures = ParquetReader(signed.file.path)
+    everything = SignedRecords(contract, run_id, False, records, signatures, is_signed=key is not None)
+    (folder / "files").mkdir()
+    staged = [
+        file for name in formats or FORMATS for file in FORMATS[name](everything, folder / "files", Budget())
+    ]
+    records.close()
+    signatures.close()
+    return signed, {file.path: file for file in staged}
+
+
+def jsonl(path: Path) -> list[dict]:
+    """The records of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
