@@ -1,6 +1,7 @@
 """The code location, put together.
 
-Belongs here: `build_defs`, which reads neither the environment nor a database. Does not belong here: the parts.
+Belongs here: `build_defs`, which reads no database and no key, and of the environment only when schedules tick. Does not belong
+here: the parts.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from typing import Any
 
 import dagster as dg
 
+from .checks import CHECKS
 from .exports import EXPORT_ASSETS
 from .jobs import EXECUTOR, JOBS
 from .resources import AuditDatabaseResource, Workspace
+from .schedules import schedules
+from .sensors import SENSORS
 from .storage import ParquetIOManager
 from .tables import AUDIT_DATABASE, TABLE_ASSETS
 
@@ -27,11 +31,17 @@ def build_defs(
     Args:
         resources: resources in place of the default ones, by name.
         loggers: loggers in place of Dagster's own.
+
+    Raises:
+        ExportError: the environment names a cron expression or a time zone that is none.
     """
     workspace = Workspace()
     return dg.Definitions(
         assets=[AUDIT_DATABASE, *TABLE_ASSETS, *EXPORT_ASSETS],
+        asset_checks=CHECKS,
         jobs=JOBS,
+        schedules=schedules(),
+        sensors=SENSORS,
         executor=EXECUTOR,
         loggers=loggers,
         resources={

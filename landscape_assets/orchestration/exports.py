@@ -4,6 +4,7 @@ Belongs here: the assets `export/...`, their run config, and what the UI shows o
 (`export/`).
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ from .resources import Workspace
 from .tables import OWNERS, run_of, table_key
 
 GROUP = "export"
+
+MANIFEST_SHA256 = "sha256 of manifest.json"
+"""The name under which the manifest's metadata has its SHA-256; the checks compare the published file with it."""
 
 EXPORTED, UNCHANGED = "exported", "unchanged"
 """What the manifest's metadata says of an export: it published a package, or found the same package there already."""
@@ -177,7 +181,10 @@ def _format_asset(name: str) -> dg.AssetsDefinition:
         started, run_id = time.monotonic(), context.partition_key
         with explained():
             if name not in settings.formats():
-                return dg.MaterializeResult(metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."})
+                return dg.MaterializeResult(
+                    data_version=dg.DataVersion("none"),
+                    metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."},
+                )
             facts = signed_records.metadata
             _require_same(records, signed_records, run_id)
             staging = workspace.staging(run_id, context.run_id)
@@ -222,10 +229,9 @@ def _require_same(records: ParquetReader, signed_records: ParquetReader, run_id:
 
 
 def _digest(files: list[StagedFile]) -> str:
-    """The content of staged files as a data version."""
-    if len(files) == 1:
-        return files[0].facts.sha256
-    return " ".join(file.facts.sha256[:16] for file in files)
+    """The content of staged files as a data version: the SHA-256 over the lines that sha256sum would print of them."""
+    lines = "".join(f"{file.facts.sha256}  {file.path}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _files_table(files: list[StagedFile]) -> dg.MetadataValue:
@@ -319,7 +325,7 @@ def _manifest_metadata(published: Published) -> dict[str, object]:
         "final_hash": made["final_hash"],
         "exported_at": dg.MetadataValue.timestamp(exported_at),
         "manifest": dg.MetadataValue.json(made),
-        "sha256 of manifest.json": published.manifest_sha256,
+        MANIFEST_SHA256: published.manifest_sha256,
     }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from .partitions import RUNS
+from .exports import MANIFEST
+from .housekeeping import HOUSEKEEPING
 from .tables import AUDIT_DATABASE
 
 EXECUTOR = dg.in_process_executor
@@ -16,9 +17,23 @@ EXECUTOR = dg.in_process_executor
 EXPORT_RUN = dg.define_asset_job(
     "export_run",
     selection=dg.AssetSelection.all() - dg.AssetSelection.assets(AUDIT_DATABASE.key),
-    partitions_def=RUNS,
     executor_def=EXECUTOR,
-    description="Exports one run of the audit database: loads its tables, makes and signs its records, publishes the package.",
+    tags={"landscape/work": "export"},
+    description=(
+        "Exports one run of the audit database: loads its tables, makes and signs its records, publishes the package, checks it."
+    ),
 )
 
-JOBS = [EXPORT_RUN]
+VERIFY_PACKAGE = dg.define_asset_job(
+    "verify_package",
+    selection=dg.AssetSelection.checks_for_assets(MANIFEST),
+    executor_def=EXECUTOR,
+    tags={"landscape/work": "verification"},
+    description=(
+        "Checks one published package again: that it is unchanged, and that it still agrees with the audit database. A job of checks "
+        "alone has no partitions in Dagster 1.13; the package is named by the tag dagster/partition, which the schedule reverification "
+        "sets."
+    ),
+)
+
+JOBS = [EXPORT_RUN, VERIFY_PACKAGE, HOUSEKEEPING]

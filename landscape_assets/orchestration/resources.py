@@ -69,6 +69,12 @@ class Workspace(dg.ConfigurableResource):
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def stored_of(self, partition: str) -> list[Path]:
+        """The files that are stored of a partition, of all assets."""
+        assert self._storage is not None
+        name = f"{folder_name(partition)}.parquet"
+        return [path for folder in self._storage.glob("*/*/") if (path := folder / name).is_file()]
+
     def unfinished(self, asset: dg.AssetKey, partition: str) -> Path:
         """Where that file is written before it takes its place; what a killed step left there is removed."""
         path = self.stored(asset, partition)

@@ -26,6 +26,15 @@ FORMAT_NAMES = "LANDSCAPE_FORMATS"
 MEMORY_MB = "LANDSCAPE_MEMORY_MB"
 STORAGE_DIR = "LANDSCAPE_STORAGE_DIR"
 SCRATCH_DIR = "LANDSCAPE_SCRATCH_DIR"
+SCHEDULE_CRON = "LANDSCAPE_SCHEDULE_CRON"
+VERIFY_CRON = "LANDSCAPE_VERIFY_CRON"
+HOUSEKEEPING_CRON = "LANDSCAPE_HOUSEKEEPING_CRON"
+SCHEDULE_TIMEZONE = "LANDSCAPE_SCHEDULE_TIMEZONE"
+EXPORTS_PER_TICK = "LANDSCAPE_EXPORTS_PER_TICK"
+CHECKS_PER_TICK = "LANDSCAPE_CHECKS_PER_TICK"
+KEEP_DAYS = "LANDSCAPE_KEEP_DAYS"
+
+DEFAULT_CRONS = {SCHEDULE_CRON: "0 2 * * *", VERIFY_CRON: "0 4 * * *", HOUSEKEEPING_CRON: "0 6 * * *"}
 
 SAMPLE_DIR = Path("demo")
 """Where `landscape-assets demo` puts the sample when it is not told otherwise, relative to the working folder."""
@@ -121,10 +130,7 @@ def formats() -> tuple[str, ...]:
 
 def budget() -> Budget:
     """How much memory the export may take beyond the process itself and an index of ids."""
-    given = _value(MEMORY_MB) or str(DEFAULT_MEMORY_MB)
-    if not given.isdecimal() or int(given) < SMALLEST_MEMORY_MB:
-        raise ExportError(f"{MEMORY_MB} is {given!r}; it must be a whole number of MiB, {SMALLEST_MEMORY_MB} or more.")
-    return Budget(memory_mb=int(given))
+    return Budget(memory_mb=_whole_number(MEMORY_MB, DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, " of MiB, "))
 
 
 def storage_dir() -> Path | None:
@@ -137,3 +143,35 @@ def scratch_dir() -> Path | None:
     """Where temporary files go; None for a folder beside the storage."""
     given = _value(SCRATCH_DIR)
     return Path(given).absolute() if given else None
+
+
+def cron(name: str) -> str:
+    """When a schedule ticks, as a cron expression; read when definitions load, for Dagster wants it then."""
+    return _value(name) or DEFAULT_CRONS[name]
+
+
+def schedule_timezone() -> str:
+    """The time zone of the schedules; read when definitions load."""
+    return _value(SCHEDULE_TIMEZONE) or "UTC"
+
+
+def exports_per_tick() -> int:
+    """How many exports the nightly schedule asks for at most."""
+    return _whole_number(EXPORTS_PER_TICK, 100, 1)
+
+
+def checks_per_tick() -> int:
+    """How many packages the re-verification schedule asks for at most."""
+    return _whole_number(CHECKS_PER_TICK, 50, 1)
+
+
+def keep_days() -> int:
+    """After how many days housekeeping removes what the package repeats."""
+    return _whole_number(KEEP_DAYS, 30, 0)
+
+
+def _whole_number(name: str, default: int, least: int, unit: str = ", ") -> int:
+    given = _value(name) or str(default)
+    if not (given.isascii() and given.isdecimal()) or int(given) < least:
+        raise ExportError(f"{name} is {given!r}; it must be a whole number{unit}{least} or more.")
+    return int(given)
