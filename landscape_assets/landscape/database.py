@@ -6,7 +6,8 @@ to one (`sqlite.py`), and what becomes of the rows (`export/`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -37,6 +38,8 @@ class Source(Protocol):
     def runs(self, select: sa.Select) -> list[dict[str, Any]]: ...
 
     def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]: ...
+
+    def counts(self, select: sa.Select, run_id: str) -> dict[str, int]: ...
 
     def close(self) -> None: ...
 
@@ -82,6 +85,9 @@ class AuditDatabase:
 
     def __init__(self, url: str) -> None:
         self._source = _open(url)
+        self._rows_read: dict[tuple[str, str], int] = {}
+        self.is_broken = False
+        """Whether reading failed, so that nothing more can be read: a new connection may do better."""
         try:
             self.contract = recognise(self._source.columns())
         except BaseException:
@@ -115,7 +121,9 @@ class AuditDatabase:
         """Every run of the database by run_id, the oldest first."""
         runs = self.contract.metadata.tables["runs"]
         names = ("run_id", "status", "started_at", "completed_at")
-        rows = self._source.runs(sa.select(*(sa.cast(runs.c[name], sa.Text).label(name) for name in names)))
+        select = sa.select(*(sa.cast(runs.c[name], sa.Text).label(name) for name in names))
+        with self._noticing():
+            rows = self._source.runs(select)
         found = [Run(row["run_id"], row["status"] or "", row["started_at"], row["completed_at"]) for row in rows]
         found.sort(key=lambda run: (run.started_at or "", run.run_id.encode()))
         return {run.run_id: run for run in found}
@@ -177,13 +185,45 @@ class AuditDatabase:
         counted = self._source.runs(sa.select(sa.union_all(*counts).subquery()))
         return {row["name"]: int(row["rows"]) for row in counted}
 
+    def has_read(self, run_id: str, rows: Mapping[str, int]) -> bool:
+        """Whether it was this connection, and so one state of the database, that gave the run's rows of all these tables.
+
+        Args:
+            run_id: the run.
+            rows: table → how many rows.
+        """
+        return all(self._rows_read.get((name, run_id)) == count for name, count in rows.items())
+
+    def count(self, run_id: str) -> dict[str, int]:
+        """How many rows of the run each table has now, by one statement; table → rows."""
+        counts = [
+            sa.select(sa.func.count())
+            .select_from(select_run(self.contract, table).subquery())
+            .scalar_subquery()
+            .label(table.name)
+            for table in self.contract.tables.values()
+        ]
+        with self._noticing():
+            return self._source.counts(sa.select(*counts), run_id)
+
     def _checked(
         self, table: Table, batches: Iterator[tuple[pa.RecordBatch, pl.DataFrame]], run_id: str
     ) -> Iterator[pa.RecordBatch]:
-        checker = Checker(table, run_id)
-        for batch, frame in batches:
-            checker.check(frame)
-            yield batch
+        checker, rows = Checker(table, run_id), 0
+        with self._noticing():
+            for batch, frame in batches:
+                checker.check(frame)
+                rows += batch.num_rows
+                yield batch
+        self._rows_read[table.name, run_id] = rows
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError:
+            self.is_broken = True
+            raise
 
 
 def _open(url: str) -> Source:

@@ -147,6 +147,12 @@ class PostgreSQLSource:
         """The rows of a small statement over `runs` whose columns are all text, as dicts."""
         return self._all(select, table="runs")
 
+    def counts(self, select: sa.Select, run_id: str) -> dict[str, int]:
+        """The one row of a statement whose columns are all numbers, with the run as `run_id`."""
+        self._bind(run_id)
+        (row,) = self._all(_with_setting(select))
+        return row
+
     def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
         """Runs a table's statement.
 

@@ -21,10 +21,11 @@ from ..export.package import Export, Published, publish
 from ..export.records import write_records
 from ..export.signing import write_signatures
 from ..export.staging import clear_abandoned, release, run_lock, staging_root
+from ..landscape import AuditDatabase
 from . import settings
-from .failures import explained
+from .failures import RETRIES, explained
 from .partitions import RUNS
-from .resources import Workspace
+from .resources import AuditDatabaseResource, Workspace
 from .tables import OWNERS, run_of, table_key
 
 GROUP = "export"
@@ -34,6 +35,10 @@ MANIFEST_SHA256 = "sha256 of manifest.json"
 
 EXPORTED, UNCHANGED = "exported", "unchanged"
 """What the manifest's metadata says of an export: it published a package, or found the same package there already."""
+
+ONE, SEVERAL = "one", "perhaps several"
+"""Of how many states of the audit database the tables are that records were made of: one process loads them all from one, and
+separate steps each from one of their own."""
 
 _BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 
@@ -59,7 +64,10 @@ def format_key(name: str) -> dg.AssetKey:
     description="Every record of the run, each in its place, in canonical form (RFC 8785): the tables joined and ordered.",
 )
 def records(
-    context: dg.AssetExecutionContext, workspace: Workspace, **tables: ParquetReader
+    context: dg.AssetExecutionContext,
+    audit_database: AuditDatabaseResource,
+    workspace: Workspace,
+    **tables: ParquetReader,
 ) -> dg.MaterializeResult:
     """Joins the tables of a run into ordered records."""
     started, run_id = time.monotonic(), context.partition_key
@@ -67,12 +75,15 @@ def records(
         status, started_at, completed_at = run_of(tables)
         contract = _BY_NAME[tables["runs"].metadata["contract"]]
         scratch = workspace.scratch(run_id, context.run_id)
+        rows = {name: tables[name].rows for name in contract.tables}
         metadata = {
             "contract": contract.name,
             "run_id": run_id,
             "utc": tables["runs"].metadata["utc"],
             "run": json.dumps([status, *_times_of_record(tables["runs"])]),
-            "tables": json.dumps({name: tables[name].rows for name in contract.tables}),
+            "tables": json.dumps(rows),
+            "state": tables["runs"].metadata["run"],
+            "states": ONE if audit_database.gave(run_id, rows) else SEVERAL,
         }
         try:
             made = write_records(
@@ -260,6 +271,7 @@ class ManifestConfig(dg.Config):
     kinds={"json"},
     owners=OWNERS,
     code_version="1",
+    retry_policy=RETRIES,
     description=(
         "The published package. Its files are read back and compared with what was written, manifest.json is written last, and "
         "the folder appears in one rename: a package with a manifest is complete, anything else is not an export."
@@ -268,6 +280,7 @@ class ManifestConfig(dg.Config):
 def manifest(
     context: dg.AssetExecutionContext,
     config: ManifestConfig,
+    audit_database: AuditDatabaseResource,
     workspace: Workspace,
     signed_records: ParquetReader,
 ) -> dg.MaterializeResult:
@@ -282,6 +295,8 @@ def manifest(
                 f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the present key is "
                 f"{key.key_id if key else '(none)'}. Materialize export/signed_records and the files again."
             )
+        if facts["states"] != ONE:
+            _require_same_run(audit_database.get(), run_id, json.loads(facts["state"]), json.loads(facts["tables"]))
         status, started_at, completed_at = json.loads(facts["run"])
         export = Export(
             contract=facts["contract"],
@@ -308,6 +323,35 @@ def manifest(
         data_version=dg.DataVersion(published.manifest_sha256),
         metadata=_manifest_metadata(published) | {"seconds": round(time.monotonic() - started, 3)},
     )
+
+
+def _require_same_run(database: AuditDatabase, run_id: str, state: list[str], rows: dict[str, int]) -> None:
+    """Tables that were loaded one by one must still be the run's: it ended before the first was read, and has not changed since.
+
+    Each table file says which state the run's own row had in the transaction that read it; all say the same, of a run that had
+    ended (`run_of`). ELSPETH only adds rows to a run, and none once it has ended: so if the run is in that state still and
+    has as many rows in every table as were read, then each table was read whole.
+
+    Args:
+        database: the audit database, at present.
+        run_id: the run.
+        state: its status, started_at and completed_at when its tables were read.
+        rows: table → rows that were read.
+
+    Raises:
+        PackageError: the run has changed since.
+        RunNotExportable: it is no longer there, or goes on.
+    """
+    run = database.finished_run(run_id)
+    what = f"The tables of run {run_id!r} were loaded in separate steps, and they are not of one state of the run: "
+    advice = ". Materialize all of its tables again (the job export_run)."
+    if [run.status, run.started_at, run.completed_at] != state:
+        raise PackageError(
+            f"{what}it was {state[0]} at {state[2]} when they were read, and is {run.status} at {run.completed_at} now{advice}"
+        )
+    for name, found in database.count(run_id).items():
+        if found != rows[name]:
+            raise PackageError(f"{what}of table {name} {rows[name]} rows were read, and there are {found} now{advice}")
 
 
 def _is_live(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:

@@ -5,7 +5,7 @@ settings are read from the environment when they are used (`settings.py`), so th
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +22,10 @@ from . import settings
 
 
 class AuditDatabaseResource(dg.ConfigurableResource):
-    """The audit database. All steps of a process share one connection and one read transaction, and so see one state."""
+    """The audit database. All steps of a process share one connection and one read transaction, and so see one state.
+
+    After a failure the next step gets a new connection; `gave` then says that not all tables are of one state.
+    """
 
     _database: AuditDatabase | None = PrivateAttr(default=None)
 
@@ -32,12 +35,21 @@ class AuditDatabaseResource(dg.ConfigurableResource):
         Raises:
             DatabaseError, UnknownContract: it cannot be used.
         """
+        if self._database is not None and self._database.is_broken:
+            self._close()
         if self._database is None:
             self._database = AuditDatabase(settings.database_url())
         return self._database
 
+    def gave(self, run_id: str, rows: Mapping[str, int]) -> bool:
+        """Whether the run's rows of these tables (table → how many) all came from the present connection, and so from one state."""
+        return self._database is not None and self._database.has_read(run_id, rows)
+
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Closes the connection at the end of the Dagster run."""
+        self._close()
+
+    def _close(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
