@@ -5,6 +5,7 @@ Belongs here: a fixed, spread-out part of what `python -m tests.verify.exhaustiv
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -118,12 +119,10 @@ def test_manifest_fields(copy: Restored, sealed_with: bytes | None):
     """Each value changed, in canonical form: with the old signature, with another key's, and with the signature
     stripped."""
     manifest = json.loads(copy.sound["manifest.json"])
-    if sealed_with is None:
-        edits = tampering.manifest_edits(manifest)
-    else:
+    if sealed_with is not None:
         del manifest["signature"]
-        edits = ((what, edited) for what, edited in tampering.manifest_edits(manifest))
-    for what, edited in edits:
+    edits = tampering.manifest_edits(manifest)
+    for what, edited in itertools.islice(edits, None, None, 4):
         content = rfc8785.dumps(build.sign(edited, sealed_with) if sealed_with else edited)
         with copy.with_content("manifest.json", content) as package:
             assert_bad(package, what)
@@ -133,7 +132,7 @@ def test_what_can_be_told_without_a_key(copy: Restored):
     """Changes of the manifest that contradict something else are found without any key."""
     manifest = json.loads(copy.sound["manifest.json"])
     undetectable = {"exporter.version", "signing.key_id", "public_key.key_id", "signature"}
-    for what, edited in tampering.manifest_edits(manifest):
+    for what, edited in itertools.islice(tampering.manifest_edits(manifest), None, None, 2):
         name = what.split()[1]
         with copy.with_content("manifest.json", rfc8785.dumps(edited)) as package:
             if verify_package(package).status == 10:
