@@ -1,0 +1,145 @@
+"""What comes out of a table: declared types whatever is stored, one statement, and every row that is the run's.
+
+Belongs here: `AuditDatabase.read`. Does not belong here: what is refused (`../cli/test_corrupt_runs.py`).
+"""
+
+import datetime
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from support.databases import changing, empty_database, make_v0
+from support.pipeline import url
+
+from benchmarks.generate import generate
+from landscape_assets.contract import V1
+from landscape_assets.landscape import AuditDatabase
+from landscape_assets.landscape.frames import arrow_schema, polars_schema
+from landscape_assets.sample import COMPLETED_RUN, insert_rows
+
+
+def read(path, table, run_id=COMPLETED_RUN) -> pa.Table:
+    with AuditDatabase(url(path)) as audit:
+        stream = audit.read(table, run_id)
+        return pa.Table.from_batches(list(stream.batches), stream.schema)
+
+
+@pytest.mark.parametrize("table", V1.tables)
+def test_an_empty_table_has_the_declared_types(tmp_path, table):
+    """A table without rows comes out with every column and its declared type."""
+    path = tmp_path / "empty.db"
+    empty_database(path)
+    found = read(path, table)
+    assert found.num_rows == 0
+    assert found.schema == arrow_schema(V1.tables[table])
+    assert list(polars_schema(V1, table)) == found.column_names
+
+
+def calls(path, rows):
+    """A database with a run, a state and these calls of it."""
+    empty_database(path, constraints=False)
+    with changing(path) as connection:
+        insert_rows(connection, "runs", [{"run_id": "r", "started_at": "2026-01-01 00:00:00", "status": "completed"}])
+        insert_rows(connection, "node_states", [{"state_id": "s", "run_id": "r"}])
+        base = {
+            "state_id": "s",
+            "call_type": "llm",
+            "status": "success",
+            "request_hash": "h",
+            "created_at": "2026-01-01 00:00:00.000000",
+        }
+        insert_rows(connection, "calls", ({"call_id": f"c{i:06}", "call_index": i, **base, **row} for i, row in enumerate(rows)))
+
+
+@pytest.mark.parametrize("before", [0, 1, 1023, 1024, 16_383, 16_384, 40_000])
+def test_late_values_after_many_nulls_have_the_declared_type(tmp_path, before):
+    """A column of nulls in which text, or a number, turns up late keeps its type: it is declared and not guessed."""
+    path = tmp_path / "late.db"
+    calls(path, [{}] * before + [{"response_hash": "late", "latency_ms": 5}])
+    found = read(path, "calls", "r").sort_by("call_index")
+    assert found.schema == arrow_schema(V1.tables["calls"])
+    assert found.num_rows == before + 1
+    assert found["response_hash"].null_count == found["latency_ms"].null_count == before
+    assert (found["response_hash"][before].as_py(), found["latency_ms"][before].as_py()) == ("late", 5.0)
+    assert found["error_json"].null_count == before + 1
+
+
+def test_integers_in_a_real_column_are_floats(tmp_path):
+    """An integer stored in a REAL column, or in one without affinity, is the float of its value."""
+    path = tmp_path / "reals.db"
+    calls(path, [{"latency_ms": 5}, {"latency_ms": 0.25}, {"latency_ms": 2**53}, {"latency_ms": None}])
+    with changing(path) as connection:
+        connection.execute("CREATE TABLE plain (latency_ms, call_id, call_index, state_id, operation_id, call_type, status, "
+                           "request_hash, response_hash, request_ref, response_ref, error_json, created_at)")
+        connection.execute("INSERT INTO plain SELECT CAST(latency_ms AS INTEGER), call_id, call_index, state_id, operation_id, "
+                           "call_type, status, request_hash, response_hash, request_ref, response_ref, error_json, created_at "
+                           "FROM calls")
+    assert read(path, "calls", "r").sort_by("call_index")["latency_ms"].to_pylist() == [5.0, 0.25, 2.0**53, None]
+    with changing(path) as connection:
+        connection.execute("DROP TABLE calls")
+        connection.execute("ALTER TABLE plain RENAME TO calls")
+    assert read(path, "calls", "r").sort_by("call_index")["latency_ms"].to_pylist() == [5.0, 0.0, 2.0**53, None]
+
+
+def test_times_and_booleans_have_their_types(sample):
+    """Times come as timestamps in microseconds without a zone, is_terminal as a boolean."""
+    outcomes = read(sample, "token_outcomes")
+    assert outcomes.schema.field("recorded_at").type == pa.timestamp("us")
+    assert outcomes.schema.field("is_terminal").type == pa.bool_()
+    assert set(outcomes["is_terminal"].to_pylist()) == {True, False}
+    (run,) = read(sample, "runs").to_pylist()
+    assert run["started_at"] == datetime.datetime(2026, 11, 3, 6, 0)
+
+
+def sent(path, run_id, monkeypatch=None) -> list[str]:
+    """The statements that reading every table of a run sends, the opening included."""
+    statements = []
+
+    def listen(connection, cursor, statement, parameters, *_):
+        statements.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
+    try:
+        with AuditDatabase(url(path)) as audit:
+            audit.finished_run(run_id)
+            for table in audit.contract.tables:
+                for _ in audit.read(table, run_id).batches:
+                    pass
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", listen)
+    return statements
+
+
+def test_statements_do_not_depend_on_the_size_of_the_run(tmp_path):
+    """A run of 10 rows and one of 10,000 take the same statements: one a table, with the run as bound parameter."""
+    path = tmp_path / "landscape.db"
+    generate(path, 10, "small'); --", states=2, calls=1)
+    generate(path, 10_000, "large", states=1, calls=1)
+    small, large = sent(path, "small'); --"), sent(path, "large")
+    assert [statement for statement, _ in small] == [statement for statement, _ in large]
+    for table in V1.tables:
+        reading = [
+            (text, parameters)
+            for text, parameters in large
+            if "?" in text and f"FROM {table} AS t" in text.replace("\n", " ").replace('"', "")
+        ]
+        assert len(reading) == 1, table
+        assert set(reading[0][1]) == {"large"}
+    assert len(large) <= len(V1.tables) + 5
+    assert not any("large" in text for text, _ in large)
+
+
+def test_rows_of_other_runs_stay_out(sample):
+    """Each run has its own rows of every table, and together they are all there are."""
+    with AuditDatabase(url(sample)) as audit:
+        for name in audit.contract.tables:
+            counts = [sum(batch.num_rows for batch in audit.read(name, run).batches) for run in audit.runs]
+            with changing(sample) as connection:
+                assert sum(counts) == connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0], name
+
+
+def test_rows_of_a_v0_run_are_found_through_their_parents(sample):
+    """Tokens of v0 belong to the run of their row."""
+    before = read(sample, "tokens").num_rows
+    make_v0(sample)
+    assert read(sample, "tokens").num_rows == before == 18
