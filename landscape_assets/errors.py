@@ -50,5 +50,5 @@ class PackageError(ExportError):
     """A package could not be made, is damaged, or differs from what the export gives now."""
 
 
-class WorkspaceError(ExportError):
-    """A folder that the export writes to cannot be used: it is missing, full, or not writable."""
+class StorageError(ExportError):
+    """A file that is kept between two steps is not as it was written."""

@@ -7,9 +7,12 @@ canonical form is a template: sorted keys as literals, and one encoded column a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..contract import Column, Kind, Table
 from ..contract.canonical import canonical_json, parse_json
@@ -22,13 +25,52 @@ _ESCAPES = {chr(i): f"\\u{i:04x}" for i in range(0x20)} | _SHORT_ESCAPES
 _NEEDS_ESCAPE = r'[\x00-\x1f"\\]'
 
 
-def encode(frame: pl.DataFrame, table: Table, run_id: str) -> pl.DataFrame:
+class PlainText:
+    """Which text columns of a table hold no character that is escaped; found as the rows come from the database.
+
+    The look costs little there, where the database is waited for, and then `encode` need not look into each value.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._plain = {field.name for field in schema if pa.types.is_large_string(field.type)}
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        """Notes the text of a batch."""
+        for name in list(self._plain):
+            text = text_of(batch.column(name))
+            octets = pa.Array.from_buffers(pa.uint8(), len(text), [None, pa.py_buffer(text)])
+            if len(text) and (
+                pc.min(octets).as_py() < 0x20
+                or any(pc.any(pc.equal(octets, pa.scalar(ord(escaped), pa.uint8()))).as_py() for escaped in '"\\')
+            ):
+                self._plain.remove(name)
+
+    def metadata(self) -> dict[str, str]:
+        """What was found, for the metadata of the table's file."""
+        return {"plain": json.dumps(sorted(self._plain))}
+
+
+def plain_columns(metadata: Mapping[str, str]) -> frozenset[str]:
+    """The columns that `PlainText` found without escaped characters; none where nobody looked."""
+    return frozenset(json.loads(metadata.get("plain", "[]")))
+
+
+def text_of(values: pa.LargeStringArray) -> memoryview:
+    """The UTF-8 of an array's values, one behind the other, without a copy."""
+    if not len(values):
+        return memoryview(b"")
+    offsets, data = memoryview(values.buffers()[1]).cast("q"), memoryview(values.buffers()[2] or b"")
+    return data[offsets[values.offset] : offsets[values.offset + len(values)]]
+
+
+def encode(frame: pl.DataFrame, table: Table, run_id: str, plain: frozenset[str] = frozenset()) -> pl.DataFrame:
     """The records of a frame of table rows.
 
     Args:
         frame: rows with the declared types of `table.columns`.
         table: the table.
         run_id: the run that they belong to.
+        plain: columns whose text is known to need no escapes.
 
     Returns:
         As many rows, in the same order: `canonical`, the canonical form of the record without signature (text), and `head`,
@@ -47,7 +89,7 @@ def encode(frame: pl.DataFrame, table: Table, run_id: str) -> pl.DataFrame:
         if isinstance(value, str):
             pieces.literal(value)
         else:
-            _encode_column(frame[value.name], value.kind, pieces)
+            _encode_column(frame[value.name], value.kind, value.name in plain, pieces)
     if head is None:
         head = pieces.length()
     pieces.literal("}")
@@ -102,14 +144,14 @@ class _Pieces:
             self._pending = ""
 
 
-def _encode_column(values: pl.Series, kind: Kind, pieces: _Pieces) -> None:
+def _encode_column(values: pl.Series, kind: Kind, is_plain: bool, pieces: _Pieces) -> None:
     nulls = values.null_count()
     if nulls == len(values):
         pieces.literal("null")
         return
     text = as_text(values, kind)
     quoted = kind in _QUOTED
-    if quoted and kind is not Kind.TIME and kind is not Kind.ENUM:
+    if kind is Kind.TEXT and not is_plain:
         text = _escaped(text)
     if nulls == 0:
         quote = '"' if quoted else ""

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,9 @@ from types import TracebackType
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
+
+from ..errors import StorageError
 
 ROW_GROUP_BYTES = 16 * 2**20
 """Bytes of values (uncompressed) after which a row group of a table's Parquet file is closed."""
@@ -24,7 +28,7 @@ ROW_GROUP_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A finished file: its size in bytes, the hex SHA-256 of its content, and how many rows or records it holds."""
+    """A finished file: its size in bytes, the hex SHA-256 of its content (if it was asked for), its rows or records."""
 
     path: Path
     size: int
@@ -33,20 +37,23 @@ class FileFacts:
 
 
 class HashedFile(io.RawIOBase):
-    """A new file, hashed as it is written and synced when it is closed.
+    """A new file, hashed as it is written.
+
+    It is not synced: whoever relies on it syncs it (`sync_file`).
 
     Args:
         path: where; a file that is there is an error.
+        hashed: whether its hash is asked for at all.
 
     Raises:
         OSError: as the file system says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, hashed: bool = True) -> None:
         super().__init__()
         self.path = path
         self._file = path.open("xb", buffering=0)
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashed else None
         self._size = 0
 
     def writable(self) -> bool:
@@ -57,7 +64,8 @@ class HashedFile(io.RawIOBase):
 
     def write(self, data: bytes | memoryview | pa.Buffer) -> int:
         view = memoryview(data).cast("B")
-        self._hash.update(view)
+        if self._hash is not None:
+            self._hash.update(view)
         self._size += len(view)
         written = 0
         while written < len(view):
@@ -67,11 +75,8 @@ class HashedFile(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            try:
-                os.fsync(self._file.fileno())
-            finally:
-                self._file.close()
-                super().close()
+            self._file.close()
+            super().close()
 
     def abandon(self) -> None:
         """Closes and removes the file."""
@@ -82,11 +87,11 @@ class HashedFile(io.RawIOBase):
 
     def facts(self, rows: int) -> FileFacts:
         """What was written."""
-        return FileFacts(self.path, self._size, self._hash.hexdigest(), rows)
+        return FileFacts(self.path, self._size, self._hash.hexdigest() if self._hash else "", rows)
 
 
 class ParquetWriter:
-    """A new Parquet file, written in row groups of bounded size.
+    """A new Parquet file, written in row groups of bounded size, with a checksum for every page and for the metadata.
 
     Use as a context manager: left by an error, it removes the file.
 
@@ -96,6 +101,7 @@ class ParquetWriter:
         metadata: text for the file's metadata.
         compression: a codec of Parquet.
         dictionary: columns with few values, which are stored as a dictionary.
+        hashed: whether the file's hash is asked for.
     """
 
     def __init__(
@@ -104,21 +110,24 @@ class ParquetWriter:
         schema: pa.Schema,
         metadata: dict[str, str],
         *,
-        compression: str = "zstd",
+        compression: str = "lz4",
         dictionary: tuple[str, ...] = (),
+        hashed: bool = True,
     ) -> None:
         self.schema = schema
         self.rows = 0
+        self._metadata = dict(metadata)
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
-        self._file = HashedFile(path)
+        self._file = HashedFile(path, hashed=hashed)
         try:
             self._writer = pq.ParquetWriter(
                 self._file,
-                schema.with_metadata(metadata),
+                schema,
                 compression=compression,
                 use_dictionary=list(dictionary),
                 write_statistics=False,
+                write_page_checksum=True,
             )
         except BaseException:
             self._file.abandon()
@@ -131,15 +140,21 @@ class ParquetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            self._file.abandon()
+            self._abandon()
             return
         try:
             self.flush()
+            self._writer.add_key_value_metadata(self._metadata | {_CHECKSUM: _checksum(self._metadata)})
             self._writer.close()
             self._file.close()
         except BaseException:
-            self._file.abandon()
+            self._abandon()
             raise
+
+    def _abandon(self) -> None:
+        self._file.abandon()
+        # It counts as closed: else it would write its footer when it is collected, and print that the file is closed.
+        self._writer.is_open = False
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Adds rows to the row group in hand, and closes it when it is large enough."""
@@ -150,7 +165,7 @@ class ParquetWriter:
 
     def annotate(self, metadata: dict[str, str]) -> None:
         """Adds text to the file's metadata, where it is known only when the rows are written."""
-        self._writer.add_key_value_metadata(metadata)
+        self._metadata |= metadata
 
     def flush(self) -> None:
         """Closes the row group in hand, if it has rows."""
@@ -165,16 +180,32 @@ class ParquetWriter:
         return self._file.facts(self.rows)
 
 
+_CHECKSUM = "landscape.metadata_checksum"
+
+
+def _checksum(metadata: dict[str, str]) -> str:
+    return xxhash.xxh3_64_hexdigest("\0".join(f"{key}\0{metadata[key]}" for key in sorted(metadata)).encode())
+
+
 class ParquetReader:
-    """A Parquet file, read row group by row group.
+    """A Parquet file that `ParquetWriter` wrote, read row group by row group, checksums and all.
 
     Args:
         path: the file.
+
+    Raises:
+        StorageError: it is not as it was written; so do the methods that read it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = pq.ParquetFile(path, pre_buffer=False)
+        with self._intact():
+            self._file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+            found = self._file.metadata.metadata or {}
+            self.metadata = {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
+            """The text that was written as the file's metadata."""
+            if self.metadata.pop(_CHECKSUM, None) != _checksum(self.metadata):
+                raise pa.ArrowInvalid("the checksum of its metadata is wrong")
 
     @property
     def rows(self) -> int:
@@ -188,12 +219,6 @@ class ParquetReader:
     def schema(self) -> pa.Schema:
         return self._file.schema_arrow
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The text that was written as the file's metadata."""
-        found = self._file.metadata.metadata or {}
-        return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
-
     def group_rows(self, i: int) -> int:
         """Rows of a row group."""
         return self._file.metadata.row_group(i).num_rows
@@ -204,7 +229,8 @@ class ParquetReader:
 
     def group(self, i: int, columns: list[str] | None = None) -> pa.Table:
         """One row group, or some of its columns."""
-        return self._file.read_row_group(i, columns=columns, use_threads=False)
+        with self._intact():
+            return self._file.read_row_group(i, columns=columns, use_threads=False)
 
     def frames(self, columns: list[str]) -> Iterator[pl.DataFrame]:
         """Some columns, one frame a row group."""
@@ -218,6 +244,24 @@ class ParquetReader:
 
     def close(self) -> None:
         self._file.close()
+
+    @contextmanager
+    def _intact(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables and records again."
+            ) from None
+
+
+def sync_file(path: Path) -> None:
+    """Makes a file's content durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:

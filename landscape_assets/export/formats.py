@@ -19,10 +19,9 @@ import pyarrow as pa
 
 from ..contract import Contract, Kind, Table
 from ..contract.canonical import canonical_json
-from .canonical import SIGNATURE, as_text, lines, signature_is_last
+from ..parallel import in_order
+from .canonical import SIGNATURE, as_text, lines, signature_is_last, text_of
 from .files import FileFacts, HashedFile, ParquetReader, ParquetWriter
-from .parallel import in_order
-from .records import text_of
 from .settings import Budget
 
 R = TypeVar("R")

@@ -319,11 +319,15 @@ class RangeOrder:
         return frame
 
     def _require(self, table: Table, frame: pl.DataFrame) -> None:
+        links = {group.link for group in self._contract.groups if group.table == table.name}
         for reference in table.references:
-            ids = frame[reference.column]
-            lost = frame.filter(self._placement.indexes[reference.table].units(ids).is_null() & ids.is_not_null())
+            if reference.column in links:
+                continue  # the order was found by it
+            ids = frame[reference.column].drop_nulls().unique()
+            lost = ids.filter(self._placement.indexes[reference.table].units(ids).is_null())
             if len(lost):
-                raise _orphan(table, reference.column, reference.table, lost.row(0, named=True))
+                row = frame.filter(pl.col(reference.column).is_in(lost.implode())).row(0, named=True)
+                raise _orphan(table, reference.column, reference.table, row)
         for rule in table.rules:
             if isinstance(rule, AtMostOne):
                 several = frame.filter(pl.col(rule.column) == rule.value).filter(pl.col(rule.per).is_duplicated())

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 from .. import __version__
 from ..contract.canonical import canonical_json
 from ..errors import PackageError
-from .files import HashedFile, sync_folder
+from .files import HashedFile, sync_file, sync_folder
 from .formats import StagedFile
 from .names import folder_name
 from .signing import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey
@@ -161,31 +162,35 @@ def _assemble(
     shutil.rmtree(assembly, ignore_errors=True)
     assembly.mkdir(parents=True)
     files = []
-    for file in sorted(staged, key=lambda file: file.path.encode()):
-        target = assembly / file.path
-        target.parent.mkdir(exist_ok=True)
-        try:
-            file.facts.path.rename(target)
-        except FileNotFoundError:
-            raise PackageError(
-                f"The staged file {file.facts.path} is gone. Materialize the files of run {export.run_id!r} again."
-            ) from None
-        tail = b""
-        if file.path == "records.jsonl" and export.key:
-            tail = _manifest_record(export, exported_at)
-            with target.open("ab") as appended:
-                appended.write(tail)
-                appended.flush()
-                os.fsync(appended.fileno())
-        files.append(
-            {
-                "path": file.path,
-                "size": file.facts.size + len(tail),
-                "sha256": _read_back(target, file, tail),
-                "media_type": file.media_type,
-                "records": file.facts.rows,
-            }
-        )
+    with ThreadPoolExecutor(1, "sync") as syncing:
+        synced = []
+        for file in sorted(staged, key=lambda file: file.path.encode()):
+            target = assembly / file.path
+            target.parent.mkdir(exist_ok=True)
+            try:
+                file.facts.path.rename(target)
+            except FileNotFoundError:
+                raise PackageError(
+                    f"The staged file {file.facts.path} is gone. Materialize the files of run {export.run_id!r} again."
+                ) from None
+            tail = b""
+            if file.path == "records.jsonl" and export.key:
+                tail = _manifest_record(export, exported_at)
+                with target.open("ab") as appended:
+                    appended.write(tail)
+            # The disk is waited for while the same file is read back.
+            synced.append(syncing.submit(sync_file, target))
+            files.append(
+                {
+                    "path": file.path,
+                    "size": file.facts.size + len(tail),
+                    "sha256": _read_back(target, file, tail, _expected_records(export, file)),
+                    "media_type": file.media_type,
+                    "records": file.facts.rows,
+                }
+            )
+        for each in synced:
+            each.result()
     text = verify_md(export.run_id, files, export.manifest_key.key_id if export.manifest_key else None).encode()
     files.append(
         {
@@ -262,7 +267,14 @@ def _manifest_record(export: Export, exported_at: str) -> bytes:
     return canonical_json(record).encode() + b"\n"
 
 
-def _read_back(path: Path, file: StagedFile, tail: bytes) -> str:
+def _expected_records(export: Export, file: StagedFile) -> int:
+    """How many records a file must hold: those of its type, or all."""
+    if file.path == "records.jsonl":
+        return sum(export.record_counts.values())
+    return export.record_counts[Path(file.path).stem]
+
+
+def _read_back(path: Path, file: StagedFile, tail: bytes, expected: int) -> str:
     """The SHA-256 of a staged file as it is on disk, which must be what was written, and then `tail`."""
     digest, left, lines = hashlib.sha256(), file.facts.size, 0
     with path.open("rb", buffering=0) as stored:
@@ -277,16 +289,18 @@ def _read_back(path: Path, file: StagedFile, tail: bytes) -> str:
             f"The staged file {path} is not as it was written: the disk or another program changed it. Nothing is published; "
             f"export the run again."
         )
-    if file.path == "records.jsonl" and lines != file.facts.rows:
-        raise PackageError(f"{path} has {lines} records where {file.facts.rows} were written. Nothing is published.")
+    if file.facts.rows != expected or (file.path == "records.jsonl" and lines != expected):
+        found = lines if file.path == "records.jsonl" else file.facts.rows
+        raise PackageError(f"{path} has {found} records where there are {expected}. Nothing is published.")
     digest.update(tail)
     return digest.hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:
     """A small file, synced and read back."""
-    with HashedFile(path) as file:
+    with HashedFile(path, hashed=False) as file:
         file.write(data)
+    sync_file(path)
     if path.read_bytes() != data:
         raise PackageError(f"The staged file {path} is not as it was written. Nothing is published; export the run again.")
 

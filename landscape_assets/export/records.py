@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import polars_hash
 import pyarrow as pa
 
 from ..contract import Contract
-from .canonical import encode
+from ..parallel import in_order
+from .canonical import encode, plain_columns
 from .files import FileFacts, ParquetReader, ParquetWriter
 from .order import Placement, RangeOrder, place
-from .parallel import in_order
 from .settings import Budget
 from .spill import Spill
 
@@ -37,11 +38,15 @@ RECORDS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RecordsFacts:
-    """What the step made: the file, the records by type, and the hex SHA-256 of all canonical forms, one a line."""
+    """What the step made: the file, the records by type, and a hash of the records in their order.
+
+    `content` is the hex SHA-256 over the XXH3-64 hashes of the canonical forms: it tells contents apart, and proves nothing. What
+    proves is the chain of the signed records.
+    """
 
     file: FileFacts
     counts: dict[str, int]
-    content_sha256: str
+    content: str
 
 
 def write_records(
@@ -70,17 +75,19 @@ def write_records(
     """
     placement = place(contract, tables, budget.range_bytes)
     spill = Spill(None if placement.ranges == 1 else scratch, placement)
-    for name, reader in tables.items():
-        spill.add(name, reader)
+    with ThreadPoolExecutor(budget.threads, "spill") as pool:
+        # The largest table first, so that no thread is left alone with it at the end.
+        by_size = sorted(tables.items(), key=lambda item: -item[1].rows)
+        list(pool.map(lambda item: spill.add(*item), by_size))
     counts: Counter[str] = Counter()
     content = hashlib.sha256()
     with ParquetWriter(
-        path, RECORDS_SCHEMA, metadata, compression=budget.compression, dictionary=("record_type",)
+        path, RECORDS_SCHEMA, metadata, compression="none", dictionary=("record_type",), hashed=False
     ) as writer:
-        for batch, text in _ranges(contract, run_id, placement, spill, budget):
+        for batch, hashes in _ranges(contract, run_id, tables, placement, spill, budget):
             for value in batch.column("record_type").value_counts():
                 counts[value["values"].as_py()] += value["counts"].as_py()
-            content.update(text)
+            content.update(hashes)
             writer.write(batch)
             writer.flush()
         by_type = {name: counts[name] for name in contract.record_types if counts[name]}
@@ -89,47 +96,49 @@ def write_records(
 
 
 def _ranges(
-    contract: Contract, run_id: str, placement: Placement, spill: Spill, budget: Budget
-) -> Iterator[tuple[pa.RecordBatch, memoryview]]:
+    contract: Contract,
+    run_id: str,
+    tables: Mapping[str, ParquetReader],
+    placement: Placement,
+    spill: Spill,
+    budget: Budget,
+) -> Iterator[tuple[pa.RecordBatch, pa.Buffer]]:
+    plain = {name: plain_columns(reader.metadata) for name, reader in tables.items()}
     with ThreadPoolExecutor(budget.threads, "records") as pool:
         yield from in_order(
             pool,
-            lambda number: _order_and_encode(contract, run_id, placement, spill.frames(number)),
+            lambda number: _order_and_encode(contract, run_id, placement, spill.frames(number), plain),
             range(placement.ranges),
             budget.threads,
         )
 
 
 def _order_and_encode(
-    contract: Contract, run_id: str, placement: Placement, frames: Mapping[str, pl.DataFrame]
-) -> tuple[pa.RecordBatch, memoryview]:
-    """The records of one range in order, as a batch of RECORDS_SCHEMA, and their canonical forms as one buffer."""
+    contract: Contract,
+    run_id: str,
+    placement: Placement,
+    frames: Mapping[str, pl.DataFrame],
+    plain: Mapping[str, frozenset[str]],
+) -> tuple[pa.RecordBatch, pa.Buffer]:
+    """The records of one range in order, as a batch of RECORDS_SCHEMA, and the hashes of their canonical forms."""
     order = RangeOrder(contract, placement, frames)
     types = pl.Enum(list(contract.record_types))
     encoded = []
     for group, frame in order.groups:
         table = contract.tables[group.table]
         encoded.append(
-            encode(frame, table, run_id).with_columns(record_type=pl.lit(table.record_type, types))
+            encode(frame, table, run_id, plain[table.name]).with_columns(record_type=pl.lit(table.record_type, types))
             if len(frame)
             else pl.DataFrame(schema={"canonical": pl.String, "head": pl.UInt32, "record_type": types})
         )
     records = pl.concat(encoded)[order.permutation()]
-    canonical = records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest())
+    hashes = records.select(hash=polars_hash.col("canonical").nchash.xxh3_64())["hash"]
     batch = pa.RecordBatch.from_arrays(
         [
             records["record_type"].to_arrow(compat_level=pl.CompatLevel.oldest()).cast(RECORDS_SCHEMA.field(0).type),
-            canonical,
+            records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
             records["head"].to_arrow(),
         ],
         schema=RECORDS_SCHEMA,
     )
-    return batch, text_of(canonical)
-
-
-def text_of(values: pa.LargeStringArray) -> memoryview:
-    """The UTF-8 of an array's values, one behind the other, without a copy."""
-    if not len(values):
-        return memoryview(b"")
-    offsets, data = memoryview(values.buffers()[1]).cast("q"), memoryview(values.buffers()[2] or b"")
-    return data[offsets[values.offset] : offsets[values.offset + len(values)]]
+    return batch, hashes.rechunk().to_arrow().buffers()[1]

@@ -19,12 +19,10 @@ class Budget:
     Args:
         memory_mb: in MiB.
         threads: how many ranges are worked on at a time.
-        compression: the Parquet codec of the records between two steps.
     """
 
     memory_mb: int = DEFAULT_MEMORY_MB
     threads: int = min(4, os.cpu_count() or 1)
-    compression: str = "lz4"
 
     @property
     def range_bytes(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import SigningKeyError
+from ..parallel import in_order
+from .canonical import text_of
 from .files import FileFacts, ParquetReader, ParquetWriter
-from .records import text_of
+from .settings import Budget
 
 CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
 CHAIN_OF_RECORDS = "sha256-of-record-sha256"
@@ -122,7 +125,7 @@ class SignedFacts:
 
 
 def write_signatures(
-    records: ParquetReader, path: Path, key: SigningKey | None, metadata: dict[str, str]
+    records: ParquetReader, path: Path, key: SigningKey | None, budget: Budget, metadata: dict[str, str]
 ) -> SignedFacts:
     """Writes the signature of every record, or its SHA-256 without a key, and chains them.
 
@@ -130,16 +133,23 @@ def write_signatures(
         records: the file of `records.write_records`.
         path: the file to write; row groups as in `records`.
         key: the key, or None for an unsigned export.
+        budget: how many threads the step may take.
         metadata: text for the file's metadata.
     """
+
+    def sign(i: int) -> pa.Array:
+        texts = pl.from_arrow(records.group(i, ["canonical"]))["canonical"]
+        hashes = key.sign_column(texts) if key else _sha256(texts)
+        return hashes.to_arrow(compat_level=pl.CompatLevel.oldest())
+
     chain = hashlib.sha256()
-    with ParquetWriter(path, SIGNATURES_SCHEMA, metadata, compression="none") as writer:
-        for i in range(records.row_groups):
-            texts = pl.from_arrow(records.group(i, ["canonical"]))["canonical"]
-            hashes = key.sign_column(texts) if key else _sha256(texts)
-            column = hashes.to_arrow(compat_level=pl.CompatLevel.oldest())
-            chain.update(text_of(column))
-            writer.write(pa.RecordBatch.from_arrays([column], schema=SIGNATURES_SCHEMA))
+    with (
+        ParquetWriter(path, SIGNATURES_SCHEMA, metadata, compression="none", hashed=False) as writer,
+        ThreadPoolExecutor(budget.threads, "sign") as pool,
+    ):
+        for signatures in in_order(pool, sign, range(records.row_groups), budget.threads):
+            chain.update(text_of(signatures))
+            writer.write(pa.RecordBatch.from_arrays([signatures], schema=SIGNATURES_SCHEMA))
             writer.flush()
         writer.annotate({"final_hash": chain.hexdigest()})
     return SignedFacts(writer.facts(), chain.hexdigest())

@@ -7,17 +7,29 @@ Belongs here: putting batches of rows down by range and picking a range up again
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import xxhash
 
+from ..errors import StorageError
 from .files import ParquetReader
 from .order import Placement
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A record batch in a file: where it is, its bytes, and their XXH3-64."""
+
+    offset: int
+    size: int
+    checksum: int
+
+
 class Spill:
-    """The rows of a run by range: one Arrow file a table, in which each batch holds rows of one range.
+    """The rows of a run by range: one file a table, of Arrow record batches each with rows of one range.
 
     Args:
         folder: an empty folder for the files, or None to hold the rows in memory.
@@ -26,10 +38,8 @@ class Spill:
 
     def __init__(self, folder: Path | None, placement: Placement) -> None:
         self._folder, self._placement = folder, placement
-        self._batches: dict[str, list[list[int]]] = {}
-        self._held: dict[str, list[pa.RecordBatch]] = {}
         self._schemas: dict[str, pa.Schema] = {}
-        self._readers: dict[str, pa.ipc.RecordBatchFileReader] = {}
+        self._batches: dict[str, list[list[pa.RecordBatch | _Stored]]] = {}
 
     def add(self, table: str, reader: ParquetReader) -> None:
         """Puts the rows of a table down by range.
@@ -38,22 +48,19 @@ class Spill:
             OSError: the folder cannot be written to.
         """
         units = self._placement.units[table]
-        self._batches[table] = [[] for _ in range(self._placement.ranges)]
-        self._schemas[table] = reader.schema.remove_metadata().append(pa.field("unit", pa.uint32()))
-        written = 0
+        self._schemas[table] = reader.schema.append(pa.field("unit", pa.uint32()))
+        batches: list[list[pa.RecordBatch | _Stored]] = [[] for _ in range(self._placement.ranges)]
+        self._batches[table] = batches
         if self._folder is None:
-            self._held[table] = []
             for number, batch in self._slices(table, reader, units):
-                self._batches[table][number].append(len(self._held[table]))
-                self._held[table].append(batch)
+                batches[number].append(batch)
             return
-        path = self._folder / f"{table}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, self._schemas[table]) as writer:
+        with (self._folder / f"{table}.arrow").open("xb", buffering=0) as file:
             for number, batch in self._slices(table, reader, units):
-                self._batches[table][number].append(written)
-                writer.write_batch(batch)
-                written += 1
-        self._readers[table] = pa.ipc.open_file(pa.OSFile(str(path), "rb"))
+                data = memoryview(batch.serialize())
+                batches[number].append(_Stored(file.tell(), len(data), xxhash.xxh3_64_intdigest(data)))
+                while data:
+                    data = data[file.write(data) :]  # a raw write may be short; the next one then says why
 
     def _slices(
         self, table: str, reader: ParquetReader, units: pl.Series
@@ -77,9 +84,24 @@ class Spill:
         """Table → its rows of one range, in the order of the table's file, with their unit as `unit`."""
         found = {}
         for table, ranges in self._batches.items():
-            source = self._held[table].__getitem__ if self._folder is None else self._readers[table].get_batch
-            batches = [source(i) for i in ranges[number]]
+            batches = self._read(table, ranges[number])
             found[table] = pl.from_arrow(pa.Table.from_batches(batches, self._schemas[table]))
+        return found
+
+    def _read(self, table: str, batches: list[pa.RecordBatch | _Stored]) -> list[pa.RecordBatch]:
+        if self._folder is None or not batches:
+            return batches
+        path, found = self._folder / f"{table}.arrow", []
+        with path.open("rb", buffering=0) as file:
+            for stored in batches:
+                file.seek(stored.offset)
+                data = file.read(stored.size)
+                if xxhash.xxh3_64_intdigest(data) != stored.checksum:
+                    raise StorageError(
+                        f"The temporary file {path} is not as it was written: the disk or another program changed it. Nothing is "
+                        f"published; export the run again."
+                    )
+                found.append(pa.ipc.read_record_batch(pa.py_buffer(data), self._schemas[table]))
         return found
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.dialects import registry
 from ..contract import Kind, Table
 from ..contract.statements import RUN_ID
 from ..errors import CorruptTable, DatabaseError
+from ..parallel import read_ahead
 from .adbc import record_batches
 from .checks import RAW, TIME_PATTERN, row_label
 from .frames import arrow_schema
@@ -63,8 +64,9 @@ class SQLiteSource:
     def __init__(self, url: sa.URL) -> None:
         self._path = _file(url)
         self.shown = str(self._path)
+        state = self._state()
         uri, quiet = _read_only_uri(self._path)
-        self._quiet_state = self._state() if quiet else None
+        self._quiet_state = state if quiet else None
         self._engine = sa.create_engine(
             "sqlite+adbc://", creator=lambda: _connect(uri, quiet), poolclass=sa.pool.NullPool
         )
@@ -145,7 +147,8 @@ class SQLiteSource:
         names = [*table.selected, *(["run_id"] if table.claims_run else [])]
         raw_schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
         first = True
-        for batch in batches:
+        # SQLite reads on one thread while the batches before are converted and checked on this one.
+        for batch in read_ahead(batches):
             if [field.type for field in batch.schema] != raw_schema.types:
                 raise pa.ArrowInvalid("a column is of another type than declared")
             batch = pa.RecordBatch.from_arrays(batch.columns, schema=raw_schema)
@@ -298,9 +301,10 @@ def _file(url: sa.URL) -> Path:
 def _read_only_uri(path: Path) -> tuple[str, bool]:
     """How to open the file so that nothing on disk changes, and whether that is without locks.
 
-    A log's index (`-shm`) that is there is opened read-only: a writer is, or was just now, at work. A log without one was left
-    by a crash, or there is none: SQLite would make the index, and leave it behind; without locks and in exclusive mode it
-    keeps it in memory. `SQLiteSource._unchanged` makes up for the locks.
+    A log's index (`-shm`) that is there is opened read-only: a writer is, or was just now, at work. Where there is no log,
+    SQLite would make an empty one; the file alone is all there is, and is opened as immutable. A log without an index was left
+    by a crash: SQLite would make the index, and leave it behind; without locks and in exclusive mode it keeps it in memory.
+    `SQLiteSource._unchanged` makes up for the locks.
     """
     try:
         with path.open("rb") as file:
@@ -315,6 +319,9 @@ def _read_only_uri(path: Path) -> tuple[str, bool]:
         return uri, False
     if Path(f"{path}-shm").exists():
         return f"{uri}&readonly_shm=1", False
+    log = Path(f"{path}-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return f"{uri}&immutable=1", True
     return f"{uri}&vfs=unix-none", True
 
 

@@ -101,7 +101,7 @@ def records(
                 reader.close()
     return dg.MaterializeResult(
         value=made.file,
-        data_version=dg.DataVersion(made.content_sha256),
+        data_version=dg.DataVersion(made.content),
         metadata={
             "dagster/partition_row_count": made.file.rows,
             "dagster/column_lineage": _lineage(contract),
@@ -109,7 +109,6 @@ def records(
             "contract": contract.name,
             "bytes": made.file.size,
             "seconds": round(time.monotonic() - started, 3),
-            "sha256 of the canonical forms": made.content_sha256,
         },
     )
 
@@ -157,7 +156,8 @@ def signed_records(
         if key is not None and key.is_short:
             context.log.warning("The signing key is shorter than 16 bytes and may be guessed; use a longer one.")
         metadata = records.metadata | {"key_id": key.key_id if key else ""}
-        made = write_signatures(records, workspace.unfinished(SIGNED_RECORDS, context.partition_key), key, metadata)
+        path = workspace.unfinished(SIGNED_RECORDS, context.partition_key)
+        made = write_signatures(records, path, key, settings.budget(), metadata)
         records.close()
     return dg.MaterializeResult(
         value=made.file,

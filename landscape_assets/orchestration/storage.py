@@ -7,7 +7,7 @@ used: its readers pass arguments that Polars 2 no longer takes, and it writes in
 
 import dagster as dg
 
-from ..export.files import FileFacts, ParquetReader, sync_folder
+from ..export.files import FileFacts, ParquetReader
 from .resources import Workspace
 
 
@@ -19,8 +19,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: FileFacts) -> None:
         """Puts the file in its place, replacing an earlier one in one step."""
         path = self.workspace.stored(context.asset_key, context.partition_key)
+        # Not synced: what a crash of the machine leaves of it fails its checksums when it is read.
         obj.path.replace(path)
-        sync_folder(path.parent)
 
     def load_input(self, context: dg.InputContext) -> ParquetReader:
         """The file of the asset's partition.

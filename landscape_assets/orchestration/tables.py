@@ -6,13 +6,12 @@ Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 
 from ..contract import V1, Kind, Table
+from ..export.canonical import PlainText
 from ..export.files import ParquetReader, ParquetWriter
-from ..export.parallel import read_ahead
 from ..landscape import AuditDatabase
 from ..landscape.frames import arrow_schema
 from .failures import RETRIES, explained
@@ -86,12 +85,12 @@ def _load(
     else:
         stream = database.read(name, run_id)
         table, statement = stream.table, stream.statement
-        with (
-            ParquetWriter(path, stream.schema, facts_of_run) as writer,
-            ThreadPoolExecutor(1, "read") as pool,
-        ):
-            for batch in read_ahead(pool, stream.batches):
+        plain = PlainText(stream.schema)
+        with ParquetWriter(path, stream.schema, facts_of_run) as writer:
+            for batch in stream.batches:
+                plain.see(batch)
                 writer.write(batch)
+            writer.annotate(plain.metadata())
     facts = writer.facts()
     return dg.MaterializeResult(
         value=facts,

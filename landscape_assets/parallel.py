@@ -1,0 +1,79 @@
+"""Work on several threads whose results come in order, with a bounded number of them in memory.
+
+Belongs here: the two ways in which steps use threads. Polars, Arrow, hashing and files release the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """The result of `work` for each item, in the items' order, with at most `ahead` of them begun and not yet taken.
+
+    An error of `work` is raised at the place of its result; what was begun behind it is waited for and dropped.
+    """
+    begun: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            if len(begun) >= ahead:
+                yield begun.popleft().result()
+            begun.append(pool.submit(work, item))
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()
+
+
+def read_ahead(items: Iterator[T], ahead: int = 4) -> Iterator[T]:
+    """The items of an iterator, taken on a thread of its own while those before are worked on.
+
+    An error of the iterator is raised in its place. Closed early, it lets the thread end at the next item.
+
+    Args:
+        items: any iterator; it is used by the thread alone.
+        ahead: how many items may wait.
+    """
+    waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
+    stopped = threading.Event()
+
+    def put(item: T | None, error: BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put((item, error), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def take() -> None:
+        try:
+            for item in items:
+                if not put(item, None):
+                    return
+            put(None, StopIteration())
+        except BaseException as error:
+            put(None, error)
+
+    thread = threading.Thread(target=take, name="read ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
