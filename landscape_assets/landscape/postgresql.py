@@ -144,14 +144,8 @@ class PostgreSQLSource:
         return found
 
     def runs(self, select: sa.Select) -> list[dict[str, Any]]:
-        """The rows of a small statement over `runs` whose columns are all text, as dicts."""
-        return self._all(select, table="runs")
-
-    def counts(self, select: sa.Select, run_id: str) -> dict[str, int]:
-        """The one row of a statement whose columns are all numbers, with the run as `run_id`."""
-        self._bind(run_id)
-        (row,) = self._all(_with_setting(select))
-        return row
+        """The rows of a small statement whose columns are all text, as dicts."""
+        return self._all(select)
 
     def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
         """Runs a table's statement.

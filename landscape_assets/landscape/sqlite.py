@@ -105,11 +105,6 @@ class SQLiteSource:
         pinned = _pinned(select, [Kind.TEXT] * len(select.selected_columns))
         return self._all(pinned)[1:]
 
-    def counts(self, select: sa.Select, run_id: str) -> dict[str, int]:
-        """The one row of a statement whose columns are all numbers, with the run as `run_id`."""
-        (row,) = self._all(select, run_id)
-        return row
-
     def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
         """Runs a table's statement.
 

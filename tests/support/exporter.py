@@ -48,17 +48,16 @@ class Exporter:
         settings = dict.fromkeys(_SETTINGS) | {"LANDSCAPE_SIGNING_KEY": KEY} | environment
         return CliRunner().invoke(main, [str(argument) for argument in arguments], env=settings, catch_exceptions=False)
 
-    def export(self, database: Path, *arguments: object, **environment: str | None) -> Result:
-        """`export` of a SQLite file into `output`."""
-        return self.run(
-            "export", "--database", f"sqlite:///{database}", "--output", self.output, *arguments, **environment
-        )
+    def export(self, database: Path | str, *arguments: object, **environment: str | None) -> Result:
+        """`export` of a SQLite file, or of the database that a URL names, into `output`."""
+        url = database if isinstance(database, str) else f"sqlite:///{database}"
+        return self.run("export", "--database", url, "--output", self.output, *arguments, **environment)
 
-    def outcomes(self, database: Path, *arguments: object, **environment: str | None) -> list[dict[str, Any]]:
+    def outcomes(self, database: Path | str, *arguments: object, **environment: str | None) -> list[dict[str, Any]]:
         """What `export --json` says of each run."""
         return json.loads(self.export(database, *arguments, "--json", **environment).stdout)
 
-    def outcome(self, database: Path, run_id: str, *arguments: object, **environment: str | None) -> dict[str, Any]:
+    def outcome(self, database: Path | str, run_id: str, *arguments: object, **environment: str | None) -> dict[str, Any]:
         """What `export --json` says of one run."""
         (outcome,) = self.outcomes(database, f"--run-id={run_id}", *arguments, **environment)
         return outcome

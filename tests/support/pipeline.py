@@ -23,13 +23,13 @@ class SmallRanges(Budget):
     range_bytes = 1
 
 
-def url(path: Path) -> str:
-    """The URL of a SQLite file."""
-    return f"sqlite:///{path}"
+def url(database: Path | str) -> str:
+    """The URL of a SQLite file; a text is a URL already."""
+    return database if isinstance(database, str) else f"sqlite:///{database}"
 
 
 @contextmanager
-def loaded(database: Path, run_id: str, folder: Path) -> Iterator[tuple[Contract, Mapping[str, ParquetReader]]]:
+def loaded(database: Path | str, run_id: str, folder: Path) -> Iterator[tuple[Contract, Mapping[str, ParquetReader]]]:
     """The run's tables as Parquet files in `folder`, read by the statements of the contract."""
     folder.mkdir(parents=True, exist_ok=True)
     with AuditDatabase(url(database)) as audit:
@@ -45,7 +45,7 @@ def loaded(database: Path, run_id: str, folder: Path) -> Iterator[tuple[Contract
             reader.close()
 
 
-def make_records(database: Path, run_id: str, folder: Path, budget: Budget | None = None) -> RecordsFacts:
+def make_records(database: Path | str, run_id: str, folder: Path, budget: Budget | None = None) -> RecordsFacts:
     """The run's records in `folder`/records.parquet."""
     with loaded(database, run_id, folder / "tables") as (contract, tables):
         (folder / "scratch").mkdir()
@@ -64,7 +64,7 @@ def texts(facts: RecordsFacts) -> list[str]:
 
 
 def make_files(
-    database: Path, run_id: str, folder: Path, key: SigningKey | None, *formats: str
+    database: Path | str, run_id: str, folder: Path, key: SigningKey | None, *formats: str
 ) -> tuple[SignedFacts, dict[str, StagedFile]]:
     """The run's files in `folder`/files, before they become a package; path → file."""
     from landscape_assets.contract import CONTRACTS
