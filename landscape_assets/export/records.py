@@ -128,8 +128,6 @@ def _order_and_encode(
         table = contract.tables[group.table]
         encoded.append(
             encode(frame, table, run_id, plain[table.name]).with_columns(record_type=pl.lit(table.record_type, types))
-            if len(frame)
-            else pl.DataFrame(schema={"canonical": pl.String, "head": pl.UInt32, "record_type": types})
         )
     records = pl.concat(encoded)[order.permutation()]
     hashes = records.select(hash=polars_hash.col("canonical").nchash.xxh3_64())["hash"]

@@ -81,15 +81,17 @@ class Spill:
                     yield number, batch.cast(self._schemas[table])
 
     def frames(self, number: int) -> dict[str, pl.DataFrame]:
-        """Table → its rows of one range, in the order of the table's file, with their unit as `unit`."""
+        """Table → its rows of one range, where there are any, in the order of its file, with their unit as `unit`."""
         found = {}
         for table, ranges in self._batches.items():
+            if not ranges[number]:
+                continue
             batches = self._read(table, ranges[number])
             found[table] = pl.from_arrow(pa.Table.from_batches(batches, self._schemas[table]))
         return found
 
     def _read(self, table: str, batches: list[pa.RecordBatch | _Stored]) -> list[pa.RecordBatch]:
-        if self._folder is None or not batches:
+        if self._folder is None:
             return batches
         path, found = self._folder / f"{table}.arrow", []
         with path.open("rb", buffering=0) as file:
