@@ -165,6 +165,37 @@ def demo(directory: Path) -> None:
     sys.exit(0 if succeeded else 1)
 
 
+@main.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def verify(arguments: tuple[str, ...]) -> None:
+    """Verify packages, without database, Dagster or network; `verify --help` tells all.
+
+    The same as `python -m landscape_assets.verify`, which needs nothing installed beside it.
+    """
+    from .verify import main as verify_main
+
+    sys.exit(verify_main(list(arguments), prog="landscape-assets verify"))
+
+
+@main.command()
+@click.argument("private_key", metavar="PRIVATE_KEY", type=click.Path(dir_okay=False, path_type=Path))
+def keygen(private_key: Path) -> None:
+    """Make an Ed25519 key pair for signing manifests: PRIVATE_KEY, and PRIVATE_KEY.pub to hand out.
+
+    Set LANDSCAPE_SIGNING_PRIVATE_KEY_FILE to the first, keep it secret, and give the second to auditors by a way of its own.
+    """
+    from .keygen import make_key_pair
+
+    try:
+        public_key, key_id = make_key_pair(private_key)
+    except OSError as error:
+        _stop(ExportError(f"The key cannot be written: {error.strerror or error} ({error.filename or private_key})."))
+    click.echo(f"private key  {private_key}\npublic key   {public_key}\nkey id       {key_id}")
+
+
 def _use_settings(database: str | None, output: Path | None, sign: bool | None, formats: tuple[str, ...]) -> None:
     """Puts options into the environment, where assets and resources read all settings."""
     given = {
