@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -59,11 +60,15 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
         return int(Status.UNUSABLE)
     status = max((report.status for report in reports), key=lambda one: one.badness)
     if options.json:
-        print(json.dumps({"status": int(status), "packages": [report.as_dict() for report in reports]}))
+        text = json.dumps({"status": int(status), "packages": [report.as_dict() for report in reports]})
     else:
-        for report in reports:
-            print(report.to_text())
-        print("Not proven by any verdict: " + " ".join(NOT_PROVEN))
+        texts = [report.to_text() for report in reports]
+        text = "\n".join([*texts, "Not proven by any verdict: " + " ".join(NOT_PROVEN)])
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Whoever reads has seen enough (`| head`); the verdict stands. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(status)
 
 

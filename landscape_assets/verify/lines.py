@@ -91,9 +91,9 @@ class Stretch:
         chain: what the stretch adds to the input of `final_hash`.
         ids: record type → ids, one a line, as canonical text.
         references: record type → id referred to, and not found in the stretch → first line that does.
-        first, last: the first and last top-level record; `first` only without a context, which would have been
-        compared with it. context: where the stretch stopped, for a next one that does not begin with a top-level
-        record. csv: record type → rows.
+        first, last: the first and last top-level record; with a context there is no `first`: they have been compared.
+        context: where the stretch stopped, for a next one that does not begin with a top-level record.
+        csv: record type → rows.
         runs, manifests: the run and the manifest records, with their lines.
     """
 

@@ -37,10 +37,10 @@ def verify_package(
         key: the HMAC key as UTF-8 bytes. When given, the package must be signed with it.
         public_key: an Ed25519 public key, PEM. When given, manifest.json.sig must be its signature.
         run_id: when given, the package must be of this run.
-        processes: how many processes check records.jsonl; None for as many as there are processors, when it is worth
-        it. staged: the caller is the exporter, reading back what it has written: where the folder is and what it is
-        called is
-            not judged.
+        processes: how many check records.jsonl; None for as many as there are processors, when it is worth it. They
+            are spawned: a program that calls this must guard its entry point, as `multiprocessing` asks. 1 needs none.
+        staged: the caller is the exporter, reading back what it has written: where the folder is and what it is called
+            is not judged.
 
     Returns:
         The report; its status is the verdict. Whatever is wrong with the package is in it, never an exception.

@@ -1,7 +1,7 @@
 """records.jsonl as a whole, and the CSV files that follow from it.
 
-Belongs here: reading in aligned stretches, the pool of processes, and what only the whole file can tell (chain, counts, ids,
-references, the order across stretches). Does not belong here: judging a record (`lines.py`).
+Belongs here: reading in aligned stretches, the pool of processes, and what only the whole file can tell (chain, counts,
+ids, references, the order across stretches). Does not belong here: judging a record (`lines.py`).
 
 The bytes that the workers judge are the very bytes that were hashed: this process reads the file once and hands them
 over. A stretch begins with a top-level record wherever there is one to begin with, so that workers need nothing from

@@ -145,6 +145,12 @@ def test_as_a_module(package: Path, key_file: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_reader_who_leaves_early_does_not_change_the_verdict(package: Path):
+    command = f'"{sys.executable}" -m landscape_assets.verify "{package}" | true; exit "${{PIPESTATUS[0]}}"'
+    done = run("bash", "-c", command, cwd=ROOM.parents[1])
+    assert (done.returncode, done.stderr) == (10, "")
+
+
 def test_as_a_folder(package: Path, key_file: Path, tmp_path: Path):
     """In the project, and alone under any name, with no installed package in sight."""
     done = run(sys.executable, ROOM, package, "--key-file", key_file, cwd=tmp_path)
