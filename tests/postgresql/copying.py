@@ -26,16 +26,19 @@ def postgresql_type(column: sa.Column) -> sa.types.TypeEngine:
     return column.type
 
 
-def copy_landscape(database: Path, connection: psycopg.Connection, typing: Typing = postgresql_type) -> None:
+def copy_landscape(
+    database: Path, connection: psycopg.Connection, typing: Typing = postgresql_type, *, nullable: bool = False
+) -> None:
     """Copies a SQLite audit database into an empty PostgreSQL one. Times are taken to be UTC.
 
-    An integer column with values beyond 32 bits becomes BIGINT. PostgreSQL keeps no NUL character in text: a value that has one
+    A column that holds more than it declares, which SQLite allows, gets a type with room: BIGINT, TEXT. PostgreSQL keeps no NUL character in text: a value that has one
     fails the copy.
 
     Args:
         database: the SQLite file.
         connection: to the PostgreSQL database, in autocommit mode.
         typing: gives the type of each column.
+        nullable: leaves out NOT NULL.
     """
     source = sa.create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
     with source.connect() as reader:
@@ -43,9 +46,13 @@ def copy_landscape(database: Path, connection: psycopg.Connection, typing: Typin
         metadata.reflect(reader)
         for table in metadata.tables.values():
             for column in table.columns:
-                if isinstance(column.type, sa.Integer) and (reader.scalar(sa.select(sa.func.max(column))) or 0) >= 2**31:
-                    column.type = sa.BigInteger()
-        for statement in _ddl(metadata, typing):
+                if isinstance(column.type, sa.Integer):
+                    if (reader.scalar(sa.select(sa.func.max(column))) or 0) >= 2**31:
+                        column.type = sa.BigInteger()
+                elif length := getattr(column.type, "length", None):
+                    if (reader.scalar(sa.select(sa.func.max(sa.func.length(column)))) or 0) > length:
+                        column.type = sa.Text()
+        for statement in _ddl(metadata, typing, nullable):
             connection.execute(statement)
         connection.execute("SET TIME ZONE 'UTC'")
         for table in metadata.tables.values():
@@ -60,7 +67,7 @@ def copy_landscape(database: Path, connection: psycopg.Connection, typing: Typin
     connection.execute("ANALYZE")
 
 
-def _ddl(metadata: sa.MetaData, typing: Typing) -> Iterator[str]:
+def _ddl(metadata: sa.MetaData, typing: Typing, nullable: bool) -> Iterator[str]:
     """The statements that make the tables."""
     dialect = postgresql.dialect()
     for table in metadata.tables.values():
@@ -69,6 +76,7 @@ def _ddl(metadata: sa.MetaData, typing: Typing) -> Iterator[str]:
                 table.constraints.remove(constraint)
         for column in table.columns:
             column.type = typing(column)
+            column.nullable = column.nullable or (nullable and not column.primary_key)
         yield str(sa.schema.CreateTable(table, include_foreign_key_constraints=[]).compile(dialect=dialect))
         for index in table.indexes:
             index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]

@@ -124,9 +124,15 @@ class Server:
         """The URL of a database by TCP."""
         return sa.URL.create("postgresql+psycopg", role, password, "127.0.0.1", self.port, database, query)
 
-    def new_database(self) -> str:
-        """Makes an empty database, with the collation of LOCALE where the system has it."""
+    def new_database(self, template: str | None = None) -> str:
+        """Makes a database: empty, with the collation of LOCALE where the system has it, or as another one is."""
         name = f"landscape_{next(self._names)}"
+        if template is not None:
+            with self.admin() as connection:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+                )
+            return name
         locale = sql.SQL(" LOCALE {}").format(self.locale) if self.locale else sql.SQL("")
         with self.admin() as connection:
             connection.execute(
