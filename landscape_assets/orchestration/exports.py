@@ -24,6 +24,7 @@ from ..export.staging import clear_abandoned, release, run_lock, staging_root
 from ..landscape import AuditDatabase
 from . import settings
 from .failures import RETRIES, explained
+from .lineage import field_lineage, made_of, record_fields
 from .partitions import RUNS
 from .resources import AuditDatabaseResource, Workspace
 from .tables import OWNERS, run_of, table_key
@@ -61,6 +62,7 @@ def format_key(name: str) -> dg.AssetKey:
     owners=OWNERS,
     code_version="1",
     io_manager_key="parquet",
+    metadata={"dagster/column_schema": record_fields(V1)},
     description="Every record of the run, each in its place, in canonical form (RFC 8785): the tables joined and ordered.",
 )
 def records(
@@ -104,7 +106,7 @@ def records(
         data_version=dg.DataVersion(made.content),
         metadata={
             "dagster/partition_row_count": made.file.rows,
-            "dagster/column_lineage": _lineage(contract),
+            "dagster/column_lineage": field_lineage(contract),
             "records by type": _counts_table(made.counts),
             "contract": contract.name,
             "bytes": made.file.size,
@@ -117,17 +119,6 @@ def _times_of_record(runs: ParquetReader) -> list[str]:
     """started_at and completed_at as the run's record has them."""
     row = runs.frame(["started_at", "completed_at"])
     return [as_text(row[name], Kind.TIME)[0] for name in row.columns]
-
-
-def _lineage(contract: Contract) -> dg.TableColumnLineage:
-    """Which table column each record field comes from."""
-    return dg.TableColumnLineage(
-        {
-            f"{table.record_type}.{column.field}": [dg.TableColumnDep(table_key(table.name), column.name)]
-            for table in contract.tables.values()
-            for column in table.fields
-        }
-    )
 
 
 def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
@@ -321,7 +312,11 @@ def manifest(
             clear_abandoned(staging_root(workspace.export_dir), run_id, lambda owner: _is_live(context.instance, owner))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(published.manifest_sha256),
-        metadata=_manifest_metadata(published) | {"seconds": round(time.monotonic() - started, 3)},
+        metadata={
+            **_manifest_metadata(published),
+            "made of": made_of(context.instance, [SIGNED_RECORDS, *map(format_key, names)], run_id),
+            "seconds": round(time.monotonic() - started, 3),
+        },
     )
 
 

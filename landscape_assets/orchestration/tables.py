@@ -5,11 +5,12 @@ Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does
 """
 
 import json
+import textwrap
 import time
 
 import dagster as dg
 
-from ..contract import V1, Kind, Table
+from ..contract import V1, Column, Kind, Table
 from ..export.canonical import PlainText
 from ..export.files import ParquetReader, ParquetWriter
 from ..landscape import AuditDatabase
@@ -24,10 +25,10 @@ CODE_VERSION = "1"
 
 AUDIT_DATABASE = dg.AssetSpec(
     dg.AssetKey(["landscape", "audit_database"]),
-    group_name=GROUP,
+    group_name="audit_database",
     kinds={"sql"},
     owners=OWNERS,
-    description="The audit database that ELSPETH writes. It is read, never changed.",
+    description="The audit database that ELSPETH writes: where everything comes from. It is read, never changed.",
 )
 
 
@@ -56,9 +57,18 @@ def _table_asset(table: Table) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, audit_database: AuditDatabaseResource, workspace: Workspace
     ) -> dg.MaterializeResult:
         with explained():
-            return _load(context, table.name, audit_database.get(), workspace)
+            database = audit_database.get()
+            if table.name == "runs":
+                _observe(context, database)
+            return _load(context, table.name, database, workspace)
 
     return audit_table
+
+
+def _observe(context: dg.AssetExecutionContext, database: AuditDatabase) -> None:
+    """Notes in the lineage which database was read."""
+    metadata = {"database": database.shown, "contract": database.contract.name, "runs": len(database.runs)}
+    context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=metadata))
 
 
 def _load(
@@ -97,8 +107,8 @@ def _load(
         data_version=dg.DataVersion(facts.sha256),
         metadata={
             "dagster/partition_row_count": facts.rows,
-            "dagster/column_schema": _column_schema(table),
-            "statement": dg.MetadataValue.md(f"```sql\n{statement}\n```")
+            "dagster/column_schema": dg.TableSchema([column_of(column, column.name) for column in table.columns]),
+            "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(statement)}\n```")
             if statement
             else f"Contract {contract.name} has no such records; nothing was read.",
             "contract": contract.name,
@@ -109,17 +119,21 @@ def _load(
     )
 
 
-def _column_schema(table: Table) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                column.name,
-                type=_TYPE_NAMES.get(column.kind, column.kind.value),
-                description=column.description,
-                constraints=dg.TableColumnConstraints(nullable=not column.required),
-            )
-            for column in table.columns
-        ]
+def _wrapped(statement: str) -> str:
+    """A statement in lines that fit the page; only blanks between its words become line ends."""
+    lines = statement.splitlines()
+    return "\n".join(
+        textwrap.fill(line, 88, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in lines
+    )
+
+
+def column_of(column: Column, name: str) -> dg.TableColumn:
+    """A column of the contract as the UI shows it, under a name."""
+    return dg.TableColumn(
+        name,
+        type=_TYPE_NAMES.get(column.kind, column.kind.value),
+        description=column.description,
+        constraints=dg.TableColumnConstraints(nullable=not column.required),
     )
 
 
