@@ -8,7 +8,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from landscape_assets.sample import insert_rows, sample_tables, schema_sql
@@ -119,10 +121,17 @@ def shuffled_copy(source: Path, target: Path, seed: int) -> None:
 
 def fill(path: Path, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
     """A database without constraints that has these rows."""
-    empty_database(path, constraints=False)
+    path.write_bytes(_free_database())
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     for table, rows in tables.items():
         insert_rows(connection, table, rows)
     connection.commit()
     connection.close()
+
+
+@cache
+def _free_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        empty_database(Path(folder) / "landscape.db", constraints=False)
+        return (Path(folder) / "landscape.db").read_bytes()

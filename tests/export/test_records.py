@@ -1,0 +1,109 @@
+"""Records: which there are, in which order, in which canonical form; compared with the naive reference exporter.
+
+Belongs here: everything up to the canonical forms. Does not belong here: signatures and files (`test_files.py`), what is
+refused (`../cli/test_corrupt_runs.py`).
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+import rfc8785
+import sqlalchemy as sa
+from hypothesis import given, settings
+from support.databases import fill, make_v0, shuffled_copy
+from support.pipeline import SmallRanges, make_records, texts
+from support.strategies import RUN_ID, runs
+
+from benchmarks import reference
+from benchmarks.generate import generate
+from landscape_assets.export.settings import Budget
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+
+CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"
+
+
+def expected(database: Path, run_id: str) -> list[str]:
+    """The canonical forms that the reference exporter gives."""
+    engine = sa.create_engine(f"sqlite:///{database}")
+    with engine.connect() as connection:
+        made = [rfc8785.dumps(record).decode() for record in reference.export_run(connection, run_id, None)]
+    engine.dispose()
+    return made
+
+
+@pytest.mark.parametrize("run_id", [COMPLETED_RUN, FAILED_RUN])
+def test_the_sample_s_records_are_the_reference_s(sample, tmp_path, run_id):
+    """Every record of the sample, in order, in canonical form."""
+    made = make_records(sample, run_id, tmp_path / "made")
+    assert texts(made) == expected(sample, run_id)
+    assert sum(made.counts.values()) == made.file.rows == len(texts(made))
+
+
+@pytest.mark.parametrize("run_id", json.loads((CONFORMANCE / "expected.json").read_text())["s12"])
+def test_hard_records_are_the_reference_s(s12, tmp_path, run_id):
+    """Control characters, astral code points, extreme floats, ties and retries."""
+    assert texts(make_records(s12, run_id, tmp_path / "made")) == expected(s12, run_id)
+
+
+def test_v0_records_are_the_reference_s(sample, tmp_path):
+    """In a database of v0 there are no token outcomes, and operations have no payload hashes."""
+    make_v0(sample)
+    made = make_records(sample, COMPLETED_RUN, tmp_path / "made")
+    assert texts(made) == expected(sample, COMPLETED_RUN)
+    assert "token_outcome" not in made.counts
+
+
+@pytest.mark.parametrize("budget", [Budget(), Budget(memory_mb=1), Budget(memory_mb=1, threads=1)], ids=str)
+def test_the_records_of_a_larger_run_do_not_depend_on_the_memory(tmp_path, budget):
+    """A run of thousands of records is the same in one range and in many, on one thread and on several."""
+    path = tmp_path / "landscape.db"
+    generate(path, 400, "run", states=4, calls=1)
+    made = make_records(path, "run", tmp_path / "made", budget)
+    assert texts(made) == expected(path, "run")
+
+
+@settings(max_examples=25)
+@given(runs())
+def test_any_valid_run_is_exported_as_the_reference_exports_it(tables):
+    """Whatever values a valid run has, its records are the reference's, one by one, and the same in ranges of one unit each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(folder / "landscape.db", tables)
+        wanted = expected(folder / "landscape.db", RUN_ID)
+        whole = make_records(folder / "landscape.db", RUN_ID, folder / "whole")
+        assert texts(whole) == wanted
+        small = make_records(folder / "landscape.db", RUN_ID, folder / "small", SmallRanges(threads=2))
+        assert texts(small) == wanted
+        assert small.counts == whole.counts
+
+
+def test_the_order_of_insertion_does_not_matter(sample, tmp_path):
+    """The same rows, stored in another order, give the same records."""
+    straight = texts(make_records(sample, COMPLETED_RUN, tmp_path / "straight"))
+    for seed in range(3):
+        shuffled_copy(sample, tmp_path / f"{seed}.db", seed)
+        shuffled = make_records(tmp_path / f"{seed}.db", COMPLETED_RUN, tmp_path / str(seed), SmallRanges())
+        assert texts(shuffled) == straight
+
+
+def test_attempts_sort_as_numbers_and_ids_as_bytes(tmp_path):
+    """Attempt 10 comes after 9; ids that a collation would take as equal, or in another order, sort by their UTF-8 bytes."""
+    run = {
+        "runs": [{"run_id": "r", "status": "completed", "started_at": "2026-01-01 00:00:00", "completed_at": "2026-01-01 00:00:00",
+                  "canonical_version": "v", "config_hash": "c", "settings_json": "{}"}],
+        "nodes": [{"node_id": i, "run_id": "r", "plugin_name": "p", "node_type": "source", "plugin_version": "1", "config_hash": "c",
+                   "determinism": "seeded", "config_json": "1", "registered_at": "2026-01-01 00:00:00"}
+                  for i in ("\U00010000", "b", "\uffff", "B", "é", "a")],
+        "rows": [{"row_id": "w", "run_id": "r", "row_index": 0, "source_node_id": "a", "source_data_hash": "h"}],
+        "tokens": [{"token_id": "t", "run_id": "r", "row_id": "w", "created_at": "2026-01-01 00:00:00"}],
+        "node_states": [{"state_id": f"s{attempt}", "token_id": "t", "run_id": "r", "node_id": "a", "step_index": 0, "status": "open",
+                         "attempt": attempt, "input_hash": "h", "started_at": "2026-01-01 00:00:00"} for attempt in (10, 9, 100, 1)],
+    }  # fmt: skip
+    fill(tmp_path / "landscape.db", run)
+    records = [json.loads(text) for text in texts(make_records(tmp_path / "landscape.db", "r", tmp_path / "made"))]
+    assert [record["node_id"] for record in records if record["record_type"] == "node"] == [
+        "B", "a", "b", "é", "\uffff", "\U00010000"
+    ]  # fmt: skip
+    assert [record["attempt"] for record in records if record["record_type"] == "node_state"] == [1, 9, 10, 100]
