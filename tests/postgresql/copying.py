@@ -6,7 +6,7 @@ check constraints are left out, so that tests can put in what breaks them. Does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,10 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.dialects import postgresql
 
-Typing = Callable[[sa.Column], sa.types.TypeEngine]
-
-
-def postgresql_type(column: sa.Column) -> sa.types.TypeEngine:
+def _type(column: sa.Column) -> sa.types.TypeEngine:
     """The type on PostgreSQL of a column of ELSPETH's tables."""
     if isinstance(column.type, sa.DateTime):
         return sa.DateTime(timezone=True)
@@ -26,9 +23,7 @@ def postgresql_type(column: sa.Column) -> sa.types.TypeEngine:
     return column.type
 
 
-def copy_landscape(
-    database: Path, connection: psycopg.Connection, typing: Typing = postgresql_type, *, nullable: bool = False
-) -> None:
+def copy_landscape(database: Path, connection: psycopg.Connection, *, nullable: bool = False) -> None:
     """Copies a SQLite audit database into an empty PostgreSQL one. Times are taken to be UTC.
 
     A column that holds more than it declares, which SQLite allows, gets a type with room: BIGINT, TEXT. PostgreSQL keeps no NUL character in text: a value that has one
@@ -37,7 +32,6 @@ def copy_landscape(
     Args:
         database: the SQLite file.
         connection: to the PostgreSQL database, in autocommit mode.
-        typing: gives the type of each column.
         nullable: leaves out NOT NULL.
     """
     source = sa.create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
@@ -52,7 +46,7 @@ def copy_landscape(
                 elif length := getattr(column.type, "length", None):
                     if (reader.scalar(sa.select(sa.func.max(sa.func.length(column)))) or 0) > length:
                         column.type = sa.Text()
-        for statement in _ddl(metadata, typing, nullable):
+        for statement in _ddl(metadata, nullable):
             connection.execute(statement)
         connection.execute("SET TIME ZONE 'UTC'")
         for table in metadata.tables.values():
@@ -67,7 +61,7 @@ def copy_landscape(
     connection.execute("ANALYZE")
 
 
-def _ddl(metadata: sa.MetaData, typing: Typing, nullable: bool) -> Iterator[str]:
+def _ddl(metadata: sa.MetaData, nullable: bool) -> Iterator[str]:
     """The statements that make the tables."""
     dialect = postgresql.dialect()
     for table in metadata.tables.values():
@@ -75,7 +69,7 @@ def _ddl(metadata: sa.MetaData, typing: Typing, nullable: bool) -> Iterator[str]
             if isinstance(constraint, (sa.ForeignKeyConstraint, sa.CheckConstraint)):
                 table.constraints.remove(constraint)
         for column in table.columns:
-            column.type = typing(column)
+            column.type = _type(column)
             column.nullable = column.nullable or (nullable and not column.primary_key)
         yield str(sa.schema.CreateTable(table, include_foreign_key_constraints=[]).compile(dialect=dialect))
         for index in table.indexes:

@@ -1,0 +1,228 @@
+"""Values on PostgreSQL: damaged ones are refused in the same words as on SQLite, and every type that ELSPETH's tables have is read.
+
+Belongs here: one value at a time, both databases side by side; what only PostgreSQL can hold. Does not belong here: whole databases
+(`test_conformance.py`).
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from conftest import Audit
+from offset import with_offset
+from support.databases import changing, empty_database, insert_copy, rows_of_sample, shuffled_copy
+from support.pipeline import make_records, texts
+
+from landscape_assets.errors import CorruptTable, DatabaseError
+from landscape_assets.landscape import AuditDatabase
+from landscape_assets.sample import COMPLETED_RUN
+
+DAMAGES = [
+    # table, column, value, which row
+    ("runs", "reproducibility_grade", "'total'", "true"),
+    ("runs", "settings_json", "'{'", "true"),
+    ("runs", "settings_json", "'{\"a\": NaN}'", "true"),
+    ("runs", "config_hash", "NULL", "true"),
+    ("secret_resolutions", "timestamp", "NULL", "true"),
+    ("secret_resolutions", "fingerprint", "upper(fingerprint)", "true"),
+    ("secret_resolutions", "resolution_latency_ms", "-0.5", "true"),
+    ("secret_resolutions", "vault_url", "''", "true"),
+    ("nodes", "node_type", "'sauce'", "true"),
+    ("nodes", "config_json", "'[1,'", "true"),
+    ("nodes", "schema_fields_json", "'{}'", "schema_fields_json IS NOT NULL"),
+    ("nodes", "sequence_in_pipeline", "-1", "sequence_in_pipeline IS NOT NULL"),
+    ("edges", "from_node_id", "'ghost'", "true"),
+    ("edges", "created_at", "NULL", "true"),
+    ("operations", "completed_at", "NULL", "status = 'completed'"),
+    ("operations", "error_message", "'oops'", "status = 'completed'"),
+    ("calls", "operation_id", "'ghost'", "state_id IS NOT NULL"),
+    ("calls", "state_id", "NULL", "state_id IS NOT NULL"),
+    ("calls", "state_id", "'ghost'", "state_id IS NOT NULL"),
+    ("calls", "created_at", "NULL", "true"),
+    ("rows", "row_index", "-1", "true"),
+    ("rows", "row_id", "'other'", "true"),
+    ("tokens", "row_id", "'ghost'", "true"),
+    ("tokens", "run_id", "'complaints-2026-11-10'", "true"),
+    ("token_parents", "token_id", "'ghost'", "true"),
+    ("token_parents", "parent_token_id", "'ghost'", "true"),
+    ("token_outcomes", "is_terminal", "2", "true"),
+    ("token_outcomes", "is_terminal", "0", "outcome = 'completed'"),
+    ("token_outcomes", "token_id", "'ghost'", "true"),
+    ("node_states", "completed_at", "started_at", "status = 'open'"),
+    ("node_states", "output_hash", "NULL", "status = 'completed'"),
+    ("node_states", "error_json", "'{}'", "status = 'completed'"),
+    ("node_states", "attempt", "NULL", "true"),
+    ("routing_events", "state_id", "'ghost'", "true"),
+    ("routing_events", "mode", "'MOVE'", "true"),
+    ("batches", "trigger_type", "'whim'", "true"),
+    ("batch_members", "batch_id", "'ghost'", "true"),
+    ("artifacts", "produced_by_state_id", "'ghost'", "true"),
+    ("artifacts", "size_bytes", "-1", "true"),
+]  # fmt: skip
+
+KEYS = {
+    "runs": ("run_id",), "secret_resolutions": ("resolution_id",), "nodes": ("node_id",), "edges": ("edge_id",),
+    "operations": ("operation_id",), "calls": ("call_id",), "rows": ("row_id",), "tokens": ("token_id",),
+    "token_parents": ("token_id", "parent_token_id"), "token_outcomes": ("outcome_id",), "node_states": ("state_id",),
+    "routing_events": ("event_id",), "batches": ("batch_id",), "batch_members": ("batch_id", "token_id"),
+    "artifacts": ("artifact_id",),
+}  # fmt: skip
+"""By which columns a row is found."""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, copied) -> tuple[Path, Audit]:
+    """The sample's completed run alone, on SQLite and on PostgreSQL, without constraints."""
+    folder = tmp_path_factory.mktemp("both")
+    made, free = folder / "made.db", folder / "free.db"
+    empty_database(made)
+    with changing(made) as connection:
+        for table, rows in rows_of_sample(COMPLETED_RUN).items():
+            insert_copy(connection, {table: rows}, COMPLETED_RUN, "", timedelta())
+    shuffled_copy(made, free, seed=1)
+    return free, copied(made, nullable=True)
+
+
+def refusal(database: Path | str, folder: Path) -> str:
+    with pytest.raises(CorruptTable) as refused:
+        make_records(database, COMPLETED_RUN, folder)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(("table", "column", "value", "row"), DAMAGES)
+def test_damage_is_refused_in_the_same_words_on_both(both, tmp_path, table, column, value, row):
+    """Table, id, column, what was found and the rule are those of SQLite."""
+    path, audit = both
+    keys = KEYS[table]
+    with changing(path) as connection:
+        chosen = f"SELECT {', '.join(keys)}, {column} FROM {table} WHERE {row} LIMIT 1"
+        *ids, old = connection.execute(chosen).fetchone()
+        where = " AND ".join(f"{key} = '{found}'" for key, found in zip(keys, ids, strict=True))
+        damage = f"UPDATE {table} SET {column} = {value} WHERE {where}"
+        kept = connection.execute(f"SELECT rowid FROM {table} WHERE {where}").fetchone()[0]
+        connection.execute(damage)
+    ((new,),) = audit.execute(f"{damage} RETURNING ctid::text")
+    try:
+        said = refusal(path, tmp_path / "sqlite")
+        assert refusal(audit.url, tmp_path / "postgresql").replace("+00:00", "") == said
+    finally:
+        with changing(path) as connection:
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (old, kept))
+        with audit.server.admin(audit.name) as connection:
+            connection.execute(f"UPDATE {table} SET {column} = %s WHERE ctid = %s::tid", (old, new))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "found"),
+    [
+        ("edges", "created_at", "'infinity'", "'infinity', which is no time"),
+        ("node_states", "started_at", "'-infinity'", "'-infinity', which is no time"),
+        ("runs", "completed_at", "'10000-01-01'", "'a time beyond the years 1 to 9999', which is no time"),
+        ("tokens", "created_at", "'294276-12-31'", "'a time beyond the years 1 to 9999', which is no time"),
+        ("batches", "created_at", "'0044-03-15 BC'", "'a time beyond the years 1 to 9999', which is no time"),
+        ("calls", "latency_ms", "'NaN'", "nan, which is not finite"),
+        ("secret_resolutions", "timestamp", "'Infinity'", "inf, which is not finite"),
+        ("operations", "duration_ms", "'-Infinity'", "-inf, which is not finite"),
+    ],
+)
+def test_values_that_only_postgresql_holds_are_refused(audit, tmp_path, table, column, value, found):
+    """Infinite times, times that no record can hold, numbers that are none."""
+    key = KEYS[table][0]
+    of_the_run = f"{key} LIKE 'c1103-%'" if table != "runs" else f"run_id = '{COMPLETED_RUN}'"
+    chosen = f"SELECT ctid FROM {table} WHERE {column} IS NOT NULL AND {of_the_run} LIMIT 1"
+    ((name,),) = audit.execute(f"UPDATE {table} SET {column} = {value} WHERE ctid = ({chosen}) RETURNING {key}")
+    said = refusal(audit.url, tmp_path)
+    assert said.startswith(f"Corrupt audit data: table {table}, ")
+    assert f"{name!r}" in said
+    assert f", column {column}: found {found}" in said
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01 00:00:00+00", "1969-12-31 23:59:59.999999+00", "9999-12-31 23:59:59.999999+00"])
+def test_the_first_and_the_last_time_are_read(audit, tmp_path, instant):
+    """Years 1 to 9999, before 1970 too."""
+    audit.execute(f"UPDATE artifacts SET created_at = '{instant}'", f"UPDATE operations SET started_at = '{instant}'")
+    expected = instant.replace(" ", "T").replace("+00", "+00:00")
+    operations = [text for text in texts(make_records(audit.url, COMPLETED_RUN, tmp_path)) if '"record_type":"operation"' in text]
+    assert operations and all(f'"started_at":"{expected}"' in text for text in operations)
+
+
+def test_an_instant_is_exported_in_utc_whatever_the_time_zones(audit, tmp_path):
+    """Server, database and role may say another zone; a time of another offset is the same instant."""
+    before = texts(make_records(audit.url, COMPLETED_RUN, tmp_path / "before"))
+    audit.execute(
+        f"ALTER DATABASE {audit.name} SET timezone TO 'Asia/Kathmandu'", f"ALTER DATABASE {audit.name} SET datestyle TO 'German'"
+    )
+    assert texts(make_records(audit.url, COMPLETED_RUN, tmp_path / "after")) == before
+    with AuditDatabase(audit.url) as database:
+        assert database.runs[COMPLETED_RUN].started_at.startswith("2026-")
+
+
+def test_other_widths_and_a_boolean_are_read(audit, sample_copy, tmp_path):
+    """SMALLINT and BIGINT for INTEGER, TEXT and CHAR for VARCHAR, and BOOLEAN for is_terminal give the same records."""
+    audit.execute(
+        "DROP INDEX ix_token_outcomes_terminal_unique",
+        "ALTER TABLE token_outcomes ALTER COLUMN is_terminal TYPE boolean USING is_terminal = 1",
+        "ALTER TABLE node_states ALTER COLUMN attempt TYPE smallint, ALTER COLUMN step_index TYPE bigint",
+        "ALTER TABLE rows ALTER COLUMN row_index TYPE bigint, ALTER COLUMN row_id TYPE text",
+        "ALTER TABLE secret_resolutions ALTER COLUMN fingerprint TYPE char(64)",
+    )
+    made = texts(make_records(audit.url, COMPLETED_RUN, tmp_path / "other"))
+    assert made == texts(make_records(sample_copy.url, COMPLETED_RUN, tmp_path / "usual"))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "given", "wanted"),
+    [
+        ("runs", "started_at", "timestamp", "timestamp with time zone"),
+        ("calls", "latency_ms", "float4", "double precision"),
+        ("calls", "latency_ms", "numeric", "double precision"),
+        ("nodes", "config_json", "jsonb", "text"),
+        ("rows", "row_index", "float8", "integer"),
+    ],
+)
+def test_a_column_of_another_type_is_refused(audit, tmp_path, table, column, given, wanted):
+    """A type that does not keep a value as the contract has it is refused, and not converted on a guess."""
+    audit.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {given} USING {column}::{given}")
+    with pytest.raises(DatabaseError, match=f"Column {column} of table {table} .* of the type {given}, .* keeps it as {wanted}"):
+        make_records(audit.url, COMPLETED_RUN, tmp_path)
+
+
+HOSTILE = [
+    "a'b", 'a"b', "a\\b", "%s %(x)s %%", "$1 :run_id", "'; DROP TABLE runs; --", "current_setting('x')", " ", "\n\t\r", "../x",
+    "日本語 💥", "e\u0301", "é", "A", "a", "NULL", "0", "x" * 64,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory, copied) -> tuple[Path, Audit]:
+    """The sample's completed run under each of the hostile names."""
+    path = tmp_path_factory.mktemp("hostile") / "landscape.db"
+    empty_database(path)
+    original = rows_of_sample(COMPLETED_RUN)
+    with changing(path) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        for number, run_id in enumerate(HOSTILE):
+            insert_copy(connection, original, run_id, f"{number}/", timedelta(days=number))
+    return path, copied(path)
+
+
+def test_any_run_id_is_data(hostile, tmp_path):
+    """A run_id is never part of a statement; each gives the rows of its own run and no other's."""
+    path, audit = hostile
+    with AuditDatabase(audit.url) as on_postgresql, AuditDatabase(f"sqlite:///{path}") as on_sqlite:
+        assert set(on_postgresql.runs) == set(HOSTILE)
+        for number, run_id in enumerate(HOSTILE):
+            assert on_postgresql.count(run_id) == on_sqlite.count(run_id)
+            for name in ("rows", "tokens", "token_parents", "calls"):
+                table = pa.Table.from_batches(on_postgresql.read(name, run_id).batches)
+                assert len(table) == on_sqlite.count(run_id)[name]
+                assert all(value.startswith(f"{number}/") for value in table.column(0).to_pylist())
+
+
+@pytest.mark.parametrize("run_id", HOSTILE[5:7], ids=repr)
+def test_records_of_a_hostile_run_id(hostile, tmp_path, run_id):
+    """They are those of SQLite."""
+    path, audit = hostile
+    on_sqlite = texts(make_records(path, run_id, tmp_path / "sqlite"))
+    assert texts(make_records(audit.url, run_id, tmp_path / "postgresql")) == list(map(with_offset, on_sqlite))
