@@ -160,6 +160,8 @@ def demo(directory: Path) -> None:
         succeeded = run_demo(directory, lambda run_ids: list(_export_all(run_ids, False, quiet=False)))
     except ExportError as error:
         _stop(error)
+    except BrokenPipeError:
+        raise  # whoever read the output has gone; click ends quietly
     except OSError as error:
         _stop(ExportError(f"The sample cannot be written: {error.strerror or error} ({error.filename or directory})."))
     sys.exit(0 if succeeded else 1)

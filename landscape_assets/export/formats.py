@@ -129,7 +129,7 @@ def write_parquet(signed: SignedRecords, folder: Path, budget: Budget) -> list[S
                     "landscape.record_type": name,
                 }
                 path = folder / "parquet" / f"{name}.parquet"
-                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata))
+                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata, compression="zstd"))
             writers[name].write(batch)
     media_type = "application/vnd.apache.parquet"
     return [StagedFile(f"parquet/{name}.parquet", media_type, writer.facts()) for name, writer in writers.items()]

@@ -6,7 +6,7 @@ here: the parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -24,12 +24,14 @@ from .tables import AUDIT_DATABASE, TABLE_ASSETS
 def build_defs(
     *,
     resources: Mapping[str, Any] | None = None,
+    jobs: Sequence[dg.UnresolvedAssetJobDefinition | dg.JobDefinition] = (),
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
     """Everything that Dagster is told.
 
     Args:
         resources: resources in place of the default ones, by name.
+        jobs: jobs beside the default ones.
         loggers: loggers in place of Dagster's own.
 
     Raises:
@@ -39,7 +41,7 @@ def build_defs(
     return dg.Definitions(
         assets=[AUDIT_DATABASE, *TABLE_ASSETS, *EXPORT_ASSETS],
         asset_checks=CHECKS,
-        jobs=JOBS,
+        jobs=[*JOBS, *jobs],
         schedules=schedules(),
         sensors=SENSORS,
         executor=EXECUTOR,

@@ -24,10 +24,14 @@ from . import settings
 from .build import build_defs
 from .exports import EXPORTED, MANIFEST, UNCHANGED
 from .failures import explain_os_error
-from .jobs import EXPORT_RUN
+from .jobs import EXECUTOR, EXPORT_RUN
 from .partitions import register
 
 FAILED = "failed"
+
+_WITHOUT_CHECKS = dg.define_asset_job(
+    "export_run_without_checks", selection=EXPORT_RUN.selection.without_checks(), executor_def=EXECUTOR
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,10 @@ class Session:
 
     def __init__(self, instance: dg.DagsterInstance, storage: Path | None, on_step: Callable[[str], None]) -> None:
         self._instance, self._storage, self._on_step = instance, storage, on_step
-        self._job = build_defs(loggers={"console": _step_logger(on_step)}).resolve_job_def(EXPORT_RUN.name)
+        # Checks are reports in an instance; in one that passes away nobody would see them.
+        job = _WITHOUT_CHECKS if instance.is_ephemeral else EXPORT_RUN
+        defs = build_defs(jobs=[_WITHOUT_CHECKS], loggers={"console": _step_logger(on_step)})
+        self._job = defs.resolve_job_def(job.name)
 
     @property
     def steps(self) -> int:
