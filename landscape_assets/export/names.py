@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import quote, unquote
 
+from ..errors import ExportError
+
 _LONGEST = 200
 _KEPT = 120
 _CUT = "%~"
@@ -18,14 +20,20 @@ def folder_name(run_id: str) -> str:
     """The one name of a run's folder.
 
     Args:
-        run_id: any text that has a UTF-8 form.
+        run_id: any text.
 
     Returns:
         A name of at most 200 bytes of ASCII, without `/`, not beginning with a dot; different for every run_id.
+
+    Raises:
+        ExportError: the run_id is no text.
     """
     if not run_id:
         return _EMPTY
-    name = quote(run_id, safe="-_.~")
+    try:
+        name = quote(run_id, safe="-_.~")
+    except UnicodeEncodeError:
+        raise ExportError(f"The run_id {run_id!r} is no text: it has no UTF-8 form.") from None
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) <= _LONGEST:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -324,18 +324,18 @@ def _differences(export: Export, staged: Sequence[StagedFile], package: Path) ->
             )
         else:
             found.append(f"{key} is {ours} and was {theirs}")
-    formats = {file.path.partition("/")[0].partition(".")[2] or file.path.partition("/")[0] for file in staged}
-    listed = manifest.get("files") or []
-    before = {
-        str(file["path"]).partition("/")[0].partition(".")[2] or str(file["path"]).partition("/")[0]
-        for file in listed
-        if file.get("path") != "VERIFY.md"
-    }
+    formats = _formats(file.path for file in staged)
+    before = _formats(str(file["path"]) for file in manifest.get("files") or [])
     if formats != before:
         found.append(f"the formats are {', '.join(sorted(formats))} and were {', '.join(sorted(before))}")
     if not found:
         check_package(package, manifest, export.key)
     return found
+
+
+def _formats(paths: Iterable[str]) -> set[str]:
+    """The formats that the files of a package are of: records.jsonl, csv/..., parquet/..."""
+    return {"jsonl" if path == "records.jsonl" else path.partition("/")[0] for path in paths} - {"VERIFY.md"}
 
 
 def check_package(package: Path, manifest: Manifest, key: SigningKey | None) -> None:

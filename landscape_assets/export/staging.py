@@ -62,6 +62,12 @@ def release(path: Path) -> None:
     remove_if_empty(path.parent)
 
 
+def release_all(root: Path, run_id: str) -> None:
+    """Removes the folders of this process for a run."""
+    for path in [path for path in _held if path.parent == root and path.name.startswith(f"{folder_name(run_id)}.")]:
+        release(path)
+
+
 def clear_abandoned(root: Path, run_id: str, is_live: Callable[[str], bool]) -> None:
     """Removes what exports of the run that did not end well have left below a root.
 

@@ -19,7 +19,7 @@ import dagster as dg
 
 from ..errors import ExportError
 from ..export.package import package_path
-from ..export.staging import clear_abandoned, release, run_lock, staging_root, work_folder
+from ..export.staging import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
 from . import settings
 from .build import build_defs
 from .exports import EXPORTED, MANIFEST, UNCHANGED
@@ -76,6 +76,9 @@ class Session:
         except OSError as error:
             return Outcome(run_id, FAILED, error=explain_os_error(error))
         finally:
+            if self._instance.is_ephemeral:
+                # Nobody can come back to what a failed export has staged.
+                release_all(staging_root(settings.export_dir()), run_id)
             if self._storage is not None:
                 for path in self._storage.iterdir():
                     shutil.rmtree(path, ignore_errors=True)
