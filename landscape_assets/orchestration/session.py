@@ -70,18 +70,22 @@ class Session:
         """
         try:
             with run_lock(settings.export_dir(), run_id):
-                return self._export(run_id, supersede)
+                try:
+                    return self._export(run_id, supersede)
+                finally:
+                    self._clear_up(run_id)
         except ExportError as error:
             return Outcome(run_id, FAILED, error=str(error))
         except OSError as error:
             return Outcome(run_id, FAILED, error=explain_os_error(error))
-        finally:
-            if self._instance.is_ephemeral:
-                # Nobody can come back to what a failed export has staged.
-                release_all(staging_root(settings.export_dir()), run_id)
-            if self._storage is not None:
-                for path in self._storage.iterdir():
-                    shutil.rmtree(path, ignore_errors=True)
+
+    def _clear_up(self, run_id: str) -> None:
+        if self._instance.is_ephemeral:
+            # Nobody can come back to what a failed export has staged.
+            release_all(staging_root(settings.export_dir()), run_id)
+        if self._storage is not None:
+            for path in self._storage.iterdir():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _export(self, run_id: str, supersede: bool) -> Outcome:
         register(self._instance, [run_id])
