@@ -74,10 +74,13 @@ def _version(event: dg.EventLogRecord) -> str:
 
 
 def record_fields(contract: Contract) -> dg.TableSchema:
-    """Every field of every record type, named `record_type.field`, as columns."""
+    """Every field of every record type, named `record_type.field`, as columns that say where they come from.
+
+    The source stands in the description too, because the open-source UI does not draw column lineage.
+    """
     return dg.TableSchema(
         columns=[
-            column_of(column, f"{table.record_type}.{column.field}")
+            column_of(column, f"{table.record_type}.{column.field}", f"From {table.name}.{column.name}. {column.description}")
             for table in contract.tables.values()
             for column in table.fields
         ]

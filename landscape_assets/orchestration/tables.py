@@ -107,7 +107,7 @@ def _load(
         data_version=dg.DataVersion(facts.sha256),
         metadata={
             "dagster/partition_row_count": facts.rows,
-            "dagster/column_schema": dg.TableSchema([column_of(column, column.name) for column in table.columns]),
+            "dagster/column_schema": _column_schema(table),
             "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(statement)}\n```")
             if statement
             else f"Contract {contract.name} has no such records; nothing was read.",
@@ -119,20 +119,24 @@ def _load(
     )
 
 
+def _column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema([column_of(column, column.name, column.description) for column in table.columns])
+
+
 def _wrapped(statement: str) -> str:
     """A statement in lines that fit the page; only blanks between its words become line ends."""
     lines = statement.splitlines()
     return "\n".join(
-        textwrap.fill(line, 88, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in lines
+        textwrap.fill(line, 72, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in lines
     )
 
 
-def column_of(column: Column, name: str) -> dg.TableColumn:
+def column_of(column: Column, name: str, description: str) -> dg.TableColumn:
     """A column of the contract as the UI shows it, under a name."""
     return dg.TableColumn(
         name,
         type=_TYPE_NAMES.get(column.kind, column.kind.value),
-        description=column.description,
+        description=description,
         constraints=dg.TableColumnConstraints(nullable=not column.required),
     )
 
