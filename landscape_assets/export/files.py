@@ -100,8 +100,6 @@ class ParquetWriter:
         schema: of what will be written.
         metadata: text for the file's metadata.
         compression: a codec of Parquet.
-        dictionary: columns with few values, which are stored as a dictionary.
-        hashed: whether the file's hash is asked for.
     """
 
     def __init__(
@@ -111,21 +109,19 @@ class ParquetWriter:
         metadata: dict[str, str],
         *,
         compression: str = "lz4",
-        dictionary: tuple[str, ...] = (),
-        hashed: bool = True,
     ) -> None:
         self.schema = schema
         self.rows = 0
         self._metadata = dict(metadata)
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
-        self._file = HashedFile(path, hashed=hashed)
+        self._file = HashedFile(path)
         try:
             self._writer = pq.ParquetWriter(
                 self._file,
                 schema,
                 compression=compression,
-                use_dictionary=list(dictionary),
+                use_dictionary=False,
                 write_statistics=False,
                 write_page_checksum=True,
             )
@@ -144,7 +140,7 @@ class ParquetWriter:
             return
         try:
             self.flush()
-            self._writer.add_key_value_metadata(self._metadata | {_CHECKSUM: _checksum(self._metadata)})
+            self._writer.add_key_value_metadata(self._metadata | {_CHECKSUM: checksum_of(self._metadata)})
             self._writer.close()
             self._file.close()
         except BaseException:
@@ -183,7 +179,8 @@ class ParquetWriter:
 _CHECKSUM = "landscape.metadata_checksum"
 
 
-def _checksum(metadata: dict[str, str]) -> str:
+def checksum_of(metadata: dict[str, str]) -> str:
+    """The XXH3-64 of a file's metadata."""
     return xxhash.xxh3_64_hexdigest("\0".join(f"{key}\0{metadata[key]}" for key in sorted(metadata)).encode())
 
 
@@ -204,7 +201,7 @@ class ParquetReader:
             found = self._file.metadata.metadata or {}
             self.metadata = {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
             """The text that was written as the file's metadata."""
-            if self.metadata.pop(_CHECKSUM, None) != _checksum(self.metadata):
+            if self.metadata.pop(_CHECKSUM, None) != checksum_of(self.metadata):
                 raise pa.ArrowInvalid("the checksum of its metadata is wrong")
 
     @property
@@ -251,7 +248,7 @@ class ParquetReader:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise StorageError(
-                f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables and records again."
+                f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables again."
             ) from None
 
 

@@ -20,8 +20,9 @@ import pyarrow as pa
 from ..contract import Contract, Kind, Table
 from ..contract.canonical import canonical_json
 from ..parallel import in_order
+from .arrow_file import ArrowReader
 from .canonical import SIGNATURE, as_text, lines, signature_is_last, text_of
-from .files import FileFacts, HashedFile, ParquetReader, ParquetWriter
+from .files import FileFacts, HashedFile, ParquetWriter
 from .settings import Budget
 
 R = TypeVar("R")
@@ -48,14 +49,18 @@ class SignedRecords:
     contract: Contract
     run_id: str
     utc: bool
-    records: ParquetReader
-    signatures: ParquetReader
+    records: ArrowReader
+    signatures: ArrowReader
     is_signed: bool
 
-    def group(self, i: int, columns: tuple[str, ...] = ("record_type", "canonical")) -> pl.DataFrame:
-        """One row group; `record_type` as text, and with the column `signature` when signed."""
-        frame = pl.from_arrow(self.records.group(i, list(columns)))
-        frame = frame.with_columns(pl.col("record_type").cast(pl.String))
+    @property
+    def types(self) -> list[str]:
+        """The record types by their code in the file of records."""
+        return list(self.contract.record_types)
+
+    def group(self, i: int) -> pl.DataFrame:
+        """One batch, with the column `signature` when signed."""
+        frame = pl.from_arrow(self.records.group(i))
         return frame.hstack(pl.from_arrow(self.signatures.group(i))) if self.is_signed else frame
 
 
@@ -76,10 +81,11 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
         folder: where the package is staged.
         budget: how much memory the step may take.
     """
-    last = [name for name, table in signed.contract.record_types.items() if signature_is_last(table)]
+    tables = signed.contract.record_types.values()
+    last = [code for code, table in enumerate(tables) if signature_is_last(table)]
 
     def group(i: int) -> tuple[memoryview, int]:
-        frame = signed.group(i, ("record_type", "canonical", "head"))
+        frame = signed.group(i)
         text = lines(
             frame["canonical"],
             frame["head"],
@@ -90,7 +96,7 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
 
     file, rows = HashedFile(folder / "records.jsonl"), 0
     with file, ThreadPoolExecutor(budget.threads, "jsonl") as pool:
-        for text, count in in_order(pool, group, range(signed.records.row_groups), budget.threads):
+        for text, count in in_order(pool, group, range(signed.records.groups), budget.threads):
             file.write(text)
             rows += count
     return [StagedFile("records.jsonl", "application/jsonl", file.facts(rows))]
@@ -151,12 +157,12 @@ def _header(signed: SignedRecords, table: Table) -> list[str]:
 def _by_type(
     signed: SignedRecords, budget: Budget, work: Callable[[SignedRecords, Table, pl.DataFrame], R]
 ) -> Iterator[tuple[Table, R]]:
-    """What `work` gives for the decoded records of each type in each row group, in order."""
+    """What `work` gives for the decoded records of each type in each batch, in order."""
 
     def group(i: int) -> list[tuple[Table, R]]:
         found = []
-        for (name,), frame in signed.group(i).partition_by("record_type", as_dict=True).items():
-            table = signed.contract.record_types[name]
+        for (code,), frame in signed.group(i).partition_by("record_type", as_dict=True).items():
+            table = signed.contract.record_types[signed.types[code]]
             decoded = _decode(frame["canonical"], table)
             if signed.is_signed:
                 decoded = decoded.with_columns(frame["signature"])
@@ -164,7 +170,7 @@ def _by_type(
         return found
 
     with ThreadPoolExecutor(budget.threads, "formats") as pool:
-        for group_results in in_order(pool, group, range(signed.records.row_groups), budget.threads):
+        for group_results in in_order(pool, group, range(signed.records.groups), budget.threads):
             yield from group_results
 
 

@@ -20,20 +20,22 @@ import pyarrow as pa
 
 from ..contract import Contract
 from ..parallel import in_order
+from .arrow_file import ArrowWriter
 from .canonical import encode, plain_columns
-from .files import FileFacts, ParquetReader, ParquetWriter
+from .files import FileFacts, ParquetReader
 from .order import Placement, RangeOrder, place
 from .settings import Budget
 from .spill import Spill
 
 RECORDS_SCHEMA = pa.schema(
     [
-        pa.field("record_type", pa.dictionary(pa.uint32(), pa.large_string())),
+        pa.field("record_type", pa.uint8()),
         pa.field("canonical", pa.large_string()),
         pa.field("head", pa.uint32()),
     ]
 )
-"""The records of a run in order: type, canonical form without signature, and the bytes of it before the signature's place."""
+"""The records of a run in order: the type (its place among `Contract.record_types`), the canonical form without signature, and how
+many bytes of it come before the signature's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def write_records(
     budget: Budget,
     metadata: dict[str, str],
 ) -> RecordsFacts:
-    """Writes the records of a run to a Parquet file, in record order (contract, section 2), one row group a range.
+    """Writes the records of a run to an Arrow file, in record order (contract, section 2), one batch a range.
 
     Args:
         contract: the contract of the tables.
@@ -79,18 +81,15 @@ def write_records(
         # The largest table first, so that no thread is left alone with it at the end.
         by_size = sorted(tables.items(), key=lambda item: -item[1].rows)
         list(pool.map(lambda item: spill.add(*item), by_size))
-    counts: Counter[str] = Counter()
+    counts: Counter[int] = Counter()
     content = hashlib.sha256()
-    with ParquetWriter(
-        path, RECORDS_SCHEMA, metadata, compression="none", dictionary=("record_type",), hashed=False
-    ) as writer:
+    with ArrowWriter(path, RECORDS_SCHEMA, metadata) as writer:
         for batch, hashes in _ranges(contract, run_id, tables, placement, spill, budget):
             for value in batch.column("record_type").value_counts():
                 counts[value["values"].as_py()] += value["counts"].as_py()
             content.update(hashes)
             writer.write(batch)
-            writer.flush()
-        by_type = {name: counts[name] for name in contract.record_types if counts[name]}
+        by_type = {name: counts[code] for code, name in enumerate(contract.record_types) if counts[code]}
         writer.annotate({"record_counts": json.dumps(by_type)})
     return RecordsFacts(writer.facts(), by_type, content.hexdigest())
 
@@ -122,18 +121,18 @@ def _order_and_encode(
 ) -> tuple[pa.RecordBatch, pa.Buffer]:
     """The records of one range in order, as a batch of RECORDS_SCHEMA, and the hashes of their canonical forms."""
     order = RangeOrder(contract, placement, frames)
-    types = pl.Enum(list(contract.record_types))
+    codes = {name: code for code, name in enumerate(contract.record_types)}
     encoded = []
     for group, frame in order.groups:
         table = contract.tables[group.table]
         encoded.append(
-            encode(frame, table, run_id, plain[table.name]).with_columns(record_type=pl.lit(table.record_type, types))
+            encode(frame, table, run_id, plain[table.name]).with_columns(record_type=pl.lit(codes[table.record_type], pl.UInt8))
         )
     records = pl.concat(encoded)[order.permutation()]
     hashes = records.select(hash=polars_hash.col("canonical").nchash.xxh3_64())["hash"]
     batch = pa.RecordBatch.from_arrays(
         [
-            records["record_type"].to_arrow(compat_level=pl.CompatLevel.oldest()).cast(RECORDS_SCHEMA.field(0).type),
+            records["record_type"].to_arrow(),
             records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
             records["head"].to_arrow(),
         ],

@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import SigningKeyError
 from ..parallel import in_order
+from .arrow_file import ArrowReader, ArrowWriter
 from .canonical import text_of
-from .files import FileFacts, ParquetReader, ParquetWriter
+from .files import FileFacts
 from .settings import Budget
 
 CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
@@ -125,32 +126,31 @@ class SignedFacts:
 
 
 def write_signatures(
-    records: ParquetReader, path: Path, key: SigningKey | None, budget: Budget, metadata: dict[str, str]
+    records: ArrowReader, path: Path, key: SigningKey | None, budget: Budget, metadata: dict[str, str]
 ) -> SignedFacts:
     """Writes the signature of every record, or its SHA-256 without a key, and chains them.
 
     Args:
         records: the file of `records.write_records`.
-        path: the file to write; row groups as in `records`.
+        path: the file to write; batches as in `records`.
         key: the key, or None for an unsigned export.
         budget: how many threads the step may take.
         metadata: text for the file's metadata.
     """
 
     def sign(i: int) -> pa.Array:
-        texts = pl.from_arrow(records.group(i, ["canonical"]))["canonical"]
+        texts = pl.from_arrow(records.group(i).column("canonical"))
         hashes = key.sign_column(texts) if key else _sha256(texts)
         return hashes.to_arrow(compat_level=pl.CompatLevel.oldest())
 
     chain = hashlib.sha256()
     with (
-        ParquetWriter(path, SIGNATURES_SCHEMA, metadata, compression="none", hashed=False) as writer,
+        ArrowWriter(path, SIGNATURES_SCHEMA, metadata) as writer,
         ThreadPoolExecutor(budget.threads, "sign") as pool,
     ):
-        for signatures in in_order(pool, sign, range(records.row_groups), budget.threads):
+        for signatures in in_order(pool, sign, range(records.groups), budget.threads):
             chain.update(text_of(signatures))
             writer.write(pa.RecordBatch.from_arrays([signatures], schema=SIGNATURES_SCHEMA))
-            writer.flush()
         writer.annotate({"final_hash": chain.hexdigest()})
     return SignedFacts(writer.facts(), chain.hexdigest())
 

@@ -17,7 +17,7 @@ from .jobs import EXECUTOR, JOBS
 from .resources import AuditDatabaseResource, Workspace
 from .schedules import schedules
 from .sensors import SENSORS
-from .storage import ParquetIOManager
+from .storage import FileIOManager
 from .tables import AUDIT_DATABASE, TABLE_ASSETS
 
 
@@ -49,7 +49,8 @@ def build_defs(
         resources={
             "audit_database": AuditDatabaseResource(),
             "workspace": workspace,
-            "parquet": ParquetIOManager(workspace=workspace),
+            "parquet": FileIOManager(workspace=workspace, extension="parquet"),
+            "arrow": FileIOManager(workspace=workspace, extension="arrow"),
             **(resources or {}),
         },
     )

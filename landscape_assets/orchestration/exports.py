@@ -15,6 +15,7 @@ import dagster as dg
 from ..contract import CONTRACTS, V1, Contract, Kind
 from ..errors import PackageError
 from ..export.canonical import as_text
+from ..export.arrow_file import ArrowReader
 from ..export.files import ParquetReader
 from ..export.formats import FORMATS, SignedRecords, StagedFile
 from ..export.package import Export, Published, publish
@@ -58,10 +59,10 @@ def format_key(name: str) -> dg.AssetKey:
     partitions_def=RUNS,
     ins={name: dg.AssetIn(table_key(name)) for name in V1.tables},
     group_name=GROUP,
-    kinds={"polars", "parquet"},
+    kinds={"polars", "arrow"},
     owners=OWNERS,
     code_version="1",
-    io_manager_key="parquet",
+    io_manager_key="arrow",
     metadata={"dagster/column_schema": record_fields(V1)},
     description="Every record of the run, each in its place, in canonical form (RFC 8785): the tables joined and ordered.",
 )
@@ -92,7 +93,7 @@ def records(
                 contract,
                 run_id,
                 {name: tables[name] for name in contract.tables},
-                workspace.unfinished(RECORDS, run_id),
+                workspace.unfinished(RECORDS, run_id, "arrow"),
                 scratch,
                 settings.budget(),
                 metadata,
@@ -131,14 +132,14 @@ def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
     partitions_def=RUNS,
     ins={"records": dg.AssetIn(RECORDS)},
     group_name=GROUP,
-    kinds={"polars", "parquet"},
+    kinds={"polars", "arrow"},
     owners=OWNERS,
     code_version="1",
-    io_manager_key="parquet",
+    io_manager_key="arrow",
     description="The signature of every record (HMAC-SHA256), and the final hash that they chain to.",
 )
 def signed_records(
-    context: dg.AssetExecutionContext, workspace: Workspace, records: ParquetReader
+    context: dg.AssetExecutionContext, workspace: Workspace, records: ArrowReader
 ) -> dg.MaterializeResult:
     """Signs the records of a run."""
     started = time.monotonic()
@@ -147,7 +148,7 @@ def signed_records(
         if key is not None and key.is_short:
             context.log.warning("The signing key is shorter than 16 bytes and may be guessed; use a longer one.")
         metadata = records.metadata | {"key_id": key.key_id if key else ""}
-        path = workspace.unfinished(SIGNED_RECORDS, context.partition_key)
+        path = workspace.unfinished(SIGNED_RECORDS, context.partition_key, "arrow")
         made = write_signatures(records, path, key, settings.budget(), metadata)
         records.close()
     return dg.MaterializeResult(
@@ -177,8 +178,8 @@ def _format_asset(name: str) -> dg.AssetsDefinition:
     def staged_files(
         context: dg.AssetExecutionContext,
         workspace: Workspace,
-        records: ParquetReader,
-        signed_records: ParquetReader,
+        records: ArrowReader,
+        signed_records: ArrowReader,
     ) -> dg.MaterializeResult:
         started, run_id = time.monotonic(), context.partition_key
         with explained():
@@ -221,10 +222,10 @@ _DESCRIPTIONS = {
 }
 
 
-def _require_same(records: ParquetReader, signed_records: ParquetReader, run_id: str) -> None:
+def _require_same(records: ArrowReader, signed_records: ArrowReader, run_id: str) -> None:
     """The signatures must be of these records: the one is materialized after the other, perhaps not in one Dagster run."""
     theirs = signed_records.metadata
-    if any(theirs.get(key) != value for key, value in records.metadata.items()) or records.rows != signed_records.rows:
+    if any(theirs.get(key) != value for key, value in records.metadata.items()) or records.groups != signed_records.groups:
         raise PackageError(
             f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
         )
@@ -273,7 +274,7 @@ def manifest(
     config: ManifestConfig,
     audit_database: AuditDatabaseResource,
     workspace: Workspace,
-    signed_records: ParquetReader,
+    signed_records: ArrowReader,
 ) -> dg.MaterializeResult:
     """Publishes the package of a run."""
     started, run_id = time.monotonic(), context.partition_key

@@ -70,7 +70,7 @@ class Workspace(dg.ConfigurableResource):
         """The export folder. Raises ExportError when none is set."""
         return settings.export_dir()
 
-    def stored(self, asset: dg.AssetKey, partition: str, extension: str = "parquet") -> Path:
+    def stored(self, asset: dg.AssetKey, partition: str, extension: str) -> Path:
         """The one file in which an asset's partition is kept.
 
         Raises:
@@ -84,12 +84,12 @@ class Workspace(dg.ConfigurableResource):
     def stored_of(self, partition: str) -> list[Path]:
         """The files that are stored of a partition, of all assets."""
         assert self._storage is not None
-        name = f"{folder_name(partition)}.parquet"
-        return [path for folder in self._storage.glob("*/*/") if (path := folder / name).is_file()]
+        names = [f"{folder_name(partition)}.{extension}" for extension in ("parquet", "arrow")]
+        return [path for folder in self._storage.glob("*/*/") for name in names if (path := folder / name).is_file()]
 
-    def unfinished(self, asset: dg.AssetKey, partition: str) -> Path:
+    def unfinished(self, asset: dg.AssetKey, partition: str, extension: str) -> Path:
         """Where that file is written before it takes its place; what a killed step left there is removed."""
-        path = self.stored(asset, partition)
+        path = self.stored(asset, partition, extension)
         unfinished = path.with_name(f".{path.name}.unfinished")
         unfinished.unlink(missing_ok=True)
         return unfinished

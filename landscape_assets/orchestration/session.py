@@ -126,16 +126,26 @@ def session(on_step: Callable[[str], None] = lambda step: None) -> Iterator[Sess
         if os.environ.get("DAGSTER_HOME"):
             instance, storage = stack.enter_context(dg.DagsterInstance.get()), None
         else:
-            storage = None
-            if settings.storage_dir() is None:
-                # What a killed export left behind is removed by the next one.
-                root = settings.scratch_dir() or staging_root(settings.export_dir())
-                clear_abandoned(root, "", lambda owner: False)
-                storage = work_folder(root, "", uuid.uuid4().hex)
-                stack.callback(release, storage)
-                stack.enter_context(_environment(settings.STORAGE_DIR, str(storage)))
+            storage = stack.enter_context(passing_storage())
             instance = stack.enter_context(dg.DagsterInstance.ephemeral())
         yield Session(instance, storage, on_step)
+
+
+@contextmanager
+def passing_storage() -> Iterator[Path | None]:
+    """A storage folder that is there as long as it is used; None when the environment names one that stays."""
+    if settings.storage_dir() is not None:
+        yield None
+        return
+    # What a killed export left behind is removed by the next one.
+    root = settings.scratch_dir() or staging_root(settings.export_dir())
+    clear_abandoned(root, "", lambda owner: False)
+    storage = work_folder(root, "", uuid.uuid4().hex)
+    try:
+        with _environment(settings.STORAGE_DIR, str(storage)):
+            yield storage
+    finally:
+        release(storage)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _load(
     run_id = context.partition_key
     run = database.finished_run(run_id)
     contract = database.contract
-    path = workspace.unfinished(table_key(name), run_id)
+    path = workspace.unfinished(table_key(name), run_id, "parquet")
     facts_of_run = {
         "contract": contract.name,
         "run_id": run_id,

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from landscape_assets.contract import Contract
+from landscape_assets.contract import CONTRACTS, Contract
+from landscape_assets.export.canonical import PlainText
+from landscape_assets.export.arrow_file import ArrowReader
 from landscape_assets.export.files import ParquetReader, ParquetWriter
 from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile
 from landscape_assets.export.records import RecordsFacts, write_records
@@ -36,9 +38,12 @@ def loaded(database: Path | str, run_id: str, folder: Path) -> Iterator[tuple[Co
         readers = {}
         for name in audit.contract.tables:
             stream = audit.read(name, run_id)
+            plain = PlainText(stream.schema)
             with ParquetWriter(folder / f"{name}.parquet", stream.schema, {}) as writer:
                 for batch in stream.batches:
+                    plain.see(batch)
                     writer.write(batch)
+                writer.annotate(plain.metadata())
             readers[name] = ParquetReader(folder / f"{name}.parquet")
         yield audit.contract, readers
         for reader in readers.values():
@@ -50,15 +55,15 @@ def make_records(database: Path | str, run_id: str, folder: Path, budget: Budget
     with loaded(database, run_id, folder / "tables") as (contract, tables):
         (folder / "scratch").mkdir()
         metadata = {"contract": contract.name, "run_id": run_id}
-        path = folder / "records.parquet"
+        path = folder / "records.arrow"
         return write_records(contract, run_id, tables, path, folder / "scratch", budget or Budget(), metadata)
 
 
 def texts(facts: RecordsFacts) -> list[str]:
     """The canonical form of every record."""
-    reader = ParquetReader(facts.file.path)
+    reader = ArrowReader(facts.file.path)
     try:
-        return reader.frame(["canonical"])["canonical"].to_list()
+        return [text for i in range(reader.groups) for text in reader.group(i).column("canonical").to_pylist()]
     finally:
         reader.close()
 
@@ -67,13 +72,11 @@ def make_files(
     database: Path | str, run_id: str, folder: Path, key: SigningKey | None, *formats: str
 ) -> tuple[SignedFacts, dict[str, StagedFile]]:
     """The run's files in `folder`/files, before they become a package; path → file."""
-    from landscape_assets.contract import CONTRACTS
-
     made = make_records(database, run_id, folder)
-    records = ParquetReader(made.file.path)
-    signed = write_signatures(records, folder / "signatures.parquet", key, {})
+    records = ArrowReader(made.file.path)
+    signed = write_signatures(records, folder / "signatures.arrow", key, Budget(), {})
     contract = next(contract for contract in CONTRACTS if contract.name == records.metadata["contract"])
-    signatures = ParquetReader(signed.file.path)
+    signatures = ArrowReader(signed.file.path)
     everything = SignedRecords(contract, run_id, False, records, signatures, is_signed=key is not None)
     (folder / "files").mkdir()
     staged = [
