@@ -213,7 +213,8 @@ class PostgreSQLSource:
 
     def _unreachable(self, error: Exception) -> DatabaseError:
         reason = self._reason(error)
-        permanent = next((advice for sign, advice in _PERMANENT if re.search(sign, reason)), None)
+        plain = re.sub('"[^"]*"', '""', reason)  # names could look like anything
+        permanent = next((advice for sign, advice in _PERMANENT if re.search(sign, plain)), None)
         advice = permanent or "check that the server is up and can be reached, and try again"
         return DatabaseError(
             f"The audit database {self.shown} cannot be opened: {reason}; {advice}.", transient=permanent is None
@@ -241,7 +242,7 @@ class PostgreSQLSource:
             text = re.sub(r"\b(FATAL|ERROR|PANIC): +", "", text)
         text = " ".join(text.split()).rstrip(".") or "the connection is lost"
         for secret in self._secrets:
-            text = text.replace(secret, "***")
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
         return text
 
 
@@ -268,12 +269,12 @@ _MEANINGS: tuple[tuple[str, str, str, bool], ...] = (
 """Classes of SQLSTATE; what the message says where the driver gives no SQLSTATE; what to do; whether trying again may help."""
 
 _PERMANENT: tuple[tuple[str, str], ...] = (
-    ("password|authentication|pg_hba|no .* entry|certificate", "check user, password and the server's access rules"),
-    ('(role|user) ".*" does not exist', "check the user in the URL"),
-    ('database ".*" does not exist', "check the database's name in the URL"),
+    ("password|authentication|pg_hba|certificate", "check user, password and the server's access rules"),
+    ('(role|user) "" does not exist', "check the user in the URL"),
+    ('database "" does not exist', "check the database's name in the URL"),
     ("permission denied|is not permitted to log in", "grant the role LOGIN, and CONNECT on the database"),
     ("SSL", "check sslmode in the URL"),
-    ("connection option|invalid|missing|syntax|unrecognized|could not parse|expected", "check the database URL"),
+    ("invalid|missing|unrecognized|requires a value", "check the database URL"),
 )
 """Why trying again to connect does not help, by what the message says: libpq gives no SQLSTATE there. All else may pass."""
 

@@ -1,0 +1,113 @@
+"""The export from PostgreSQL by the command line and by Dagster's job: what the same tests demand on SQLite.
+
+Belongs here: whole exports, their packages, statements and memory. Does not belong here: values (`test_values.py`), failures
+(`test_failures.py`), snapshots (`test_snapshot.py`).
+"""
+
+import json
+import time
+
+import pytest
+from support.exporter import KEY, content
+
+from benchmarks.generate import generate
+from benchmarks.statements import count_statements
+from landscape_assets.landscape import AuditDatabase
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
+from landscape_assets.verify import verify_package
+
+
+def test_finished_runs_become_packages(exporter, audit):
+    """They verify, and their times have an offset; the unfinished run is left out."""
+    result = exporter.export(audit.url, "--all", "--json")
+    assert [(outcome["run_id"], outcome["status"]) for outcome in json.loads(result.stdout)] == [
+        (COMPLETED_RUN, "exported"),
+        (FAILED_RUN, "exported"),
+    ]
+    for run_id in (COMPLETED_RUN, FAILED_RUN):
+        package = exporter.output / run_id
+        assert verify_package(package, key=KEY.encode(), run_id=run_id).status == 0
+        manifest = json.loads((package / "manifest.json").read_text("utf-8"))
+        assert manifest["started_at"].endswith("+00:00")
+        assert json.loads((package / "records.jsonl").read_text("utf-8").split("\n")[0])["started_at"] == manifest["started_at"]
+
+
+def test_exporting_again_changes_nothing(exporter, audit):
+    """The second export finds the package as it would make it, and leaves it."""
+    assert exporter.outcome(audit.url, COMPLETED_RUN)["status"] == "exported"
+    before = content(exporter.output)
+    assert exporter.outcome(audit.url, COMPLETED_RUN)["status"] == "unchanged"
+    assert content(exporter.output) == before
+
+
+def test_a_run_that_goes_on_is_refused(exporter, sample_copy):
+    """Saying so."""
+    outcome = exporter.outcome(sample_copy.url, RUNNING_RUN)
+    assert outcome["status"] == "failed"
+    assert "has not finished (its status is 'running', and has no completed_at)" in outcome["error"]
+    assert not exporter.output.exists() or not list(exporter.output.glob("[!.]*"))
+
+
+def test_the_database_is_not_changed(exporter, audit):
+    """The role may do everything, and the transaction nothing but read."""
+    audit.execute("CREATE TABLE kept AS SELECT oid, datname FROM pg_database")
+    before = audit.execute("SELECT relname, relfilenode, xmin::text FROM pg_class ORDER BY relname COLLATE \"C\"")
+    rows = audit.execute("SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_database, pg_stat_user_tables LIMIT 1")
+    assert exporter.outcome(audit.url, COMPLETED_RUN)["status"] == "exported"
+    assert audit.execute("SELECT relname, relfilenode, xmin::text FROM pg_class ORDER BY relname COLLATE \"C\"") == before
+    assert audit.execute("SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_database, pg_stat_user_tables LIMIT 1") == rows
+    with AuditDatabase(audit.url) as database:
+        connection = database._source._connection
+        with pytest.raises(Exception, match="read-only transaction"):
+            connection.exec_driver_sql("UPDATE runs SET status = 'running'")
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory, copied):
+    """Runs of 10 and of 10,000 rows of the source, in one database: 256 and 231,000 records."""
+    path = tmp_path_factory.mktemp("sizes") / "landscape.db"
+    for rows in (10, 10_000):
+        generate(path, rows)
+    return copied(path)
+
+
+def test_statements_do_not_depend_on_the_size_of_the_run(exporter, sizes):
+    """One for each of the 15 tables and a constant few, for 10 rows and for 10,000."""
+    sent = {}
+    for rows in (10, 10_000):
+        with count_statements("none of SQLite's") as statements:
+            outcome = exporter.outcome(sizes.url, f"run-{rows}", "--format", "jsonl")
+        assert outcome["status"] == "exported"
+        sent[rows] = statements
+    assert sent[10] == sent[10_000]
+    tables = [statement for statement in sent[10] if "current_setting('landscape_assets.run_id')" in statement]
+    assert len(tables) == 15
+    assert len(sent[10]) <= 15 + 10
+
+
+def test_rows_come_as_the_server_sends_them(sizes):
+    """The server is still sending when the first rows are here: neither side holds the result."""
+    with AuditDatabase(sizes.url) as database:
+        batches = database.read("calls", "run-10000").batches
+        first = next(batches)
+        sending = sizes.execute(
+            "SELECT query, state, wait_event FROM pg_stat_activity WHERE application_name = 'landscape_assets' AND state = 'active'"
+        )
+        assert [wait for query, state, wait in sending] == ["ClientWrite"]
+        assert first.num_rows < 60_000
+        assert first.num_rows + sum(batch.num_rows for batch in batches) == 104_000
+
+
+def test_connections_are_bounded_and_closed(exporter, audit):
+    """An export takes one connection at a time, and none is left after it, also when it failed."""
+    role = audit.server.new_role()
+    audit.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}", f"ALTER ROLE {role} CONNECTION LIMIT 2")
+    url = audit.url_for(role)  # 2, for the server notices a closed one a moment later
+    assert exporter.outcome(url, COMPLETED_RUN)["status"] == "exported"
+    assert exporter.outcome(url, RUNNING_RUN)["status"] == "failed"
+    for _ in range(100):
+        left = audit.execute(f"SELECT state FROM pg_stat_activity WHERE usename = '{role}'")
+        if not left:
+            break
+        time.sleep(0.02)
+    assert left == []
