@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from support.databases import fill, make_v0, shuffled_copy
 from support.pipeline import SmallRanges, make_records, texts
-from support.strategies import RUN_ID, runs
+from support.strategies import RUN_ID, UNSHRUNK, runs
 
 from benchmarks import reference
 from benchmarks.generate import generate
@@ -64,7 +64,7 @@ def test_the_records_of_a_larger_run_do_not_depend_on_the_memory(tmp_path, budge
     assert texts(made) == expected(path, "run")
 
 
-@settings(max_examples=25)
+@settings(max_examples=20, phases=UNSHRUNK)
 @given(runs())
 def test_any_valid_run_is_exported_as_the_reference_exports_it(tables):
     """Whatever values a valid run has, its records are the reference's, one by one, and the same in ranges of one unit each."""

@@ -6,9 +6,13 @@ Belongs here: generators of valid audit data. What is invalid is made by hand (`
 import json
 from typing import Any
 
+from hypothesis import Phase
 from hypothesis import strategies as st
 
 RUN_ID = "run-é/1"
+
+UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
+"""For tests that export a whole run each time: making a failing one smaller would take minutes."""
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 """Any text that has a UTF-8 form, with what escapes and sorts differently from how it looks."""
