@@ -90,6 +90,7 @@ def export(
         settings.export_dir()
         key = settings.signing_key()
         settings.manifest_key()
+        settings.formats()
         settings.budget()
         with _open(settings.database_url()) as audit:
             if every:

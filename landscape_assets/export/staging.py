@@ -29,18 +29,23 @@ def staging_root(export_dir: Path) -> Path:
     return export_dir / ".staging"
 
 
-def work_folder(root: Path, run_id: str, owner: str) -> Path:
+def _label(run_id: str | None) -> str:
+    """How the names of a run's folders begin; those of no run begin as no folder name does."""
+    return "%storage" if run_id is None else folder_name(run_id)
+
+
+def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
     """The folder in which one export of a run works; made, and held by this process, if it is not yet.
 
     Args:
         root: the folder of all such folders; made if it is missing.
-        run_id: the run.
+        run_id: the run; None for a folder of no one run.
         owner: who exports: the id of the Dagster run.
 
     Raises:
         OSError: the root cannot be written to.
     """
-    path = root / f"{folder_name(run_id)}.{owner}"
+    path = root / f"{_label(run_id)}.{owner}"
     while not path.is_dir():
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -68,7 +73,7 @@ def release_all(root: Path, run_id: str) -> None:
         release(path)
 
 
-def clear_abandoned(root: Path, run_id: str, is_live: Callable[[str], bool]) -> None:
+def clear_abandoned(root: Path, run_id: str | None, is_live: Callable[[str], bool]) -> None:
     """Removes what exports of the run that did not end well have left below a root.
 
     Args:
@@ -76,7 +81,7 @@ def clear_abandoned(root: Path, run_id: str, is_live: Callable[[str], bool]) -> 
         run_id: the run.
         is_live: whether the owner of a folder that no process holds may still come back to it.
     """
-    prefix = f"{folder_name(run_id)}."
+    prefix = f"{_label(run_id)}."
     for path in list(root.iterdir()) if root.is_dir() else []:
         owner = path.name.removeprefix(prefix)
         if path in _held or not path.name.startswith(prefix) or "." in owner or not path.is_dir() or is_live(owner):

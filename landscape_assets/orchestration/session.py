@@ -17,7 +17,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ..errors import ExportError
+from ..errors import ExportError, RunNotExportable
 from ..export.package import package_path
 from ..export.staging import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
 from . import settings
@@ -88,6 +88,8 @@ class Session:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _export(self, run_id: str, supersede: bool) -> Outcome:
+        if not run_id:
+            raise RunNotExportable("A run with the empty run_id cannot be exported: Dagster knows no empty partition key.")
         register(self._instance, [run_id])
         result = self._job.execute_in_process(
             instance=self._instance,
@@ -139,8 +141,8 @@ def passing_storage() -> Iterator[Path | None]:
         return
     # What a killed export left behind is removed by the next one.
     root = settings.scratch_dir() or staging_root(settings.export_dir())
-    clear_abandoned(root, "", lambda owner: False)
-    storage = work_folder(root, "", uuid.uuid4().hex)
+    clear_abandoned(root, None, lambda owner: False)
+    storage = work_folder(root, None, uuid.uuid4().hex)
     try:
         with _environment(settings.STORAGE_DIR, str(storage)):
             yield storage
