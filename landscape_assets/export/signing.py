@@ -43,7 +43,7 @@ class SigningKey:
         given_id: the id that the operator gave it; None to derive one.
 
     Raises:
-        SigningKeyError: the key is blank.
+        SigningKeyError: the key is blank, or holds a NUL character.
     """
 
     secret: str = field(repr=False)
@@ -55,6 +55,9 @@ class SigningKey:
                 "The signing key is blank. Give one with LANDSCAPE_SIGNING_KEY or LANDSCAPE_SIGNING_KEY_FILE, or choose "
                 "an unsigned export with --no-sign."
             )
+        if "\0" in self.secret:
+            # HMAC pads keys with NUL, so that two keys that differ in NULs at the end are one (RFC 2104).
+            raise SigningKeyError("The signing key holds a NUL character, which is not allowed.")
 
     @property
     def key_id(self) -> str:
