@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from copying import copy_landscape
-from server import Server
+from support.copying import copy_landscape
+from support.server import Server
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import dagster as dg
 import psycopg
 import pytest
 from conftest import Audit
-from copying import copy_landscape
-from server import PASSWORD, Server
+from support.copying import copy_landscape
+from support.server import PASSWORD, Server
 from support.exporter import KEY, Exporter
 
 from landscape_assets.errors import DatabaseError

@@ -1,0 +1,255 @@
+"""The processes of deploy/compose.yaml, started by hand as it would start them, and exports through them.
+
+Belongs here: PostgreSQL, code server, webserver and daemon with the files of `deploy/`, and what a person does in the UI, done by
+GraphQL: launch an export, backfill several. Does not belong here: the files by themselves (`test_files.py`).
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.copying import copy_landscape
+from support.databases import changing, empty_database, insert_copy, rows_of_sample
+from support.exporter import KEY
+from support.server import PASSWORD, Server
+
+from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.verify import verify_package
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RUNS = [f"run/{number}" for number in range(3)]
+LOCATION = {"repositoryLocationName": "landscape_assets", "repositoryName": "__repository__"}
+PATIENCE = 180
+"""Seconds that a busy machine may take for what takes a few."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Deployment:
+    """The services of the compose file, each a process with the environment that the file gives it.
+
+    Args:
+        folder: of this deployment alone.
+        server: PostgreSQL, for Dagster's own records and for the audit database.
+        audit: the name of the audit database.
+    """
+
+    def __init__(self, folder: Path, server: Server, audit: str) -> None:
+        self.folder, self._processes = folder, {}
+        self.exports = folder / "exports"
+        home = folder / "home"
+        (home / "storage").mkdir(parents=True)
+        instance = (DEPLOY / "dagster.yaml").read_text("utf-8")
+        (home / "dagster.yaml").write_text(instance.replace("port: 5432", f"port: {server.port}"))
+        shutil.copy(DEPLOY / "workspace.yaml", home)
+        self._services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
+        (folder / "signing_key").write_text(KEY)
+        self._ports = {"3030": str(free_port()), "3000": str(free_port())}
+        given = {
+            "DAGSTER_PG_HOST": "127.0.0.1",
+            "DAGSTER_PG_USERNAME": "postgres",
+            "DAGSTER_PG_PASSWORD": PASSWORD,
+            "DAGSTER_PG_DB": server.new_database(),
+            "LANDSCAPE_DATABASE_URL": server.url(audit).render_as_string(hide_password=False),
+            "LANDSCAPE_SIGNING_KEY_FILE": str(folder / "signing_key"),
+            "LANDSCAPE_CODE_HOST": "127.0.0.1",
+            "LANDSCAPE_CODE_PORT": self._ports["3030"],
+        }
+        self.dagster_database = given["DAGSTER_PG_DB"]
+        image = {
+            "DAGSTER_HOME": str(home),
+            "LANDSCAPE_EXPORT_DIR": str(self.exports),
+            "LANDSCAPE_STORAGE_DIR": str(folder / "storage"),
+        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+        self._environments = {
+            name: kept | image | {key: given[key] for key in service["environment"]}
+            for name, service in self._services.items()
+            if name != "postgres"
+        }
+
+    def start(self, service: str) -> None:
+        """Starts a service with the command of the compose file; addresses, ports and folders are this machine's."""
+        places = {"0.0.0.0": "127.0.0.1", "/opt/dagster/home/workspace.yaml": str(self.folder / "home" / "workspace.yaml")}
+        command = [(places | self._ports).get(word, word) for word in self._services[service]["command"]]
+        program = Path(sys.executable).with_name(command[0])
+        log = (self.folder / f"{service}.log").open("wb")
+        self._processes[service] = subprocess.Popen(
+            [program, *command[1:]],
+            env=self._environments[service],
+            cwd=self.folder / "home",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def finish(self, service: str) -> None:
+        """Starts a service and waits until it has ended, well."""
+        self.start(service)
+        assert self._processes.pop(service).wait(timeout=PATIENCE) == 0, self.log(service)
+
+    def stop(self) -> None:
+        """Ends what was started, run workers included."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                pass
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """A GraphQL query to the webserver; the result of its one field."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._ports['3000']}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from None
+        assert "errors" not in answer, answer
+        (result,) = answer["data"].values()
+        return result
+
+    def wait_for(self, what: str, found: Any) -> Any:
+        """Asks until there is an answer."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for service, process in self._processes.items():
+                assert process.poll() is None, f"{service} has ended: {self.log(service)[-2000:]}"
+            try:
+                if (answer := found()) is not None:
+                    return answer
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                pass
+            time.sleep(0.3)
+        raise AssertionError(f"{what}: not within {PATIENCE} s. " + self.log("daemon")[-2000:] + self.log("code")[-2000:])
+
+    def log(self, service: str) -> str:
+        return (self.folder / f"{service}.log").read_text("utf-8", "replace")
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The processes at work, with a few runs in the audit database that Dagster knows as partitions."""
+    folder = tmp_path_factory.mktemp("deployment")
+    empty_database(folder / "landscape.db")
+    with changing(folder / "landscape.db") as connection:
+        for number, run_id in enumerate(RUNS):
+            insert_copy(connection, rows_of_sample(COMPLETED_RUN), run_id, f"{number}/", timedelta(days=number))
+    with ExitStack() as stack:
+        server = Server()
+        stack.callback(server.remove)
+        audit = server.new_database()
+        with server.admin(audit) as connection:
+            copy_landscape(folder / "landscape.db", connection)
+        deployment = Deployment(folder, server, audit)
+        deployment.server = server
+        stack.callback(deployment.stop)
+        deployment.finish("schema")
+        for service in ("code", "webserver", "daemon"):
+            deployment.start(service)
+        deployment.wait_for("the code location", lambda: loaded(deployment))
+        for run_id in RUNS:
+            added = deployment.ask(
+                """mutation ($key: String!, $selector: RepositorySelector!) {
+                    addDynamicPartition(partitionKey: $key, partitionsDefName: "run_id", repositorySelector: $selector) {
+                        __typename ... on PythonError { message } } }""",
+                key=run_id,
+                selector=LOCATION,
+            )
+            assert added["__typename"] in ("AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError")
+        yield deployment
+
+
+def loaded(deployment: Deployment) -> bool | None:
+    answer = deployment.ask(
+        """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
+            locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+    )
+    entries = answer.get("locationEntries") or []
+    if not entries or entries[0]["loadStatus"] != "LOADED":
+        return None
+    return True if entries[0]["locationOrLoadError"]["__typename"] == "RepositoryLocation" else None
+
+
+def ended(deployment: Deployment, wanted: int, **tags: str) -> list[dict[str, Any]] | None:
+    """The Dagster runs with these tags, once so many of them have ended."""
+    answer = deployment.ask(
+        """query ($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs { results {
+            runId status startTime endTime tags { key value } } } } }""",
+        tags=[{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()],
+    )
+    runs = answer["results"]
+    return runs if len(runs) >= wanted and all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in runs) else None
+
+
+@pytest.mark.timeout(4 * PATIENCE)
+def test_exports_through_the_processes(deployment: Deployment) -> None:
+    """One export launched by hand and a backfill of two at once, on PostgreSQL throughout, give packages that verify."""
+    launched = deployment.ask(
+        """mutation ($parameters: ExecutionParams!) { launchRun(executionParams: $parameters) { __typename
+            ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
+        parameters={
+            "selector": {**LOCATION, "jobName": "export_run"},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": RUNS[0]}]},
+        },
+    )
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    backfill = deployment.ask(
+        """mutation ($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) { __typename
+            ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
+        parameters={
+            "selector": {"repositorySelector": LOCATION, "partitionSetName": "export_run_partition_set"},
+            "partitionNames": RUNS[1:],
+        },
+    )
+    assert backfill["__typename"] == "LaunchBackfillSuccess", backfill
+    filled = deployment.wait_for("the backfill", lambda: ended(deployment, 2, dagster__backfill=backfill["backfillId"]))
+    alone = deployment.wait_for("the export", lambda: ended(deployment, 1, dagster__partition=RUNS[0]))
+    assert [run["status"] for run in [*filled, *alone]] == ["SUCCESS"] * 3, deployment.log("code")[-3000:]
+    for run_id, folder in zip(RUNS, ["run%2F0", "run%2F1", "run%2F2"], strict=True):
+        assert verify_package(deployment.exports / folder, key=KEY.encode(), run_id=run_id).status == 0
+    spans = sorted((run["startTime"], run["endTime"]) for run in filled)
+    assert any(later[0] < earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)), "one after the other"
+
+
+@pytest.mark.timeout(PATIENCE)
+def test_dagsters_records_are_on_postgresql(deployment: Deployment) -> None:
+    """Runs, events, partitions and ticks are in the server's tables, none of it on disk; and no secret among them."""
+    with deployment.server.admin(deployment.dagster_database) as connection:
+        for table, least in (("runs", 3), ("event_logs", 100), ("dynamic_partitions", 3), ("bulk_actions", 1)):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] >= least
+        for text in (connection.execute("SELECT event FROM event_logs"), connection.execute("SELECT run_body FROM runs")):
+            for (body,) in text:
+                assert PASSWORD not in body and KEY not in body and "p%C3%A4" not in body
+    assert not list((deployment.folder / "home").rglob("*.db"))
+    for service in ("code", "webserver", "daemon"):
+        assert PASSWORD not in deployment.log(service) and KEY not in deployment.log(service)
