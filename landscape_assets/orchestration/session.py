@@ -17,7 +17,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ..errors import ExportError, RunNotExportable
+from ..errors import ExportError
 from ..export.package import package_path
 from ..export.staging import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
 from . import settings
@@ -25,7 +25,7 @@ from .build import build_defs
 from .exports import EXPORTED, MANIFEST, UNCHANGED
 from .failures import explain_os_error
 from .jobs import EXECUTOR, EXPORT_RUN
-from .partitions import register
+from .partitions import PARTITION_TAG, register
 
 FAILED = "failed"
 
@@ -88,12 +88,10 @@ class Session:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _export(self, run_id: str, supersede: bool) -> Outcome:
-        if not run_id:
-            raise RunNotExportable("A run with the empty run_id cannot be exported: Dagster knows no empty partition key.")
         register(self._instance, [run_id])
         result = self._job.execute_in_process(
             instance=self._instance,
-            partition_key=run_id,
+            tags={PARTITION_TAG: run_id},
             raise_on_error=False,
             run_config={
                 "ops": {MANIFEST.to_python_identifier(): {"config": {"supersede": supersede}}},

@@ -305,7 +305,7 @@ def test_something_else_under_the_name_is_left_alone(sample, exporter, what):
     ("run_id", "change", "says"),
     [
         ("nowhere", None, "There is no run 'nowhere'"),
-        ("", None, "the empty run_id cannot be exported"),
+        ("", None, "There is no run ''"),
         (COMPLETED_RUN.upper(), None, "There is no run"),
         (RUNNING_RUN, None, "has not finished (its status is 'running'"),
         (COMPLETED_RUN, "UPDATE runs SET completed_at = NULL", "has no completed_at"),
