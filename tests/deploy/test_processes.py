@@ -102,6 +102,16 @@ class Deployment:
             start_new_session=True,
         )
 
+    def validate(self) -> subprocess.CompletedProcess[str]:
+        """Has Dagster check the code location, by the workspace and the environment of the webserver."""
+        return subprocess.run(
+            [Path(sys.executable).with_name("dagster"), "definitions", "validate", "-w", self.folder / "home" / "workspace.yaml"],
+            env=self._environments["webserver"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
     def finish(self, service: str) -> None:
         """Starts a service and waits until it has ended, well."""
         self.start(service)
@@ -239,6 +249,14 @@ def test_exports_through_the_processes(deployment: Deployment) -> None:
         assert verify_package(deployment.exports / folder, key=KEY.encode(), run_id=run_id).status == 0
     spans = sorted((run["startTime"], run["endTime"]) for run in filled)
     assert any(later[0] < earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)), "one after the other"
+
+
+@pytest.mark.timeout(PATIENCE)
+def test_the_definitions_are_valid_through_the_code_server(deployment: Deployment) -> None:
+    """`dagster definitions validate` with the deployment's workspace, instance and environment."""
+    validated = deployment.validate()
+    assert validated.returncode == 0, validated.stderr
+    assert "All code locations passed validation" in validated.stdout + validated.stderr
 
 
 @pytest.mark.timeout(PATIENCE)
