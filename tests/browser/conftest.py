@@ -4,7 +4,9 @@ Belongs here: starting the two. The browser is Debian's Chromium, headless, with
 missing, the tests that need it are skipped and say so.
 """
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +33,12 @@ _OPTIONS = (
 @pytest.fixture(scope="session")
 def deployment(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """`dagster dev` on the sample's audit database, with nothing exported yet."""
-    folder = tmp_path_factory.mktemp("deployment")
+    if os.environ.get("SCREENSHOTS"):  # pictures show paths that mean something to their readers
+        folder = Path(tempfile.gettempdir()) / "landscape"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    else:
+        folder = tmp_path_factory.mktemp("deployment")
     database = shutil.copy(sample_file, folder / "landscape.db")
     with dagster_dev(folder, Path(database)) as running:
         yield running

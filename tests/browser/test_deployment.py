@@ -4,6 +4,7 @@ The tests of this file build on one another, in their order: the deployment star
 pages are saved there; the README's pictures come from it.
 """
 
+import base64
 import os
 import re
 import signal
@@ -96,7 +97,8 @@ class Pages:
     def __init__(self, browser: "Chrome", deployment: Deployment) -> None:
         self.browser, self.url = browser, deployment.url
 
-    def open(self, path: str) -> None:
+    def open(self, path: str, height: int = 1000) -> None:
+        self.browser.set_window_size(1440, height + 143)  # what the window takes for itself
         self.browser.get(self.url + path)
 
     def see(self, *texts: str) -> None:
@@ -114,10 +116,14 @@ class Pages:
         found = eventually(lambda: self.browser.find_elements("xpath", f"//*[normalize-space(text())='{text}']"), 20)
         found[-1].click()
 
-    def picture(self, name: str) -> None:
+    def picture(self, name: str, left: int = 0, top: int = 0, scale: float = 1) -> None:
+        """Saves the page from a corner on, when pictures are asked for."""
         if folder := os.environ.get("SCREENSHOTS"):
-            time.sleep(1)  # what moves into its place has arrived
-            self.browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+            time.sleep(1)  # what moves has arrived in its place
+            width, height = self.browser.execute_script("return [innerWidth, innerHeight]")
+            clip = {"x": left, "y": top, "width": width - left, "height": height - top, "scale": scale}
+            taken = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
+            (Path(folder) / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
 
 
 @pytest.fixture
@@ -130,16 +136,17 @@ def test_the_graph_shows_where_everything_comes_from(pages: Pages) -> None:
     """From the audit database by way of its tables to the published package."""
     pages.open("/asset-groups")
     pages.see("audit_database", "audit_tables", "export")
-    pages.open("/assets/export/manifest?view=lineage&lineageScope=upstream&lineageDepth=5")
+    pages.open("/assets/export/manifest?view=lineage&lineageScope=upstream&lineageDepth=5", 1100)
     pages.see("audit_tables", "node_states", "signed_records", "manifest")
-    pages.picture("graph")
+    pages.picture("graph", 240, 160, 1.5)
 
 
 def test_a_partition_shows_its_package_and_what_it_was_made_of(pages: Pages) -> None:
     """The manifest's page: path, counts, hashes, the manifest itself, and the way back to the tables."""
-    pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}")
+    pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}", 760)
     pages.see("Materialized", "record_count", "202", "final_hash", "made of", f"exports/{COMPLETED_RUN}")
     pages.picture("partition")
+    pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}", 860)
     pages.click("[Show Markdown]")
     pages.see("landscape/node_states", "58")
     pages.picture("made-of")
@@ -150,19 +157,19 @@ def test_a_partition_shows_its_package_and_what_it_was_made_of(pages: Pages) -> 
 
 
 def test_a_check_that_passed_is_shown_for_each_run(pages: Pages) -> None:
-    pages.open("/assets/export/manifest?view=checks&checkDetail=package_verifies")
+    pages.open("/assets/export/manifest?view=checks&checkDetail=package_verifies", 620)
     pages.see("package_verifies", "references_resolve", "counts_match_database", "Passed", "Signatures and all else hold.")
     pages.picture("check")
 
 
 def test_a_dagster_run_shows_its_steps(pages: Pages, deployment: Deployment) -> None:
     (run, *_) = [run for run in deployment.runs(dagster_partition=COMPLETED_RUN) if run["status"] == "SUCCESS"]
-    pages.open(f"/runs/{run['runId']}")
+    pages.open(f"/runs/{run['runId']}", 1300)
     pages.see("Success", "landscape__node_states", "export__manifest")
     pages.picture("run")
 
 
 def test_sensor_and_schedules_are_listed_with_their_switches(pages: Pages) -> None:
-    pages.open("/automation")
+    pages.open("/automation", 400)
     pages.see("discover_runs", "nightly_exports", "reverification", "housekeeping", "Scheduled At 02:00 AM UTC")
     pages.picture("automation")

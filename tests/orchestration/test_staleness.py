@@ -1,0 +1,75 @@
+"""Data versions: what is fresh and what is stale, as the UI has it, after something was materialized again."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._utils.test.data_versions import get_stale_status_resolver
+from support.databases import changing
+from support.operator import Operator, messages
+
+from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, RECORDS, SIGNED_RECORDS
+from landscape_assets.orchestration.tables import TABLE_ASSETS, table_key
+from landscape_assets.sample import COMPLETED_RUN
+
+ASSETS = [*TABLE_ASSETS, *EXPORT_ASSETS]
+
+
+def stale(operator: Operator) -> set[str]:
+    """The assets whose partition is stale, with those that are not materialized."""
+    resolver: CachingStaleStatusResolver = get_stale_status_resolver(operator.instance, ASSETS)
+    return {
+        asset.key.to_user_string() for asset in ASSETS if resolver.get_status(asset.key, COMPLETED_RUN).value != "FRESH"
+    }
+
+
+def materialize(operator: Operator, *keys: dg.AssetKey) -> dg.ExecuteInProcessResult:
+    """Materializes some assets of the run alone, as from the graph of the UI."""
+    job = operator.defs.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=operator.instance, partition_key=COMPLETED_RUN, asset_selection=list(keys), raise_on_error=False
+    )
+
+
+def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_stale(
+    operate: Operator, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an export all is fresh; loading or exporting again changes nothing; a change in a table makes
+    stale what is made of it, step by step; then the package is superseded knowingly."""
+    monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl,csv")  # a format that is left out has a data version too
+    assert operate.export(COMPLETED_RUN).success
+    assert stale(operate) == set()
+    assert materialize(operate, table_key("artifacts"), RECORDS).success
+    assert operate.export(COMPLETED_RUN).success
+    assert stale(operate) == set()
+
+    with changing(sample) as connection:
+        connection.execute("UPDATE artifacts SET size_bytes = size_bytes + 1 WHERE run_id = ?", (COMPLETED_RUN,))
+    assert materialize(operate, table_key("artifacts")).success
+    assert stale(operate) == {"export/records"}
+    assert materialize(operate, RECORDS).success
+    assert stale(operate) == {"export/signed_records", "export/jsonl", "export/csv", "export/parquet"}
+
+    # The package is not replaced by accident; superseding it is a choice, after which all is fresh again.
+    (message,) = messages(operate.export(COMPLETED_RUN))
+    assert "this export differs" in message and "supersede" in message
+    package = operate.exports / COMPLETED_RUN / "manifest.json"
+    before = package.read_bytes()
+    assert operate.export(COMPLETED_RUN, export__manifest={"config": {"supersede": True}}).success
+    (kept,) = operate.exports.glob(f".superseded/*/{COMPLETED_RUN}/manifest.json")
+    assert kept.read_bytes() == before != package.read_bytes()
+    assert stale(operate) == set()
+
+
+def test_the_lineage_tags_that_the_walk_back_relies_on(operate: Operator) -> None:
+    """Dagster keeps with each materialization the event of every input; the manifest's table is made of them."""
+    assert operate.export(COMPLETED_RUN).success
+    for key, inputs in ((RECORDS, {table_key("runs"), table_key("tokens")}), (MANIFEST, {SIGNED_RECORDS})):
+        event = operate.instance.get_latest_materialization_event(key)
+        assert event is not None and event.asset_materialization is not None
+        tags = event.asset_materialization.tags or {}
+        for needed in inputs:
+            assert tags[f"dagster/input_event_pointer/{needed.to_user_string()}"].isdecimal()
+            assert f"dagster/input_data_version/{needed.to_user_string()}" in tags
+        assert tags["dagster/code_version"] and tags["dagster/data_version"]
