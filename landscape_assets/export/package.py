@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,6 +136,7 @@ def publish(
     if final.exists():
         differences = _differences(export, staged, final)
         if not differences:
+            _confirm(final)
             return Published(final, read_manifest(final), is_new=False)
         if not supersede:
             raise PackageError(
@@ -148,9 +150,10 @@ def publish(
     assembly = _assemble(export, staged, staging, exported_at, superseded_sha256)
     if superseded_sha256 is None and not final.exists():
         _rename_new(assembly, final)
+        _confirm(final)
     else:
-        _exchange(assembly, final, export_dir)
-    sync_folder(export_dir)
+        aside = _exchange(assembly, final, export_dir)
+        _confirm(final, aside.parent)
     return Published(final, read_manifest(final), is_new=True)
 
 
@@ -378,8 +381,8 @@ def _rename_new(assembly: Path, final: Path) -> None:
         raise
 
 
-def _exchange(assembly: Path, final: Path, export_dir: Path) -> None:
-    """Publishes a folder in place of another, which is kept under .superseded/<time>/, in one step.
+def _exchange(assembly: Path, final: Path, export_dir: Path) -> Path:
+    """Publishes a folder in place of another, which is kept under .superseded/<time>/, in one step; where it is kept.
 
     The new folder is first put where the old one will be; exchanging the two names then leaves no moment without a package.
     """
@@ -392,14 +395,41 @@ def _exchange(assembly: Path, final: Path, export_dir: Path) -> None:
     _clear_unpublished(aside, final)
     aside.parent.mkdir(parents=True, exist_ok=True)
     os.rename(assembly, aside)
-    sync_folder(aside.parent)
-    sync_folder(aside.parent.parent)
+    # The way to it must be durable before the exchange is: else a crash could leave the old package nowhere.
+    for folder in (aside.parent, aside.parent.parent, export_dir):
+        sync_folder(folder)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, os.fsencode(aside), _AT_FDCWD, os.fsencode(final), _RENAME_EXCHANGE):
         code = ctypes.get_errno()
         os.rename(aside, assembly)
         raise OSError(code, f"{os.strerror(code)}: the file system cannot exchange two names", str(final))
-    sync_folder(aside.parent)
+    return aside
+
+
+def _confirm(final: Path, *others: Path) -> None:
+    """Makes the name of a package that is in its place durable, and the way to it: the export folder may have been made just now.
+
+    Args:
+        final: the package.
+        others: folders whose names are made durable besides.
+
+    Raises:
+        PackageError: the file system did not confirm it.
+    """
+    try:
+        for folder in (final.parent, *others):
+            sync_folder(folder)
+        device = final.parent.stat().st_dev
+        for folder in final.parent.parents:
+            if folder.stat().st_dev != device:
+                break
+            with suppress(PermissionError):  # who may not list a folder cannot sync it
+                sync_folder(folder)
+    except OSError as error:
+        raise PackageError(
+            f"The package {final} is complete and in its place, but the file system did not confirm that it stays there "
+            f"({error.strerror}). Mend it, and export again."
+        ) from None
 
 
 def _clear_unpublished(aside: Path, final: Path) -> None:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import PackageError
@@ -46,16 +46,39 @@ def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
         OSError: the root cannot be written to.
     """
     path = root / f"{_label(run_id)}.{owner}"
-    while not path.is_dir():
+    while True:
+        _make(path)
+        if path in _held:
+            return path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:  # another export removed the root just now
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # as below
             continue
-    if path not in _held:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        _held[path] = descriptor
-    return path
+        if _is_at(descriptor, path):
+            _held[path] = descriptor
+            return path
+        os.close(descriptor)  # another export took it for abandoned before it was held, and removed it
+
+
+def _make(folder: Path) -> None:
+    """Makes a folder, where other exports may remove those above it as soon as these are empty."""
+    while not folder.is_dir():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            continue
+        except FileExistsError as error:
+            if os.path.lexists(error.filename):  # it is no folder
+                raise
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether what is open still has the name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def release(path: Path) -> None:
@@ -82,11 +105,18 @@ def clear_abandoned(root: Path, run_id: str | None, is_live: Callable[[str], boo
         is_live: whether the owner of a folder that no process holds may still come back to it.
     """
     prefix = f"{_label(run_id)}."
-    for path in list(root.iterdir()) if root.is_dir() else []:
+    try:
+        paths = list(root.iterdir())
+    except FileNotFoundError:
+        return
+    for path in paths:
         owner = path.name.removeprefix(prefix)
         if path in _held or not path.name.startswith(prefix) or "." in owner or not path.is_dir() or is_live(owner):
             continue
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # its owner removed it just now
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -116,14 +146,15 @@ def run_lock(export_dir: Path, run_id: str) -> Iterator[None]:
         yield
     finally:
         _locked.discard(path)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a lock that nobody holds is none, and what was published stays so
+            path.unlink()
         os.close(descriptor)
         remove_if_empty(path.parent)
 
 
 def _lock(path: Path, run_id: str, export_dir: Path) -> int:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:  # the folder was removed just now
@@ -136,11 +167,8 @@ def _lock(path: Path, run_id: str, export_dir: Path) -> int:
                 f"Another export of run {run_id!r} into {export_dir} is under way. Wait until it has ended, and look at "
                 f"its result."
             ) from None
-        try:
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
-        except FileNotFoundError:
-            pass
+        if _is_at(descriptor, path):
+            return descriptor
         os.close(descriptor)  # the one before removed it as it let go
 
 

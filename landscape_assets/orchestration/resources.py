@@ -6,6 +6,7 @@ settings are read from the environment when they are used (`settings.py`), so th
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -144,5 +145,6 @@ class Workspace(dg.ConfigurableResource):
         ]
 
     def forget_staged(self, format_name: str, partition: str) -> None:
-        """Forgets a note: the files have become a package."""
-        self.stored(dg.AssetKey(["export", format_name]), partition, "json").unlink(missing_ok=True)
+        """Forgets a note: the files have become a package. One that stays is replaced by the next export's."""
+        with suppress(OSError):
+            self.stored(dg.AssetKey(["export", format_name]), partition, "json").unlink()
