@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import dagster as dg
+from pydantic import Field
 
 from ..contract import CONTRACTS, V1, Contract, Kind
 from ..errors import PackageError
@@ -250,8 +251,9 @@ FORMAT_ASSETS: list[dg.AssetsDefinition] = [_format_asset(name) for name in FORM
 class ManifestConfig(dg.Config):
     """The run config of export/manifest."""
 
-    supersede: bool = False
-    """Replace a package that differs; the old one is kept aside."""
+    supersede: bool = Field(
+        default=False, description="Replace a package that is there and differs; the old one is kept aside, under its time stamp."
+    )
 
 
 @dg.asset(
