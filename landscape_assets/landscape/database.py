@@ -1,7 +1,7 @@
 """An audit database: which contract it keeps, which runs it holds, and the rows of one run, table by table.
 
 Belongs here: what holds for every kind of database, and the choice of the kind by URL. Does not belong here: what is particular
-to one (`sqlite.py`), and what becomes of the rows (`export/`).
+to one (`sqlite.py`, `postgresql.py`), and what becomes of the rows (`export/`).
 """
 
 from __future__ import annotations
