@@ -1,7 +1,7 @@
 """The code location, put together.
 
-Belongs here: `build_defs`, which reads no database and no key, and of the environment only when schedules tick. Does not belong
-here: the parts.
+Belongs here: `build_defs`, which reads no database and no key, and of the environment only when schedules tick. Does
+not belong here: the parts.
 """
 
 from __future__ import annotations

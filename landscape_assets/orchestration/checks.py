@@ -1,7 +1,9 @@
-"""Asset checks of published packages (https://docs.dagster.io/guides/test/asset-checks), partitioned like export/manifest.
+"""Asset checks of published packages (https://docs.dagster.io/guides/test/asset-checks), partitioned like
+export/manifest.
 
-Belongs here: what is checked of a package after it was published, and how the UI shows the result. What decides whether a package
-is published at all raises in the export itself, and is no check. Does not belong here: the verification (`verify/`).
+Belongs here: what is checked of a package after it was published, and how the UI shows the result. What decides whether
+a package is published at all raises in the export itself, and is no check. Does not belong here: the verification
+(`verify/`).
 
 Descriptions and metadata name files, records and rules, never what a record holds.
 """
@@ -33,8 +35,8 @@ CHECK_KEYS = [dg.AssetCheckKey(MANIFEST, name) for name in (_VERIFIES, _RESOLVE,
 
 def _spec(name: str, description: str) -> dg.AssetCheckSpec:
     with warnings.catch_warnings():
-        # Without partitions, the last run that was checked would speak for all. The parameter is a preview in Dagster 1.13; what
-        # is relied on is pinned by tests.
+        # Without partitions, the last run that was checked would speak for all. The parameter is a preview in Dagster
+        # 1.13; what is relied on is pinned by tests.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.AssetCheckSpec(name, asset=MANIFEST, description=description, partitions_def=RUNS)
 
@@ -44,7 +46,8 @@ def _spec(name: str, description: str) -> dg.AssetCheckSpec:
     specs=[
         _spec(
             _VERIFIES,
-            "The package is whole and unchanged: every size, SHA-256, count, rule and signature, the chain of the records, and "
+            "The package is whole and unchanged: every size, SHA-256, count, rule and signature, the chain of the "
+            "records, and "
             "manifest.json is the one that was published.",
         ),
         _spec(_RESOLVE, "Every id in the package that refers to a record is the id of a record in the package."),
@@ -80,7 +83,11 @@ def _keys(package: Path) -> tuple[bytes | None, bytes | None, str]:
     if named == key.key_id:
         return key.secret.encode(), public_key, ""
     signed = "not signed" if named is None else f"signed with the key {named}"
-    return None, public_key, f"The package is {signed}, and the present key is {key.key_id}: signatures were not checked."
+    return (
+        None,
+        public_key,
+        f"The package is {signed}, and the present key is {key.key_id}: signatures were not checked.",
+    )
 
 
 def _key_id(manifest: Mapping[str, Any], field: str) -> str | None:
@@ -106,15 +113,19 @@ def _verifies(report: Report, published: str | None, unproven: str) -> dg.AssetC
     elif published is not None and found != published:
         passed = False
         said = (
-            f"manifest.json: it is not the one that Dagster knows to be published (SHA-256 {found} instead of {published}). If the "
-            f"package was superseded from elsewhere, materialize export/manifest again; otherwise the package was exchanged."
+            f"manifest.json: it is not the one that Dagster knows to be published (SHA-256 {found} instead of "
+            f"{published}). If the "
+            f"package was superseded from elsewhere, materialize export/manifest again; otherwise the package was "
+            f"exchanged."
         )
     elif unproven and published is None:
         passed, severity = False, dg.AssetCheckSeverity.WARN
         said = f"{unproven} Nor does Dagster know the manifest that was published. Everything else holds."
     else:
         passed = True
-        said = unproven or ("Signatures and all else hold." if report.facts.get("key_id") else "All holds; it is not signed.")
+        said = unproven or (
+            "Signatures and all else hold." if report.facts.get("key_id") else "All holds; it is not signed."
+        )
     return dg.AssetCheckResult(
         check_name=_VERIFIES,
         asset_key=MANIFEST,
@@ -185,7 +196,9 @@ def _checks_table(report: Report) -> str:
 
 @dg.multi_asset_check(
     name="compare_counts_with_database",
-    specs=[_spec(_COUNTS, "The audit database has as many rows of the run in each table now as the package was made of.")],
+    specs=[
+        _spec(_COUNTS, "The audit database has as many rows of the run in each table now as the package was made of.")
+    ],
     retry_policy=RETRIES,
 )
 def compare_counts_with_database(
@@ -202,17 +215,20 @@ def compare_counts_with_database(
     severity = dg.AssetCheckSeverity.ERROR
     if not present:
         severity = dg.AssetCheckSeverity.WARN
-        said = "The audit database no longer has this run, so that there is nothing to compare with. The package is its record."
+        said = "The audit database no longer has this run: there is nothing to compare with. The package is its record."
     elif differing:
         name = differing[0]
         more = f" And {len(differing) - 1} more tables differ, below." if len(differing) > 1 else ""
         said = (
-            f"Table {name} has {counted.get(name, 0):,} rows of this run now, and had {exported.get(name, 0):,} when it was exported."
+            f"Table {name} has {counted.get(name, 0):,} rows of this run now, and had {exported.get(name, 0):,} when "
+            f"it was exported."
             f"{more}"
         )
     else:
         said = f"All {len(counted)} tables have as many rows as when they were exported."
-    rows = "\n".join(f"| {name} | {exported.get(name, 0):,} | {counted.get(name, 0):,} |" for name in {**exported, **counted})
+    rows = "\n".join(
+        f"| {name} | {exported.get(name, 0):,} | {counted.get(name, 0):,} |" for name in {**exported, **counted}
+    )
     yield dg.AssetCheckResult(
         check_name=_COUNTS,
         asset_key=MANIFEST,

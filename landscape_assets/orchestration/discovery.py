@@ -1,6 +1,8 @@
-"""Which runs there are to export, and which are done: the audit database and the export folder say it, not Dagster's records.
+"""Which runs there are to export, and which are done: the audit database and the export folder say it, not Dagster's
+records.
 
-Belongs here: what sensor and schedules ask of the two. Does not belong here: what they do about it (`sensors.py`, `schedules.py`).
+Belongs here: what sensor and schedules ask of the two. Does not belong here: what they do about it (`sensors.py`,
+`schedules.py`).
 """
 
 from __future__ import annotations

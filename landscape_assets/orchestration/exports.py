@@ -1,7 +1,7 @@
 """From the tables of a run to its published package, as assets.
 
-Belongs here: the assets `export/...`, their run config, and what the UI shows of them. Does not belong here: what they compute
-(`export/`).
+Belongs here: the assets `export/...`, their run config, and what the UI shows of them. Does not belong here: what they
+compute (`export/`).
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from pydantic import Field
 
 from ..contract import CONTRACTS, V1, Contract, Kind
 from ..errors import PackageError
-from ..export.canonical import as_text
 from ..export.arrow_file import ArrowReader
+from ..export.canonical import as_text
 from ..export.files import ParquetReader
 from ..export.formats import FORMATS, SignedRecords, StagedFile
 from ..export.package import Export, Published, publish
@@ -40,8 +40,8 @@ EXPORTED, UNCHANGED = "exported", "unchanged"
 """What the manifest's metadata says of an export: it published a package, or found the same package there already."""
 
 ONE, SEVERAL = "one", "perhaps several"
-"""Of how many states of the audit database the tables are that records were made of: one process loads them all from one, and
-separate steps each from one of their own."""
+"""Of how many states of the audit database the tables are that records were made of: one process loads them all from
+one, and separate steps each from one of their own."""
 
 _BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 
@@ -65,7 +65,7 @@ def format_key(name: str) -> dg.AssetKey:
     code_version="1",
     io_manager_key="arrow",
     metadata={"dagster/column_schema": record_fields(V1)},
-    description="Every record of the run, each in its place, in canonical form (RFC 8785): the tables joined and ordered.",
+    description="Every record of the run, each in its place, in canonical form (RFC 8785): tables joined and ordered.",
 )
 def records(
     context: dg.AssetExecutionContext,
@@ -224,11 +224,16 @@ _DESCRIPTIONS = {
 
 
 def _require_same(records: ArrowReader, signed_records: ArrowReader, run_id: str) -> None:
-    """The signatures must be of these records: the one is materialized after the other, perhaps not in one Dagster run."""
+    """The signatures must be of these records: the one is materialized after the other, perhaps not in one Dagster
+    run."""
     theirs = signed_records.metadata
-    if any(theirs.get(key) != value for key, value in records.metadata.items()) or records.groups != signed_records.groups:
+    if (
+        any(theirs.get(key) != value for key, value in records.metadata.items())
+        or records.groups != signed_records.groups
+    ):
         raise PackageError(
-            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
+            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "
+            f"again."
         )
 
 
@@ -252,7 +257,8 @@ class ManifestConfig(dg.Config):
     """The run config of export/manifest."""
 
     supersede: bool = Field(
-        default=False, description="Replace a package that is there and differs; the old one is kept aside, under its time stamp."
+        default=False,
+        description="Replace a package that is there and differs; the old one is kept aside, under its time stamp.",
     )
 
 
@@ -267,7 +273,8 @@ class ManifestConfig(dg.Config):
     code_version="1",
     retry_policy=RETRIES,
     description=(
-        "The published package. Its files are read back and compared with what was written, manifest.json is written last, and "
+        "The published package. Its files are read back and compared with what was written, manifest.json is written "
+        "last, and "
         "the folder appears in one rename: a package with a manifest is complete, anything else is not an export."
     ),
 )
@@ -286,7 +293,8 @@ def manifest(
         key = settings.signing_key()
         if (key.key_id if key else "") != facts["key_id"]:
             raise PackageError(
-                f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the present key is "
+                f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the "
+                f"present key is "
                 f"{key.key_id if key else '(none)'}. Materialize export/signed_records and the files again."
             )
         if facts["states"] != ONE:
@@ -324,11 +332,12 @@ def manifest(
 
 
 def _require_same_run(database: AuditDatabase, run_id: str, state: list[str], rows: dict[str, int]) -> None:
-    """Tables that were loaded one by one must still be the run's: it ended before the first was read, and has not changed since.
+    """Tables that were loaded one by one must still be the run's: it ended before the first was read, and has not
+    changed since.
 
-    Each table file says which state the run's own row had in the transaction that read it; all say the same, of a run that had
-    ended (`run_of`). ELSPETH only adds rows to a run, and none once it has ended: so if the run is in that state still and
-    has as many rows in every table as were read, then each table was read whole.
+    Each table file says which state the run's own row had in the transaction that read it; all say the same, of a run
+    that had ended (`run_of`). ELSPETH only adds rows to a run, and none once it has ended: so if the run is in that
+    state still and has as many rows in every table as were read, then each table was read whole.
 
     Args:
         database: the audit database, at present.
@@ -345,7 +354,8 @@ def _require_same_run(database: AuditDatabase, run_id: str, state: list[str], ro
     advice = ". Materialize all of its tables again (the job export_run)."
     if [run.status, run.started_at, run.completed_at] != state:
         raise PackageError(
-            f"{what}it was {state[0]} at {state[2]} when they were read, and is {run.status} at {run.completed_at} now{advice}"
+            f"{what}it was {state[0]} at {state[2]} when they were read, and is {run.status} at {run.completed_at} "
+            f"now{advice}"
         )
     for name, found in database.count(run_id).items():
         if found != rows[name]:

@@ -1,7 +1,7 @@
 """Removing what is kept between the assets once the package holds it (https://docs.dagster.io/guides/build/ops).
 
-Belongs here: the op that removes stored tables and records of exported runs. It never touches a package. What was removed comes
-back when the job export_run, or the assets concerned, are materialized again.
+Belongs here: the op that removes stored tables and records of exported runs. It never touches a package. What was
+removed comes back when the job export_run, or the assets concerned, are materialized again.
 """
 
 import time
@@ -20,14 +20,16 @@ _DAY = 24 * 60 * 60
 
 @dg.op(description="Removes the stored tables and records of runs whose package is complete and old enough.")
 def remove_stored_files(context: dg.OpExecutionContext, workspace: Workspace) -> None:
-    """Goes through the published packages, and removes what is stored of each that is older than LANDSCAPE_KEEP_DAYS days."""
+    """Goes through the published packages, and removes what is stored of each that is older than LANDSCAPE_KEEP_DAYS
+    days."""
     with explained():
         before = time.time() - settings.keep_days() * _DAY
         busy = in_flight(context.instance)
         runs, files, size = 0, 0, 0
         for run_id, written in published_packages(settings.export_dir()):
             stored = [path for path in workspace.stored_of(run_id) if _is_older(path, before)]
-            # Asked again at the last moment for a run that has something to remove: it may have been taken up meanwhile.
+            # Asked again at the last moment for a run that has something to remove: it may have been taken up
+            # meanwhile.
             if written >= before or not stored or run_id in busy or in_flight(context.instance, run_id):
                 continue
             runs += 1
@@ -51,7 +53,8 @@ def _is_older(path: Path, before: float) -> bool:
     executor_def=dg.in_process_executor,
     tags={"landscape/work": "housekeeping"},
     description=(
-        "Removes the Parquet files between the assets for runs whose package is complete and older than LANDSCAPE_KEEP_DAYS days, "
+        "Removes the Parquet files between the assets for runs whose package is complete and older than "
+        "LANDSCAPE_KEEP_DAYS days, "
         "never for one in flight. The packages hold the same and are not touched."
     ),
 )

@@ -1,7 +1,7 @@
 """The jobs: what is run together (https://docs.dagster.io/guides/build/jobs).
 
-Belongs here: job definitions. The in-process executor is the default: a step takes milliseconds where a process of its own
-takes seconds, and exports are kept apart by one Dagster run each.
+Belongs here: job definitions. The in-process executor is the default: a step takes milliseconds where a process of its
+own takes seconds, and exports are kept apart by one Dagster run each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ EXPORT_RUN = dg.define_asset_job(
     executor_def=EXECUTOR,
     tags={"landscape/work": "export"},
     description=(
-        "Exports one run of the audit database: loads its tables, makes and signs its records, publishes the package, checks it."
+        "Exports one run of the audit database: loads its tables, makes and signs its records, publishes the package, "
+        "checks it."
     ),
 )
 
@@ -30,8 +31,10 @@ VERIFY_PACKAGE = dg.define_asset_job(
     executor_def=EXECUTOR,
     tags={"landscape/work": "verification"},
     description=(
-        "Checks one published package again: that it is unchanged, and that it still agrees with the audit database. A job of checks "
-        "alone has no partitions in Dagster 1.13; the package is named by the tag dagster/partition, which the schedule reverification "
+        "Checks one published package again: that it is unchanged, and that it still agrees with the audit database. "
+        "A job of checks "
+        "alone has no partitions in Dagster 1.13; the package is named by the tag dagster/partition, which the "
+        "schedule reverification "
         "sets."
     ),
 )

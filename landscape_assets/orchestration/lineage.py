@@ -1,7 +1,7 @@
 """Which materializations a package was made of, and which columns its records come from.
 
-Belongs here: the walk from one materialization back to those that it was made of, by the pointers that Dagster keeps with each
-(https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching), and column lineage
+Belongs here: the walk from one materialization back to those that it was made of, by the pointers that Dagster keeps
+with each (https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching), and column lineage
 (https://docs.dagster.io/guides/build/assets/metadata-and-tags/column-level-lineage). Does not belong here: the assets.
 """
 
@@ -20,7 +20,8 @@ POINTER_TAG = "dagster/input_event_pointer/"
 
 
 def made_of(instance: dg.DagsterInstance, assets: Iterable[dg.AssetKey], partition: str) -> dg.MetadataValue:
-    """A table of the present materializations of some assets, of those that they were made of, and so on back to the tables.
+    """A table of the present materializations of some assets, of those that they were made of, and so on back to the
+    tables.
 
     Each row leads to the materialization's own page, with its statement, columns and rows.
 
@@ -34,7 +35,9 @@ def made_of(instance: dg.DagsterInstance, assets: Iterable[dg.AssetKey], partiti
         f"[{event.run_id[:8]}](/runs/{event.run_id}) |"
         for event in _walk(instance, list(assets), partition)
     ]
-    return dg.MetadataValue.md("\n".join(["| materialization | rows | data version | Dagster run |", "|---|---:|---|---|", *rows]))
+    return dg.MetadataValue.md(
+        "\n".join(["| materialization | rows | data version | Dagster run |", "|---|---:|---|---|", *rows])
+    )
 
 
 def _walk(instance: dg.DagsterInstance, assets: list[dg.AssetKey], partition: str) -> Iterator[dg.EventLogRecord]:
@@ -80,7 +83,9 @@ def record_fields(contract: Contract) -> dg.TableSchema:
     """
     return dg.TableSchema(
         columns=[
-            column_of(column, f"{table.record_type}.{column.field}", f"From {table.name}.{column.name}. {column.description}")
+            column_of(
+                column, f"{table.record_type}.{column.field}", f"From {table.name}.{column.name}. {column.description}"
+            )
             for table in contract.tables.values()
             for column in table.fields
         ]

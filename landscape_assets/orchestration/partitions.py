@@ -1,8 +1,8 @@
 """The one partitioning of the project: by run_id.
 
-Belongs here: the partitions definition (https://docs.dagster.io/guides/build/partitions-and-backfills), which run_ids it can hold,
-adding keys to it, and which of its partitions are being worked on. Does not belong here: when keys are added (`sensors.py`,
-`schedules.py`).
+Belongs here: the partitions definition (https://docs.dagster.io/guides/build/partitions-and-backfills), which run_ids
+it can hold, adding keys to it, and which of its partitions are being worked on. Does not belong here: when keys are
+added (`sensors.py`, `schedules.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _FINISHE
 def why_not_a_key(run_id: str) -> str | None:
     """Why Dagster cannot hold a run_id as a partition key; None when it can.
 
-    Dagster itself refuses none (dynamic keys are not checked), and comes to grief later: a Dagster run with the empty key counts
-    as one without a partition, "..." is its sign for a range, control characters are not shown, and PostgreSQL indexes no long
-    key. Commas, brackets, blanks and the like are no trouble: the UI puts such keys in quotation marks.
+    Dagster itself refuses none (dynamic keys are not checked), and comes to grief later: a Dagster run with the empty
+    key counts as one without a partition, "..." is its sign for a range, control characters are not shown, and
+    PostgreSQL indexes no long key. Commas, brackets, blanks and the like are no trouble: the UI puts such keys in
+    quotation marks.
     """
     if not run_id:
         return "it is empty"

@@ -1,7 +1,8 @@
 """What assets work with: the audit database, and the folders of an export.
 
-Belongs here: Dagster resources (https://docs.dagster.io/guides/build/external-resources). They hold no configuration of their own:
-settings are read from the environment when they are used (`settings.py`), so that definitions load without database and key.
+Belongs here: Dagster resources (https://docs.dagster.io/guides/build/external-resources). They hold no configuration of
+their own: settings are read from the environment when they are used (`settings.py`), so that definitions load without
+database and key.
 """
 
 import json
@@ -43,7 +44,8 @@ class AuditDatabaseResource(dg.ConfigurableResource):
         return self._database
 
     def gave(self, run_id: str, rows: Mapping[str, int]) -> bool:
-        """Whether the run's rows of these tables (table → how many) all came from the present connection, and so from one state."""
+        """Whether the run's rows of these tables (table → how many) all came from the present connection, and so from
+        one state."""
         return self._database is not None and self._database.has_read(run_id, rows)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
@@ -129,12 +131,14 @@ class Workspace(dg.ConfigurableResource):
             document = json.loads(path.read_text())
         except FileNotFoundError:
             raise PackageError(
-                f"No files of the format {format_name} are staged for run {partition!r}. Materialize export/{format_name}, or "
+                f"No files of the format {format_name} are staged for run {partition!r}. Materialize "
+                f"export/{format_name}, or "
                 f"leave the format out ({settings.FORMAT_NAMES})."
             ) from None
         if document["final_hash"] != final_hash:
             raise PackageError(
-                f"The staged files of the format {format_name} are not of the present signed records of run {partition!r}. "
+                f"The staged files of the format {format_name} are not of the present signed records of run "
+                f"{partition!r}. "
                 f"Materialize export/{format_name} again."
             )
         return [

@@ -1,11 +1,11 @@
 """The schedules (https://docs.dagster.io/guides/automate/schedules): nightly exports, re-verification, housekeeping.
 
-Belongs here: when Dagster runs are asked for, and for which runs. Does not belong here: what the jobs do (`jobs.py`). All are off
-until somebody switches them on in the UI. Cron and time zone are read from the environment when definitions load; everything
-else is read at each tick.
+Belongs here: when Dagster runs are asked for, and for which runs. Does not belong here: what the jobs do (`jobs.py`).
+All are off until somebody switches them on in the UI. Cron and time zone are read from the environment when definitions
+load; everything else is read at each tick.
 
-What has been exported is asked of the export folder, never of Dagster's records: a package with a manifest is complete, also
-after Dagster's storage was lost.
+What has been exported is asked of the export folder, never of Dagster's records: a package with a manifest is complete,
+also after Dagster's storage was lost.
 """
 
 import time
@@ -22,7 +22,8 @@ from .jobs import EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
 from .partitions import PARTITION_TAG, in_flight, register, why_not_a_key
 
 _ATTEMPTS, _WAIT_SECONDS = 3, 3
-"""A locked database is tried again within the tick: with ten seconds of waiting each, well inside the minute that a tick has."""
+"""A locked database is tried again within the tick: with ten seconds of waiting each, well inside the minute that a
+tick has."""
 
 _FAILURES_SEEN = 1000
 
@@ -56,15 +57,16 @@ def _schedule(
         )(evaluate)
     except dg.DagsterInvalidDefinitionError:
         raise ExportError(
-            f"{cron_setting} is {cron!r} and {settings.SCHEDULE_TIMEZONE} is {timezone!r}; they must be a cron expression of five "
+            f"{cron_setting} is {cron!r} and {settings.SCHEDULE_TIMEZONE} is {timezone!r}; they must be a cron "
+            f"expression of five "
             f"fields, such as '0 2 * * *', and a time zone of the IANA database, such as Europe/Berlin."
         ) from None
 
 
 def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks for an export of each finished run that has no complete package and no Dagster run in flight, the oldest first,
-    at most LANDSCAPE_EXPORTS_PER_TICK a night. A run whose export failed is asked for again the next night, after those that
-    have not failed, so that it cannot keep others out."""
+    """Asks for an export of each finished run that has no complete package and no Dagster run in flight, the oldest
+    first, at most LANDSCAPE_EXPORTS_PER_TICK a night. A run whose export failed is asked for again the next night,
+    after those that have not failed, so that it cannot keep others out."""
     export_dir = settings.export_dir()
     run_ids, refused = _finished_runs()
     if refused:
@@ -78,7 +80,8 @@ def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
         context.log.info(f"{len(due)} exports are due; {limit} are asked for now, and the rest the next nights.")
     if not due:
         return dg.SkipReason(
-            f"Each of the {len(run_ids)} finished runs has a complete package, or an export in flight. {tell_refused(refused)}"
+            f"Each of the {len(run_ids)} finished runs has a complete package, or an export in flight. "
+            f"{tell_refused(refused)}"
         )
     register(context.instance, due[:limit])
     return [dg.RunRequest(run_key=run_id, partition_key=run_id) for run_id in due[:limit]]
@@ -95,14 +98,16 @@ def reverification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     )
     if not due:
         return dg.SkipReason("There is no published package to check.")
-    # A job of checks alone has no partitions in Dagster 1.13, but its Dagster runs take the tag, and the results are stamped.
+    # A job of checks alone has no partitions in Dagster 1.13, but its Dagster runs take the tag, and the results are
+    # stamped.
     run_ids = [run_id for _, _, run_id in due[: settings.checks_per_tick()]]
     register(context.instance, run_ids)
     return [dg.RunRequest(run_key=run_id, tags={PARTITION_TAG: run_id}) for run_id in run_ids]
 
 
 def housekeeping(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Removes what is kept between the assets for runs whose package is complete and older than LANDSCAPE_KEEP_DAYS days."""
+    """Removes what is kept between the assets for runs whose package is complete and older than LANDSCAPE_KEEP_DAYS
+    days."""
     return [dg.RunRequest()]
 
 

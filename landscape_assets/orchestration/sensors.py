@@ -1,11 +1,11 @@
 """The sensor that finds runs (https://docs.dagster.io/guides/automate/sensors).
 
-Belongs here: registering partitions. It requests no Dagster run: exports are asked for by the schedule, or by a person, so that
-nothing is exported because of two reasons at once.
+Belongs here: registering partitions. It requests no Dagster run: exports are asked for by the schedule, or by a person,
+so that nothing is exported because of two reasons at once.
 
-It keeps no cursor. A tick compares the finished runs of the audit database with the partitions that are registered, which is
-the truth, so that a run that finishes late, or with a time stamp that another has, is not missed, whatever the clocks say. Both
-sides are one statement; 50,000 runs take about half a second.
+It keeps no cursor. A tick compares the finished runs of the audit database with the partitions that are registered,
+which is the truth, so that a run that finishes late, or with a time stamp that another has, is not missed, whatever the
+clocks say. Both sides are one statement; 50,000 runs take about half a second.
 """
 
 import dagster as dg
@@ -23,7 +23,8 @@ PER_TICK = 5000
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Registers a partition for every finished run of the audit database, so that it can be exported. It starts no export. "
+        "Registers a partition for every finished run of the audit database, so that it can be exported. It starts no "
+        "export. "
         "Runs that have not finished appear when they have."
     ),
 )

@@ -1,7 +1,7 @@
 """Exports of runs in this process, outside `dagster dev`: what the command line does.
 
-Belongs here: the same job as everywhere, run in process in the instance that DAGSTER_HOME names or in a passing one. Does not
-belong here: options and output of the command line (`cli.py`).
+Belongs here: the same job as everywhere, run in process in the instance that DAGSTER_HOME names or in a passing one.
+Does not belong here: options and output of the command line (`cli.py`).
 """
 
 from __future__ import annotations
@@ -184,5 +184,7 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
             failure = event.step_failure_data
             if failure.user_failure_data is not None and failure.user_failure_data.description:
                 return failure.user_failure_data.description
-            return f"Step {event.step_key} failed: {failure.error.message.strip() if failure.error else 'unknown error'}"
+            return (
+                f"Step {event.step_key} failed: {failure.error.message.strip() if failure.error else 'unknown error'}"
+            )
     return "The Dagster run failed before any step."

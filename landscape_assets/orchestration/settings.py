@@ -1,8 +1,8 @@
 """Every setting, read from the environment at the moment it is used.
 
-Belongs here: names, defaults and meaning of the environment variables; the README's table lists them. In the folder of a sample
-that `landscape-assets demo` made, what is not set is taken from the sample, so that `dagster dev` starts with no environment.
-Does not belong here: what is done with them (`resources.py`).
+Belongs here: names, defaults and meaning of the environment variables; the README's table lists them. In the folder of
+a sample that `landscape-assets demo` made, what is not set is taken from the sample, so that `dagster dev` starts with
+no environment. Does not belong here: what is done with them (`resources.py`).
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def signing_key() -> SigningKey | None:
     file = _value(SIGNING_KEY_FILE) or (str(sample) if sample else None)
     if file is None:
         raise SigningKeyError(
-            f"There is no signing key. Give one with {SIGNING_KEY} or {SIGNING_KEY_FILE}, or choose an unsigned export with "
+            f"There is no signing key. Give one with {SIGNING_KEY} or {SIGNING_KEY_FILE}, or choose an unsigned "
+            f"export with "
             f"--no-sign ({SIGN}=no)."
         )
     try:

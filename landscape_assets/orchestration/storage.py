@@ -1,9 +1,9 @@
 """What is kept between the assets: one file for each asset and partition.
 
-Belongs here: the IO managers (https://docs.dagster.io/guides/build/io-managers). Assets write their rows as they come to an
-unfinished file; the IO manager puts it in its place in one step, so that a file that is there is whole. Tables are Parquet; records
-and signatures, which every byte of a package passes through, are Arrow. dagster-polars is not used: its readers pass arguments
-that Polars 2 no longer takes, and it writes in place.
+Belongs here: the IO managers (https://docs.dagster.io/guides/build/io-managers). Assets write their rows as they come
+to an unfinished file; the IO manager puts it in its place in one step, so that a file that is there is whole. Tables
+are Parquet; records and signatures, which every byte of a package passes through, are Arrow. dagster-polars is not
+used: its readers pass arguments that Polars 2 no longer takes, and it writes in place.
 """
 
 import dagster as dg
@@ -42,7 +42,8 @@ class FileIOManager(dg.ConfigurableIOManager):
         path = self.workspace.stored(context.asset_key, context.partition_key, self.extension)
         if not path.is_file():
             raise dg.Failure(
-                f"{context.asset_key.to_user_string()} of run {context.partition_key!r} is not stored ({path} is not there). "
+                f"{context.asset_key.to_user_string()} of run {context.partition_key!r} is not stored ({path} is not "
+                f"there). "
                 f"Materialize it again, or the whole job export_run.",
                 allow_retries=False,
             )

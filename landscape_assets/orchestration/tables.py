@@ -127,7 +127,8 @@ def _wrapped(statement: str) -> str:
     """A statement in lines that fit the page; only blanks between its words become line ends."""
     lines = statement.splitlines()
     return "\n".join(
-        textwrap.fill(line, 72, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in lines
+        textwrap.fill(line, 72, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in lines
     )
 
 

@@ -1,7 +1,7 @@
 """A deployment as operators meet it: `dagster dev` on the sample, and a browser.
 
-Belongs here: starting the two. The browser is Debian's Chromium, headless, with a profile of its own; where it or Selenium is
-missing, the tests that need it are skipped and say so.
+Belongs here: starting the two. The browser is Debian's Chromium, headless, with a profile of its own; where it or
+Selenium is missing, the tests that need it are skipped and say so.
 """
 
 import os

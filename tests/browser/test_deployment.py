@@ -1,7 +1,7 @@
 """`dagster dev` on the sample: discovery, exports, a Dagster run that is killed, and the pages that a person opens.
 
-The tests of this file build on one another, in their order: the deployment starts once. With SCREENSHOTS naming a folder the
-pages are saved there; the README's pictures come from it.
+The tests of this file build on one another, in their order: the deployment starts once. With SCREENSHOTS naming a
+folder the pages are saved there; the README's pictures come from it.
 """
 
 import base64
@@ -85,7 +85,7 @@ def test_a_killed_dagster_run_leaves_no_package_and_is_started_again(deployment:
     eventually(lambda: status_of(deployment, run) == "FAILURE")
     eventually(lambda: (deployment.exports / FAILED_RUN / "manifest.json").is_file())
     eventually(lambda: status_of(deployment, other) == "SUCCESS")
-    (again,) = eventually(lambda: deployment.runs(**{"dagster_parent_run_id": run}))
+    (again,) = eventually(lambda: deployment.runs(dagster_parent_run_id=run))
     eventually(lambda: status_of(deployment, again["runId"]) == "SUCCESS")
     assert deployment.partitions("export", "manifest")["materialized"] == {COMPLETED_RUN, FAILED_RUN}
     assert not (deployment.exports / ".staging").exists()
@@ -119,7 +119,7 @@ class Pages:
     def picture(self, name: str, left: int = 0, top: int = 0, scale: float = 1) -> None:
         """Saves the page from a corner on, when pictures are asked for."""
         if folder := os.environ.get("SCREENSHOTS"):
-            time.sleep(1)  # what moves has arrived in its place
+            time.sleep(6)  # what moves has arrived in its place, and every status is there
             width, height = self.browser.execute_script("return [innerWidth, innerHeight]")
             clip = {"x": left, "y": top, "width": width - left, "height": height - top, "scale": scale}
             taken = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
@@ -136,17 +136,16 @@ def test_the_graph_shows_where_everything_comes_from(pages: Pages) -> None:
     """From the audit database by way of its tables to the published package."""
     pages.open("/asset-groups")
     pages.see("audit_database", "audit_tables", "export")
-    pages.open("/assets/export/manifest?view=lineage&lineageScope=upstream&lineageDepth=5", 1100)
+    pages.open("/assets/export/manifest?view=lineage&lineageScope=upstream&lineageDepth=5", 1260)
     pages.see("audit_tables", "node_states", "signed_records", "manifest")
     pages.picture("graph", 240, 160, 1.5)
 
 
 def test_a_partition_shows_its_package_and_what_it_was_made_of(pages: Pages) -> None:
     """The manifest's page: path, counts, hashes, the manifest itself, and the way back to the tables."""
-    pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}", 760)
+    pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}", 860)
     pages.see("Materialized", "record_count", "202", "final_hash", "made of", f"exports/{COMPLETED_RUN}")
     pages.picture("partition")
-    pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}", 860)
     pages.click("[Show Markdown]")
     pages.see("landscape/node_states", "58")
     pages.picture("made-of")
@@ -158,7 +157,9 @@ def test_a_partition_shows_its_package_and_what_it_was_made_of(pages: Pages) -> 
 
 def test_a_check_that_passed_is_shown_for_each_run(pages: Pages) -> None:
     pages.open("/assets/export/manifest?view=checks&checkDetail=package_verifies", 620)
-    pages.see("package_verifies", "references_resolve", "counts_match_database", "Passed", "Signatures and all else hold.")
+    pages.see(
+        "package_verifies", "references_resolve", "counts_match_database", "Passed", "Signatures and all else hold."
+    )
     pages.picture("check")
 
 

@@ -1,6 +1,7 @@
 """A backfill of past runs, by a real deployment: the daemon, its queue, and Dagster runs in processes of their own.
 
-With BACKFILL_RUNS=300 in the environment it is the trial whose figures docs/operations.md has (`pytest -s` prints them).
+With BACKFILL_RUNS=300 in the environment it is the trial whose figures docs/operations.md has (`pytest -s` prints
+them).
 """
 
 import json
@@ -57,12 +58,16 @@ def bytes_below(folder: Path) -> int:
 
 
 @pytest.mark.timeout(60 + 20 * RUNS)
-def test_past_runs_are_backfilled_one_dagster_run_each_and_again_only_what_is_missing(tmp_path: Path, database: Path) -> None:
-    """The sensor registers the runs; a backfill exports each, two at a time; one that fails does not stop the rest; what is
-    failed or missing is launched again alone, and succeeds when the database is mended."""
+def test_past_runs_are_backfilled_one_dagster_run_each_and_again_only_what_is_missing(
+    tmp_path: Path, database: Path
+) -> None:
+    """The sensor registers the runs; a backfill exports each, two at a time; one that fails does not stop the rest;
+    what is failed or missing is launched again alone, and succeeds when the database is mended."""
     with dagster_dev(tmp_path, database) as deployment:
         end = time.monotonic() + 90
-        while (found := deployment.partitions("export", "manifest")["all"]) != set(run_ids()) and time.monotonic() < end:
+        while (found := deployment.partitions("export", "manifest")["all"]) != set(
+            run_ids()
+        ) and time.monotonic() < end:
             time.sleep(0.3)
         assert found == set(run_ids())
 

@@ -18,7 +18,9 @@ NAMES = {"package_verifies", "references_resolve", "counts_match_database"}
 
 
 @pytest.fixture(scope="module")
-def exported(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operator, dg.ExecuteInProcessResult]]:
+def exported(
+    sample_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Operator, dg.ExecuteInProcessResult]]:
     """An instance that has exported both runs of the sample, and the Dagster run of the first."""
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
@@ -32,7 +34,9 @@ def exported(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def published(exported: tuple[Operator, dg.ExecuteInProcessResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
+def published(
+    exported: tuple[Operator, dg.ExecuteInProcessResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Operator:
     """The same instance, with a copy of the packages that a test may damage."""
     monkeypatch.setenv("LANDSCAPE_EXPORT_DIR", str(tmp_path / "exports"))
     shutil.copytree(exported[0].exports, tmp_path / "exports")
@@ -79,7 +83,8 @@ def test_a_changed_record_turns_the_check_red_and_is_named(published: Operator) 
 
 @pytest.mark.parametrize("path", ["csv/token.csv", "manifest.json", "VERIFY.md"])
 def test_a_missing_file_turns_the_check_red_and_is_named(published: Operator, path: str) -> None:
-    """A package without its manifest, too: the checks fail, or say that they cannot be made; nothing passes by mistake."""
+    """A package without its manifest, too: the checks fail, or say that they cannot be made; nothing passes by
+    mistake."""
     (published.exports / COMPLETED_RUN / path).unlink()
     result = published.run("verify_package", COMPLETED_RUN)
     found = checks(result)
@@ -88,7 +93,9 @@ def test_a_missing_file_turns_the_check_red_and_is_named(published: Operator, pa
     assert result.success is (path != "manifest.json")
 
 
-def test_a_package_that_was_exchanged_for_a_consistent_one_is_found_out(published: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_was_exchanged_for_a_consistent_one_is_found_out(
+    published: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An unsigned package that holds in itself does not pass for the signed one that Dagster knows to be published."""
     shutil.rmtree(published.exports / COMPLETED_RUN)
     with dg.instance_for_test() as elsewhere, monkeypatch.context() as unsigned:
@@ -102,7 +109,8 @@ def test_a_package_that_was_exchanged_for_a_consistent_one_is_found_out(publishe
 def test_a_package_signed_before_the_key_was_changed_is_not_called_wrong(
     published: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its manifest is the one that was published, so that it passes, and the check says that signatures were not checked."""
+    """Its manifest is the one that was published, so that it passes, and the check says that signatures were not
+    checked."""
     monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", "another key, of more than sixteen bytes")
     check = verify(published)["package_verifies"]
     assert check.passed and "signatures were not checked" in (check.description or "")
@@ -117,7 +125,9 @@ def test_rows_that_came_or_went_in_the_audit_database_are_found(
     """Another number of rows is an error that names the table; a run that is gone is a warning."""
     monkeypatch.setenv("LANDSCAPE_DATABASE_URL", f"sqlite:///{sample}")
     with changing(sample) as connection:
-        connection.execute("DELETE FROM artifacts WHERE rowid IN (SELECT min(rowid) FROM artifacts WHERE run_id = ?)", (COMPLETED_RUN,))
+        connection.execute(
+            "DELETE FROM artifacts WHERE rowid IN (SELECT min(rowid) FROM artifacts WHERE run_id = ?)", (COMPLETED_RUN,)
+        )
     check = verify(published)["counts_match_database"]
     assert not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     assert check.description == "Table artifacts has 3 rows of this run now, and had 4 when it was exported."
@@ -139,7 +149,9 @@ def test_without_records_jsonl_references_are_not_said_to_resolve(
     assert found["references_resolve"].severity is dg.AssetCheckSeverity.WARN
 
 
-def test_metadata_holds_neither_key_nor_content(exported: tuple[Operator, dg.ExecuteInProcessResult], sample_file: Path) -> None:
+def test_metadata_holds_neither_key_nor_content(
+    exported: tuple[Operator, dg.ExecuteInProcessResult], sample_file: Path
+) -> None:
     """Whatever Dagster keeps of an export: no signing key, and no text of the audited rows."""
     operator, result = exported
     events = "\n".join(dg.serialize_value(entry) for entry in operator.instance.all_logs(result.run_id))
@@ -148,9 +160,14 @@ def test_metadata_holds_neither_key_nor_content(exported: tuple[Operator, dg.Exe
         texts = {
             row[0]
             for query in (
-                "SELECT config_hash FROM runs", "SELECT settings_json FROM runs", "SELECT config_json FROM nodes",
-                "SELECT token_id FROM tokens", "SELECT source_data_hash FROM rows", "SELECT error_json FROM node_states",
-                "SELECT request_hash FROM calls", "SELECT fingerprint FROM secret_resolutions",
+                "SELECT config_hash FROM runs",
+                "SELECT settings_json FROM runs",
+                "SELECT config_json FROM nodes",
+                "SELECT token_id FROM tokens",
+                "SELECT source_data_hash FROM rows",
+                "SELECT error_json FROM node_states",
+                "SELECT request_hash FROM calls",
+                "SELECT fingerprint FROM secret_resolutions",
             )
             for row in connection.execute(query)
             if row[0] and len(row[0]) > 8

@@ -1,7 +1,8 @@
 """Backfills by Dagster's daemon with the limits of dagster.yaml, and what the UI's GraphQL says of the result.
 
-The daemon's own iterations run in this process, one after the other instead of every few seconds, and so do the Dagster runs that
-the queue lets through. With processes and at the pace of a deployment it is seen in test_backfill.py, for as many runs as wanted.
+The daemon's own iterations run in this process, one after the other instead of every few seconds, and so do the Dagster
+runs that the queue lets through. With processes and at the pace of a deployment it is seen in test_backfill.py, for as
+many runs as wanted.
 """
 
 import asyncio
@@ -80,7 +81,8 @@ class Daemon:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """An instance with the project's dagster.yaml that has found ten runs, one of them corrupt, and has backfilled them."""
+    """An instance with the project's dagster.yaml that has found ten runs, one of them corrupt, and has backfilled
+    them."""
     folder = tmp_path_factory.mktemp("daemon")
     database = folder / "landscape.db"
     for run_id in RUNS:
@@ -107,8 +109,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def test_a_backfill_exports_each_run_and_again_only_what_is_missing(daemon: Daemon) -> None:
-    """One Dagster run each, two at a time as dagster.yaml says; one that fails does not stop the rest; launched again for
-    what is failed or missing, only that is done."""
+    """One Dagster run each, two at a time as dagster.yaml says; one that fails does not stop the rest; launched again
+    for what is failed or missing, only that is done."""
     first = daemon.outcome(daemon.backfill(RUNS))
     assert first == {run_id: "FAILURE" if run_id == BROKEN else "SUCCESS" for run_id in RUNS}
     assert daemon.most_at_once == 2
@@ -166,7 +168,8 @@ def test_each_materialization_says_what_was_done(daemon: Daemon) -> None:
                    ... on MarkdownMetadataEntry { mdStr } ... on JsonMetadataEntry { jsonString }
                    ... on PathMetadataEntry { path }
                    ... on TableSchemaMetadataEntry { schema { columns { name type description } } }
-                   ... on TableColumnLineageMetadataEntry { lineage { columnName columnDeps { columnName assetKey { path } } } }
+                   ... on TableColumnLineageMetadataEntry { lineage { columnName columnDeps { columnName assetKey { path
+                   } } } }
                  } } } } }""",
             key={"path": list(asset)},
         )["assetNodeOrError"]["assetMaterializations"]
@@ -187,7 +190,10 @@ def test_each_materialization_says_what_was_done(daemon: Daemon) -> None:
 
     manifest = metadata("export", "manifest")
     assert manifest["package"]["path"] == str(daemon.exports / "run-00")
-    assert manifest["manifest"]["jsonString"].startswith("{") and '"run_id": "run-00"' in manifest["manifest"]["jsonString"]
+    assert (
+        manifest["manifest"]["jsonString"].startswith("{")
+        and '"run_id": "run-00"' in manifest["manifest"]["jsonString"]
+    )
     for asset in ("landscape/tokens", "landscape/runs", "export/records", "export/signed_records", "export/csv"):
         assert f"| [{asset}](/assets/{asset}?view=events&time=" in manifest["made of"]["mdStr"]
 

@@ -12,13 +12,19 @@ from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
 def retries(result: dg.ExecuteInProcessResult) -> list[str | None]:
-    return [event.step_key for event in result.all_events if event.event_type_value in ("STEP_UP_FOR_RETRY", "STEP_RESTARTED")]
+    return [
+        event.step_key
+        for event in result.all_events
+        if event.event_type_value in ("STEP_UP_FOR_RETRY", "STEP_RESTARTED")
+    ]
 
 
 def test_corrupt_data_fails_one_run_with_one_message_and_is_not_retried(operate: Operator, sample) -> None:
     """The message names table, id and column; nothing is published; the next run is exported as if nothing had been."""
     with changing(sample) as connection:
-        (state,) = connection.execute("SELECT min(state_id) FROM node_states WHERE run_id = ?", (COMPLETED_RUN,)).fetchone()
+        (state,) = connection.execute(
+            "SELECT min(state_id) FROM node_states WHERE run_id = ?", (COMPLETED_RUN,)
+        ).fetchone()
         connection.execute("UPDATE node_states SET status = 'lost' WHERE state_id = ?", (state,))
     result = operate.export(COMPLETED_RUN)
     (message,) = messages(result)

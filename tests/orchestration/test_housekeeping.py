@@ -69,7 +69,13 @@ def test_what_is_needed_stays(operate: Operator, monkeypatch: pytest.MonkeyPatch
     busy = operate.start(COMPLETED_RUN, dg.DagsterRunStatus.STARTED)
     assert removed(operate)["runs"] == 0
     operate.instance.report_run_canceled(operate.instance.get_run_by_id(busy))
-    fresh = Path(operate.instance.storage_directory()) / "landscape_assets" / "landscape" / "tokens" / f"{COMPLETED_RUN}.parquet"
+    fresh = (
+        Path(operate.instance.storage_directory())
+        / "landscape_assets"
+        / "landscape"
+        / "tokens"
+        / f"{COMPLETED_RUN}.parquet"
+    )
     os.utime(fresh)
     assert removed(operate)["files"] == 16
     assert stored(operate) == {COMPLETED_RUN, FAILED_RUN} and fresh.is_file()

@@ -19,7 +19,8 @@ def add_finished(path: Path, *run_ids: str) -> None:
     with changing(path) as connection:
         for number, run_id in enumerate(run_ids):
             connection.execute(
-                "INSERT INTO runs (run_id, started_at, completed_at, config_hash, settings_json, canonical_version, status)"
+                "INSERT INTO runs (run_id, started_at, completed_at, config_hash, settings_json, canonical_version, "
+                "status)"
                 " VALUES (?, ?, '2026-12-31 00:00:00.000000', 'h', '{}', 'v', 'completed')",
                 (run_id, f"2026-12-01 00:00:{number:02}.000000"),
             )
@@ -35,7 +36,8 @@ def publish(exports: Path, run_id: str) -> None:
 def test_the_nightly_schedule_asks_for_runs_without_a_package_the_oldest_first(
     operate: Operator, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every finished run without a complete package is asked for, oldest first, at most so many; partitions are registered."""
+    """Every finished run without a complete package is asked for, oldest first, at most so many; partitions are
+    registered."""
     add_finished(sample, "b", "a", "c")
     assert operate.tick("nightly_exports") == ([COMPLETED_RUN, FAILED_RUN, "b", "a", "c"], None)
     assert set(operate.partitions()) == {COMPLETED_RUN, FAILED_RUN, "a", "b", "c"}
@@ -101,7 +103,9 @@ def test_cron_and_time_zone_come_from_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_schedules_are_nightly_in_utc_and_off_at_first(operate: Operator) -> None:
-    schedules = {name: operate.defs.resolve_schedule_def(name) for name in ("nightly_exports", "reverification", "housekeeping")}
+    schedules = {
+        name: operate.defs.resolve_schedule_def(name) for name in ("nightly_exports", "reverification", "housekeeping")
+    }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.STOPPED}
     assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
     assert schedules["nightly_exports"].cron_schedule == "0 2 * * *"
@@ -110,7 +114,8 @@ def test_schedules_are_nightly_in_utc_and_off_at_first(operate: Operator) -> Non
 def test_the_longest_unchecked_package_is_checked_first(
     operate: Operator, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Packages that were never checked come first, then the one whose check is the longest ago; at most so many a tick."""
+    """Packages that were never checked come first, then the one whose check is the longest ago; at most so many a
+    tick."""
     names = ["p", "q", "x" * 300]  # the last one's folder has a name from which the run_id cannot be read
     for run_id in names:
         publish(exports, run_id)
@@ -130,7 +135,8 @@ def test_without_a_package_there_is_nothing_to_check(operate: Operator) -> None:
 
 
 def test_nothing_is_exported_twice_when_dagsters_storage_is_lost(operate: Operator, exports: Path) -> None:
-    """A new instance knows no partition and no materialization; it asks for what has no package, and for nothing else."""
+    """A new instance knows no partition and no materialization; it asks for what has no package, and for nothing
+    else."""
     assert operate.export(COMPLETED_RUN).success
     manifest = (exports / COMPLETED_RUN / "manifest.json").read_bytes()
     with dg.instance_for_test() as fresh:

@@ -65,7 +65,9 @@ def test_a_failed_read_is_skipped_with_its_reason(operate: Operator, sample: Pat
     ("run_id", "reason"),
     [("", "it is empty"), ("a...b", "range"), ("a\nb", "control character"), ("x" * 1001, "longer than 1000 bytes")],
 )
-def test_a_run_id_that_dagster_cannot_hold_is_reported(operate: Operator, sample: Path, run_id: str, reason: str) -> None:
+def test_a_run_id_that_dagster_cannot_hold_is_reported(
+    operate: Operator, sample: Path, run_id: str, reason: str
+) -> None:
     """It is named with the reason and with what to do, and the other runs are registered."""
     add_runs(sample, (run_id, "2026-01-01 00:00:01.000000"))
     said = operate.discover().skip_message or ""
@@ -82,7 +84,8 @@ def test_run_ids_that_look_odd_are_registered_as_they_are(operate: Operator, sam
 
 
 def test_each_tick_is_bounded_and_the_rest_follows(operate: Operator, sample: Path) -> None:
-    """Of many new runs a tick registers a bounded number, in additions that SQLite can take, in far less than a tick's minute."""
+    """Of many new runs a tick registers a bounded number, in additions that SQLite can take, in far less than a tick's
+    minute."""
     sample.unlink()
     with sqlite3.connect(sample) as connection:
         connection.executescript(schema_sql())

@@ -127,11 +127,11 @@ def test_an_immutable_file_gets_no_log(logged: Path) -> None:
     sqlite3.connect(logged).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
     assert set(files(logged)) == {"logged.db"}
     before = files(logged)
-    with adbc.connect(f"file:{quote(str(logged))}?mode=ro&immutable=1", autocommit=True) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT n FROM t")
-            assert cursor.fetch_arrow_table().to_pylist() == [{"n": 7}]
-            assert files(logged) == before
+    uri = f"file:{quote(str(logged))}?mode=ro&immutable=1"
+    with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT n FROM t")
+        assert cursor.fetch_arrow_table().to_pylist() == [{"n": 7}]
+        assert files(logged) == before
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=20))
@@ -175,7 +175,9 @@ def test_polars_writes_null_and_the_empty_text_differently() -> None:
     assert text == ',z\r\n"",z\r\nx,z\r\n"q""",z\r\n"c,d",z\r\n"e\r\nf",z\r\n"\n",z\r\n ,z\r\n'
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=140), st.text(st.characters(exclude_categories=["Cs"])))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=140), st.text(st.characters(exclude_categories=["Cs"]))
+)
 def test_polars_hash_makes_hmacs(key: str, text: str) -> None:
     """HMAC-SHA256 under the key's UTF-8 bytes, for keys of any length."""
     made = pl.DataFrame({"text": [text]}).select(polars_hash.col("text").chash.hmac_sha256(key=key)).item()

@@ -1,6 +1,8 @@
-"""A Dagster deployment as an operator has it: `dagster dev` with the project's dagster.yaml and workspace.yaml, and its GraphQL.
+"""A Dagster deployment as an operator has it: `dagster dev` with the project's dagster.yaml and workspace.yaml, and its
+GraphQL.
 
-Belongs here: starting and stopping it, and asking it what the UI asks. Does not belong here: what tests expect of the answers.
+Belongs here: starting and stopping it, and asking it what the UI asks. Does not belong here: what tests expect of the
+answers.
 """
 
 import json
@@ -83,17 +85,20 @@ class Deployment:
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
 
     def partitions(self, *asset: str) -> dict[str, set[str]]:
-        """The partitions of an asset by status, as its page shows them: materialized, failed, materializing, missing."""
+        """The partitions of an asset by status, as its page shows them: materialized, failed, materializing,
+        missing."""
         node = self.query(
             """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
                  partitionKeys
                  assetPartitionStatuses { ... on DefaultPartitionStatuses {
-                   materializedPartitions failedPartitions materializingPartitions unmaterializedPartitions } } } } }""",
+                   materializedPartitions failedPartitions materializingPartitions unmaterializedPartitions } } } }
+                   }""",
             key={"path": list(asset)},
         )["assetNodeOrError"]
         statuses = node["assetPartitionStatuses"]
         return {"all": set(node["partitionKeys"])} | {
-            name: set(statuses[f"{name}Partitions"]) for name in ("materialized", "failed", "materializing", "unmaterialized")
+            name: set(statuses[f"{name}Partitions"])
+            for name in ("materialized", "failed", "materializing", "unmaterialized")
         }
 
 
