@@ -69,15 +69,13 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A complete package: where it is, its manifest, and whether this export made it (or found it as it would be)."""
+    """A complete package: where it is, its manifest and the hash of that file, and whether this export made it (or found it as it
+    would be)."""
 
     path: Path
     manifest: Manifest
+    manifest_sha256: str
     is_new: bool
-
-    @property
-    def manifest_sha256(self) -> str:
-        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
 
 
 def package_path(export_dir: Path, run_id: str) -> Path:
@@ -137,24 +135,30 @@ def publish(
         differences = _differences(export, staged, final)
         if not differences:
             _confirm(final)
-            return Published(final, read_manifest(final), is_new=False)
+            return Published(final, read_manifest(final), _manifest_sha256(final), is_new=False)
         if not supersede:
             raise PackageError(
                 f"The package {final} is there already, and this export differs: {'; '.join(differences)}. It is left as it is. "
                 f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of export/manifest)."
             )
         if (final / MANIFEST).is_file():
-            superseded_sha256 = hashlib.sha256((final / MANIFEST).read_bytes()).hexdigest()
+            superseded_sha256 = _manifest_sha256(final)
 
     exported_at = datetime.now(UTC).isoformat(timespec="microseconds")
     assembly = _assemble(export, staged, staging, exported_at, superseded_sha256)
+    # Read before it is published: afterwards nothing may fail any more that would make the export look as if it had.
+    manifest, manifest_sha256 = read_manifest(assembly), _manifest_sha256(assembly)
     if superseded_sha256 is None and not final.exists():
         _rename_new(assembly, final)
         _confirm(final)
     else:
         aside = _exchange(assembly, final, export_dir)
         _confirm(final, aside.parent)
-    return Published(final, read_manifest(final), is_new=True)
+    return Published(final, manifest, manifest_sha256, is_new=True)
+
+
+def _manifest_sha256(package: Path) -> str:
+    return hashlib.sha256((package / MANIFEST).read_bytes()).hexdigest()
 
 
 def _assemble(
@@ -436,7 +440,7 @@ def _clear_unpublished(aside: Path, final: Path) -> None:
     """Removes a new package that a crash left before it was exchanged: it names the present one as its predecessor."""
     if not aside.exists():
         return
-    present = hashlib.sha256((final / MANIFEST).read_bytes()).hexdigest() if (final / MANIFEST).is_file() else None
+    present = _manifest_sha256(final) if (final / MANIFEST).is_file() else None
     left = read_manifest(aside).get("supersedes") or {}
     if present is not None and left.get("manifest_sha256") == present:
         shutil.rmtree(aside)

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import polars_hash
 import pyarrow as pa
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -101,7 +101,7 @@ class ManifestKey:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except OSError as error:
             raise SigningKeyError(f"The private key file {path} cannot be read: {error.strerror}.") from None
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
             raise SigningKeyError(f"{path} holds no unencrypted private key in PEM form.") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise SigningKeyError(f"{path} holds a private key of another kind than Ed25519. `landscape-assets keygen` makes one.")
