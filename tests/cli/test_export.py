@@ -136,7 +136,11 @@ def test_an_unsigned_export_says_so(sample, exporter):
 def test_formats_are_chosen(sample, exporter):
     """`--format` leaves the others out, in the option or in the environment."""
     exporter.outcome(sample, COMPLETED_RUN, "--format", "csv")
-    assert sorted(path.name for path in (exporter.output / COMPLETED_RUN).iterdir()) == ["VERIFY.md", "csv", "manifest.json"]
+    assert sorted(path.name for path in (exporter.output / COMPLETED_RUN).iterdir()) == [
+        "VERIFY.md",
+        "csv",
+        "manifest.json",
+    ]
     exporter.outcome(sample, FAILED_RUN, LANDSCAPE_FORMATS="parquet, jsonl")
     names = sorted(path.name for path in (exporter.output / FAILED_RUN).iterdir())
     assert names == ["VERIFY.md", "manifest.json", "parquet", "records.jsonl"]
@@ -180,7 +184,8 @@ def test_two_exports_differ_in_one_time_stamp(sample, exporter, exported):
     assert {name for name in old if old[name] != new.get(name)} == {"manifest.json", "records.jsonl", "VERIFY.md"}
     assert set(old) == set(new)
     old_page, new_page = (
-        data["VERIFY.md"].replace(hashlib.sha256(data["records.jsonl"]).hexdigest().encode(), b"") for data in (old, new)
+        data["VERIFY.md"].replace(hashlib.sha256(data["records.jsonl"]).hexdigest().encode(), b"")
+        for data in (old, new)
     )
     assert old_page == new_page
     old_lines, new_lines = (data["records.jsonl"].splitlines() for data in (old, new))
@@ -199,7 +204,10 @@ def test_two_exports_differ_in_one_time_stamp(sample, exporter, exported):
     ("statement", "says"),
     [
         ("UPDATE rows SET source_data_hash = 'x' WHERE row_id = 'c1103-row-00'", "final_hash is "),
-        ("DELETE FROM artifacts WHERE artifact_id = (SELECT min(artifact_id) FROM artifacts)", "record_count is 201 and was 202"),
+        (
+            "DELETE FROM artifacts WHERE artifact_id = (SELECT min(artifact_id) FROM artifacts)",
+            "record_count is 201 and was 202",
+        ),
         ("UPDATE runs SET status = 'failed'", "status is failed and was completed"),
     ],
 )
@@ -350,7 +358,9 @@ def test_without_a_key_the_command_stops(sample, exporter, key, says):
 
 def test_a_short_key_is_warned_of(sample, exporter):
     """It signs, and the warning goes to standard error without it."""
-    result = exporter.export(sample, "--run-id", COMPLETED_RUN, "--format", "jsonl", "--json", LANDSCAPE_SIGNING_KEY="abcXYZ")
+    result = exporter.export(
+        sample, "--run-id", COMPLETED_RUN, "--format", "jsonl", "--json", LANDSCAPE_SIGNING_KEY="abcXYZ"
+    )
     assert result.exit_code == 0
     assert "shorter than 16 bytes" in result.stderr
     assert "abcXYZ" not in result.output
@@ -401,7 +411,11 @@ def test_settings_come_from_the_environment(sample, exporter, tmp_path):
         (["--all"], {"LANDSCAPE_SIGN": "maybe"}, "it must be yes or no"),
         (["--all"], {"LANDSCAPE_FORMATS": "jsonl,xml"}, "names 'xml'"),
         (["--all"], {"LANDSCAPE_MEMORY_MB": "much"}, "it must be a whole number"),
-        (["--all"], {"LANDSCAPE_SIGNING_KEY": None, "LANDSCAPE_SIGNING_KEY_FILE": "/nowhere/key"}, "/nowhere/key cannot be read"),
+        (
+            ["--all"],
+            {"LANDSCAPE_SIGNING_KEY": None, "LANDSCAPE_SIGNING_KEY_FILE": "/nowhere/key"},
+            "/nowhere/key cannot be read",
+        ),
         (["--all", "--database", "sqlite:///nowhere.db"], {}, "There is no file"),
         (["--all", "--database", ""], {}, "No audit database is named"),
     ],
@@ -441,7 +455,9 @@ def test_the_key_is_nowhere(sample, tmp_path, monkeypatch):
     environment = {"LANDSCAPE_SIGNING_KEY": key, "DAGSTER_HOME": str(home)}
     result = exporter.export(sample, "--run-id", FAILED_RUN, **environment)
     assert result.exit_code == 0
-    failing = exporter.export(sample, "--run-id", FAILED_RUN, "--run-id", "nowhere", "--format", "csv", "--json", **environment)
+    failing = exporter.export(
+        sample, "--run-id", FAILED_RUN, "--run-id", "nowhere", "--format", "csv", "--json", **environment
+    )
     assert failing.exit_code == 1
     assert key not in result.output + failing.output
     files = [path for path in (*home.rglob("*"), *exporter.output.rglob("*")) if path.is_file()]

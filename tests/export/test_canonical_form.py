@@ -60,7 +60,9 @@ def test_text(values):
 
 def test_every_character_that_may_be_escaped():
     """Every character below U+00A0, the line separators, and the ends of the planes, each by itself and inside a text."""
-    characters = [chr(i) for i in [*range(0xA0), 0x2028, 0x2029, 0xD7FF, 0xE000, 0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x10FFFF]]
+    characters = [
+        chr(i) for i in [*range(0xA0), 0x2028, 0x2029, 0xD7FF, 0xE000, 0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x10FFFF]
+    ]
     values = [text for character in characters for text in (character, f"a{character}b")]
     holds(Kind.TEXT, values, values)
 
@@ -87,14 +89,27 @@ def test_floats_of_any_bits(bits):
 
 def test_floats_at_every_power_of_ten():
     """Where the notation changes, and its neighbours."""
-    values = [sign * digit * 10.0**power for power in range(-30, 30) for digit in (1, 1.5, 9.999999999999998) for sign in (1, -1)]
+    values = [
+        sign * digit * 10.0**power
+        for power in range(-30, 30)
+        for digit in (1, 1.5, 9.999999999999998)
+        for sign in (1, -1)
+    ]
     values += [5e-324, 1.7976931348623157e308, 2.0**53, 2.0**53 + 2, 1e23, 9.5e-7, 333333333.33333329]
     holds(Kind.FLOAT, values, values)
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(-0.0, "0"), (1.0, "1"), (1e16, "10000000000000000"), (1e21, "1e+21"), (1e-6, "0.000001"), (1e-7, "1e-7"), (5.0, "5")],
+    [
+        (-0.0, "0"),
+        (1.0, "1"),
+        (1e16, "10000000000000000"),
+        (1e21, "1e+21"),
+        (1e-6, "0.000001"),
+        (1e-7, "1e-7"),
+        (5.0, "5"),
+    ],
 )
 def test_the_contract_s_known_points(value, text):
     """The numbers that the record contract gives."""
@@ -110,7 +125,11 @@ def test_times(values):
 
 def test_times_of_a_database_that_keeps_instants():
     """Instants carry the offset of UTC."""
-    at = [datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, datetime.UTC), datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), None]
+    at = [
+        datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, datetime.UTC),
+        datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+        None,
+    ]
     frame = pl.DataFrame({"stored": pl.Series(at, dtype=pl.Datetime("us", "UTC"))})
     assert encode(frame, table(Kind.TIME), "r")["canonical"].to_list() == [
         canonical("2026-01-02T03:04:05.678901+00:00"),
@@ -156,7 +175,19 @@ def test_the_signature_is_put_in_its_place(field, values):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "nul", "NaN", "[Infinity]", "-Infinity", '{"a":1,"a":1}', '"\\ud800"', "9007199254740992", "[" * 100_000, "1e999"],
+    [
+        "",
+        "{",
+        "nul",
+        "NaN",
+        "[Infinity]",
+        "-Infinity",
+        '{"a":1,"a":1}',
+        '"\\ud800"',
+        "9007199254740992",
+        "[" * 100_000,
+        "1e999",
+    ],
     ids=lambda text: text[:12] or "empty",
 )
 def test_json_without_a_canonical_form_is_refused(text):

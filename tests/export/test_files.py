@@ -24,7 +24,7 @@ from support.strategies import RUN_ID, UNSHRUNK, runs
 from benchmarks import reference
 from benchmarks.fields import FIELDS, PARSED, TIMES
 from landscape_assets.export.signing import SigningKey
-from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"
 KEY = SigningKey("conformance-key")
@@ -124,7 +124,9 @@ def require_csv(data: bytes, header: list[str], records: list[dict]) -> None:
     assert rows == [[cell_of(name, record[name]) for name in header] for record in records]
     for row, record in zip(rows, records, strict=True):
         for name, (cell, quoted) in zip(header, row, strict=True):
-            meant = rfc8785.dumps(record[name]).decode() if name in PARSED and record[name] is not None else record[name]
+            meant = (
+                rfc8785.dumps(record[name]).decode() if name in PARSED and record[name] is not None else record[name]
+            )
             assert read_back(name, cell, quoted, record[name]) == meant
 
 
@@ -144,7 +146,16 @@ def require_parquet(path: Path, header: list[str], records: list[dict], run_id: 
     assert metadata[b"landscape.run_id"].decode() == run_id
     assert metadata[b"landscape.contract"] == b"v1"
     assert metadata[b"landscape.record_type"].decode() == records[0]["record_type"]
-    integers = {"call_index", "row_index", "step_in_pipeline", "ordinal", "step_index", "attempt", "size_bytes", "sequence_in_pipeline"}
+    integers = {
+        "call_index",
+        "row_index",
+        "step_in_pipeline",
+        "ordinal",
+        "step_index",
+        "attempt",
+        "size_bytes",
+        "sequence_in_pipeline",
+    }
     doubles = {"timestamp", "resolution_latency_ms", "duration_ms", "latency_ms"}
     for name in header:
         kind = table.schema.field(name).type
@@ -182,9 +193,10 @@ def test_the_sample_s_records_come_back_from_every_format(sample, tmp_path):
 
 def test_a_run_id_with_quotes_and_commas_comes_back_from_every_format(sample, tmp_path):
     """The run_id is text like any other, in every file."""
+    present = FAILED_RUN
     for i, run_id in enumerate(('a",\r\nb', "=1+1", "-rf", "é/\U0001f525", "")):
-        rename_run(sample, COMPLETED_RUN if i == 0 else previous, run_id)
-        previous = run_id
+        rename_run(sample, present, run_id)
+        present = run_id
         require_files(sample, run_id, tmp_path / str(i), KEY)
 
 

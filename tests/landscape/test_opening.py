@@ -32,7 +32,8 @@ def test_a_folder_is_no_database(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"", "is empty"), (b"run_id,status\n", "is no SQLite database"), (b"SQL", "is no SQLite database")]
+    ("content", "says"),
+    [(b"", "is empty"), (b"run_id,status\n", "is no SQLite database"), (b"SQL", "is no SQLite database")],
 )
 def test_a_file_that_is_no_database_is_refused(tmp_path, content, says):
     """An empty file, or one of text, is said to be that."""
@@ -50,7 +51,9 @@ def test_a_damaged_file_is_refused(sample):
     assert str(sample) in str(refusal(url(sample)))
 
 
-@pytest.mark.parametrize("text", ["", "  ", "nonsense", "sqlite://", "sqlite:///:memory:", "oracle://scott:tiger@host/x"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "nonsense", "sqlite://", "sqlite:///:memory:", "oracle://scott:tiger@host/x"]
+)
 def test_a_url_that_names_no_database_is_refused(text):
     """Whatever is no URL of a database that can be read is refused with what to write instead, and no password is repeated."""
     message = str(refusal(text))

@@ -48,7 +48,9 @@ def calls(path, rows):
             "request_hash": "h",
             "created_at": "2026-01-01 00:00:00.000000",
         }
-        insert_rows(connection, "calls", ({"call_id": f"c{i:06}", "call_index": i, **base, **row} for i, row in enumerate(rows)))
+        insert_rows(
+            connection, "calls", ({"call_id": f"c{i:06}", "call_index": i, **base, **row} for i, row in enumerate(rows))
+        )
 
 
 @pytest.mark.parametrize("before", [0, 1, 1023, 1024, 16_383, 16_384, 40_000])
@@ -69,11 +71,15 @@ def test_integers_in_a_real_column_are_floats(tmp_path):
     path = tmp_path / "reals.db"
     calls(path, [{"latency_ms": 5}, {"latency_ms": 0.25}, {"latency_ms": 2**53}, {"latency_ms": None}])
     with changing(path) as connection:
-        connection.execute("CREATE TABLE plain (latency_ms, call_id, call_index, state_id, operation_id, call_type, status, "
-                           "request_hash, response_hash, request_ref, response_ref, error_json, created_at)")
-        connection.execute("INSERT INTO plain SELECT CAST(latency_ms AS INTEGER), call_id, call_index, state_id, operation_id, "
-                           "call_type, status, request_hash, response_hash, request_ref, response_ref, error_json, created_at "
-                           "FROM calls")
+        connection.execute(
+            "CREATE TABLE plain (latency_ms, call_id, call_index, state_id, operation_id, call_type, status, "
+            "request_hash, response_hash, request_ref, response_ref, error_json, created_at)"
+        )
+        connection.execute(
+            "INSERT INTO plain SELECT CAST(latency_ms AS INTEGER), call_id, call_index, state_id, operation_id, "
+            "call_type, status, request_hash, response_hash, request_ref, response_ref, error_json, created_at "
+            "FROM calls"
+        )
     assert read(path, "calls", "r").sort_by("call_index")["latency_ms"].to_pylist() == [5.0, 0.25, 2.0**53, None]
     with changing(path) as connection:
         connection.execute("DROP TABLE calls")

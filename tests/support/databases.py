@@ -69,9 +69,18 @@ def rows_of_sample(run_id: str) -> dict[str, list[dict[str, Any]]]:
             row
             for row in rows
             if row.get("run_id") == run_id
-            or ("run_id" not in row and ids & {row.get(name) for name in ("token_id", "state_id", "operation_id", "batch_id")})
+            or (
+                "run_id" not in row
+                and ids & {row.get(name) for name in ("token_id", "state_id", "operation_id", "batch_id")}
+            )
         ]
-        ids |= {value for row in found[table] for name, value in row.items() if name in ("token_id", "state_id", "operation_id", "batch_id") if value}
+        ids |= {
+            value
+            for row in found[table]
+            for name, value in row.items()
+            if name in ("token_id", "state_id", "operation_id", "batch_id")
+            if value
+        }
     return found
 
 
@@ -92,7 +101,9 @@ def insert_copy(
         return value
 
     for table, originals in rows.items():
-        insert_rows(connection, table, ({name: changed(name, value) for name, value in row.items()} for row in originals))
+        insert_rows(
+            connection, table, ({name: changed(name, value) for name, value in row.items()} for row in originals)
+        )
 
 
 def make_v0(path: Path) -> None:

@@ -57,7 +57,9 @@ class Exporter:
         """What `export --json` says of each run."""
         return json.loads(self.export(database, *arguments, "--json", **environment).stdout)
 
-    def outcome(self, database: Path | str, run_id: str, *arguments: object, **environment: str | None) -> dict[str, Any]:
+    def outcome(
+        self, database: Path | str, run_id: str, *arguments: object, **environment: str | None
+    ) -> dict[str, Any]:
         """What `export --json` says of one run."""
         (outcome,) = self.outcomes(database, f"--run-id={run_id}", *arguments, **environment)
         return outcome
@@ -80,5 +82,6 @@ class Exporter:
 def content(folder: Path) -> dict[str, bytes | None]:
     """Every path below a folder with its bytes; None for a folder."""
     return {
-        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in sorted(folder.rglob("*"))
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
     }

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from landscape_assets.contract import CONTRACTS, Contract
-from landscape_assets.export.canonical import PlainText
 from landscape_assets.export.arrow_file import ArrowReader
+from landscape_assets.export.canonical import PlainText
 from landscape_assets.export.files import ParquetReader, ParquetWriter
 from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile
 from landscape_assets.export.records import RecordsFacts, write_records
@@ -79,9 +79,7 @@ def make_files(
     signatures = ArrowReader(signed.file.path)
     everything = SignedRecords(contract, run_id, False, records, signatures, is_signed=key is not None)
     (folder / "files").mkdir()
-    staged = [
-        file for name in formats or FORMATS for file in FORMATS[name](everything, folder / "files", Budget())
-    ]
+    staged = [file for name in formats or FORMATS for file in FORMATS[name](everything, folder / "files", Budget())]
     records.close()
     signatures.close()
     return signed, {file.path: file for file in staged}

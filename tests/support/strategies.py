@@ -49,7 +49,12 @@ json_values = st.recursive(
 
 def json_text(values: st.SearchStrategy[Any]) -> st.SearchStrategy[str]:
     """JSON as some writer may have stored it."""
-    return st.builds(lambda value, ascii, indent: json.dumps(value, ensure_ascii=ascii, indent=indent), values, st.booleans(), st.sampled_from([None, 1]))
+    return st.builds(
+        lambda value, ascii, indent: json.dumps(value, ensure_ascii=ascii, indent=indent),
+        values,
+        st.booleans(),
+        st.sampled_from([None, 1]),
+    )
 
 
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -57,7 +62,9 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 _ids = st.one_of(
-    st.text("ab\x7f\x80\xff\u0800\uffff\U00010000", min_size=1, max_size=3),  # differ in bytes that collations may take as equal
+    st.text(
+        "ab\x7f\x80\xff\u0800\uffff\U00010000", min_size=1, max_size=3
+    ),  # differ in bytes that collations may take as equal
     st.text("abAB01", min_size=1, max_size=4),
 )
 
@@ -139,7 +146,13 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
         for i in ids["tokens"] if ids["rows"]
     ]  # fmt: skip
     has_tokens = bool(tables["tokens"])
-    pairs = some(st.lists(st.tuples(st.sampled_from(ids["tokens"]), st.sampled_from(ids["tokens"])), max_size=4, unique=True)) if has_tokens else []
+    pairs = (
+        some(
+            st.lists(st.tuples(st.sampled_from(ids["tokens"]), st.sampled_from(ids["tokens"])), max_size=4, unique=True)
+        )
+        if has_tokens
+        else []
+    )
     tables["token_parents"] = [
         {"token_id": token, "parent_token_id": parent, "ordinal": some(integers)} for token, parent in pairs
     ]
@@ -152,7 +165,11 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
         for i in ids["batches"]
     ]  # fmt: skip
     members = (
-        some(st.lists(st.tuples(st.sampled_from(ids["batches"]), st.sampled_from(ids["tokens"])), max_size=4, unique=True))
+        some(
+            st.lists(
+                st.tuples(st.sampled_from(ids["batches"]), st.sampled_from(ids["tokens"])), max_size=4, unique=True
+            )
+        )
         if has_tokens and ids["batches"]
         else []
     )
