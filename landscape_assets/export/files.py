@@ -22,7 +22,7 @@ import xxhash
 
 from ..errors import StorageError
 
-ROW_GROUP_BYTES = 16 * 2**20
+ROW_GROUP_BYTES = 8 * 2**20
 """Bytes of values (uncompressed) after which a row group of a table's Parquet file is closed."""
 
 
@@ -236,8 +236,11 @@ class ParquetReader:
 
     def frame(self, columns: list[str]) -> pl.DataFrame:
         """Some columns of the whole file."""
-        empty = pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table())
-        return pl.concat([empty, *self.frames(columns)])
+        return pl.concat([self.empty(columns), *self.frames(columns)])
+
+    def empty(self, columns: list[str]) -> pl.DataFrame:
+        """Some columns without rows."""
+        return pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table())
 
     def close(self) -> None:
         self._file.close()

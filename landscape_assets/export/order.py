@@ -152,8 +152,7 @@ class _Numbering:
         """Every row of a top group and of its child group is a unit: each parent comes before its children."""
         parent_id, child_table = self._contract.tables[root.table].id[0], self._contract.tables[child.table]
         parents = self._in_order(root.table, (parent_id,))
-        children = self._rows(child.table, (child.link, *child_table.id, *_names(child_table.order)))
-        children = children.filter(pl.col(child.link).is_not_null()).join(
+        children = self._rows(child.table, (child.link, *child_table.id, *_names(child_table.order)), child.link).join(
             parents.select(pl.col(parent_id).alias(child.link), pl.col("no").alias("parent")),
             on=child.link,
             how="left",
@@ -190,9 +189,15 @@ class _Numbering:
             self._merge(group.table, pl.concat(found) if found else pl.Series([], dtype=pl.UInt32))
             self._number_below(group)
 
-    def _rows(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        """Some columns of a table, and `at`, the place of each row in its file."""
-        return self._tables[table].frame(list(dict.fromkeys(columns))).with_row_index("at")
+    def _rows(self, table: str, columns: tuple[str, ...], given: str | None = None) -> pl.DataFrame:
+        """Some columns of the rows of a table in which the column `given` is given, and `at`, the place of each in its file."""
+        reader, names, before = self._tables[table], list(dict.fromkeys(columns)), 0
+        found = [reader.empty(names).with_row_index("at")]
+        for frame in reader.frames(names):
+            numbered = frame.with_row_index("at", before)
+            before += len(frame)
+            found.append(numbered if given is None else numbered.filter(pl.col(given).is_not_null()))
+        return pl.concat(found)
 
     def _in_order(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
         """A top group's rows in record order, with `at`, and `no`, their number."""

@@ -327,8 +327,8 @@ def _connect(uri: str, quiet: bool) -> adbc.Connection:
             if quiet:
                 cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
                 cursor.fetchall()
-            # Waiting for a writer is bounded; the larger cache is for look-ups of parents (measured: a fifth faster).
-            for pragma in ("busy_timeout=10000", "cache_size=-65536", "query_only=1"):
+            # Waiting for a writer is bounded. A larger cache, or a memory map, was measured: no faster, and it is held to the end.
+            for pragma in ("busy_timeout=10000", "query_only=1"):
                 cursor.execute(f"PRAGMA {pragma}")
                 cursor.fetchall()
     except BaseException:
