@@ -64,7 +64,7 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
 
 
 def selected(name: str, bench: Bench, spread: int) -> list[Fault]:
-    """The faults that are tried: each so many-th, and always those around the moment of publication."""
+    """The faults that are tried: each so many-th, and (but where Dagster takes long) those around the moment of publication."""
     found = faults(bench.calls)
     if name == "spill":
         found = [fault for fault in found if "/scratch/" in fault.pattern]
@@ -73,8 +73,8 @@ def selected(name: str, bench: Bench, spread: int) -> list[Fault]:
     elif name == "supersede":
         first = next(i for i, fault in enumerate(found) if "/package/" in fault.pattern)
         found = found[first:]
-    step = spread * (SLOWER.get(name, 1) if spread == 1 else 1)
-    moment = {bench.scenario.package.name, bench.scenario.export_dir.name}
+    step = max(spread, SLOWER.get(name, 1)) * (3 if name == "session" and spread > 1 else 1)
+    moment = set() if name == "session" else {bench.scenario.package.name, bench.scenario.export_dir.name}
     return [
         fault
         for i, fault in enumerate(found)
