@@ -1,9 +1,8 @@
 """SQLAlchemy over ADBC: statements are SQLAlchemy Core, results are Arrow record batches.
 
-Belongs here: the dialect that makes an ADBC driver a DBAPI for SQLAlchemy, so that statements are compiled, bound and counted
-(`before_cursor_execute`) as any other, and a helper that takes a result's record batches. Does not belong here: how a database
-is opened (`sqlite.py`, `postgresql.py`).
-"""
+Belongs here: the dialect that makes an ADBC driver a DBAPI for SQLAlchemy, so that statements are compiled, bound and
+counted (`before_cursor_execute`) as any other, and a helper that takes a result's record batches. Does not belong here:
+how a database is opened (`sqlite.py`, `postgresql.py`)."""
 
 from __future__ import annotations
 
@@ -79,7 +78,8 @@ class AdbcPostgreSQLDialect(PGDialect):
         """Asks the server nothing: what the dialect would find out is not used, and every statement is counted."""
 
     def do_rollback(self, dbapi_connection: Any) -> None:
-        """The connection is in autocommit mode; the caller states BEGIN, and closing the connection ends the transaction."""
+        """The connection is in autocommit mode; the caller states BEGIN, and closing the connection ends the
+        transaction."""
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """As do_rollback."""

@@ -1,8 +1,7 @@
 """An audit database: which contract it keeps, which runs it holds, and the rows of one run, table by table.
 
-Belongs here: what holds for every kind of database, and the choice of the kind by URL. Does not belong here: what is particular
-to one (`sqlite.py`, `postgresql.py`), and what becomes of the rows (`export/`).
-"""
+Belongs here: what holds for every kind of database, and the choice of the kind by URL. Does not belong here: what is
+particular to one (`sqlite.py`, `postgresql.py`), and what becomes of the rows (`export/`)."""
 
 from __future__ import annotations
 
@@ -60,9 +59,8 @@ class Run:
 class TableStream:
     """The rows of one run in one table, as they come from the database.
 
-    `schema` has the declared types; `batches` can be taken once, and raises CorruptTable or DatabaseError at the row at fault.
-    `statement` is what is sent, with the run as `:run_id`.
-    """
+    `schema` has the declared types; `batches` can be taken once, and raises CorruptTable or DatabaseError at the row at
+    fault. `statement` is what is sent, with the run as `:run_id`."""
 
     table: Table
     statement: str
@@ -136,11 +134,14 @@ class AuditDatabase:
         run = self.runs.get(run_id)
         if run is None:
             raise RunNotExportable(
-                f"There is no run {run_id!r} in the audit database {self.shown}. `landscape-assets runs` lists those there are."
+                f"There is no run {run_id!r} in the audit database {self.shown}. "
+                "`landscape-assets runs` lists those there are."
             )
         known = self.contract.tables["runs"].column("status").values
         if run.status not in known:
-            raise CorruptTable("runs", f"run_id {run_id!r}", "status", run.status, f"which is none of {', '.join(known)}")
+            raise CorruptTable(
+                "runs", f"run_id {run_id!r}", "status", run.status, f"which is none of {', '.join(known)}"
+            )
         if not run.is_finished(self.contract):
             ended = "" if run.completed_at else ", and has no completed_at"
             raise RunNotExportable(
@@ -175,9 +176,9 @@ class AuditDatabase:
             Table name → rows.
         """
         counts = [
-            sa.select(sa.literal(table.name).label("name"), sa.cast(sa.func.count(), sa.Text).label("rows")).select_from(
-                select_run(self.contract, table).params({RUN_ID: run_id}).subquery()
-            )
+            sa.select(
+                sa.literal(table.name).label("name"), sa.cast(sa.func.count(), sa.Text).label("rows")
+            ).select_from(select_run(self.contract, table).params({RUN_ID: run_id}).subquery())
             for table in self.contract.tables.values()
         ]
         with self._noticing():
@@ -185,7 +186,8 @@ class AuditDatabase:
         return {row["name"]: int(row["rows"]) for row in counted}
 
     def has_read(self, run_id: str, rows: Mapping[str, int]) -> bool:
-        """Whether it was this connection, and so one state of the database, that gave the run's rows of all these tables.
+        """Whether it was this connection, and so one state of the database, that gave the run's rows of all these
+        tables.
 
         Args:
             run_id: the run.

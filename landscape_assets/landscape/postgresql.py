@@ -1,11 +1,11 @@
 """A PostgreSQL audit database: one connection, one read-only snapshot, rows streamed as Arrow with declared types.
 
-Belongs here: what is particular to PostgreSQL (connection, session, types, the meaning of its errors). Does not belong here: what
-holds for every database (`database.py`).
+Belongs here: what is particular to PostgreSQL (connection, session, types, the meaning of its errors). Does not belong
+here: what holds for every database (`database.py`).
 
-The driver streams a result (`COPY ... TO STDOUT`, binary) when its statement has no bound parameters, and else holds all of it in
-memory. The run is therefore bound once, to a setting of the transaction, and the tables' statements refer to that.
-"""
+The driver streams a result (`COPY ... TO STDOUT`, binary) when its statement has no bound parameters, and else holds
+all of it in memory. The run is therefore bound once, to a setting of the transaction, and the tables' statements refer
+to that."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SESSION = sa.text(
     SELECT
         set_config('TimeZone', 'UTC', true),
         set_config('DateStyle', 'ISO, YMD', true),
-        -- The same rows come in the same order: not from where another scan happens to be, nor from several workers in turn.
+        -- The same rows come in the same order: not from where another scan happens to be, nor from workers in turn.
         set_config('synchronize_seqscans', 'off', true),
         set_config('max_parallel_workers_per_gather', '0', true),
         -- Compiling costs more than it saves: each statement is sent once.
@@ -89,8 +89,8 @@ _TYPES: dict[Kind, tuple[tuple[pa.DataType, ...], str]] = {
 # Microseconds since 1970 of the first and the last instant that a record can hold.
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
-# What the driver makes of the greatest and the least 64-bit integer, PostgreSQL's infinities: it counts from 1970 instead of
-# 2000, past the end.
+# What the driver makes of the greatest and the least 64-bit integer, PostgreSQL's infinities: it counts from 1970
+# instead of 2000, past the end.
 _EPOCH_SHIFT = 946_684_800_000_000
 _INFINITY, _MINUS_INFINITY = -(2**63) + _EPOCH_SHIFT - 1, -(2**63) + _EPOCH_SHIFT
 
@@ -156,8 +156,8 @@ class PostgreSQLSource:
             run_id: the run.
 
         Yields:
-            The rows of the run with their declared types, and the frame to check: the same columns, and what the checks need
-            besides (`checks.RAW`).
+            The rows of the run with their declared types, and the frame to check: the same columns, and what the checks
+            need besides (`checks.RAW`).
 
         Raises:
             DatabaseError: the database cannot be read, or a column is of another type than the contract's.
@@ -207,8 +207,9 @@ class PostgreSQLSource:
                 metadata = found.metadata or {}
                 given = metadata.get(b"POSTGRESQL:type", str(found.type).encode()).decode()
                 raise DatabaseError(
-                    f"Column {column.name} of table {table.name} of the audit database {self.shown} is of the type {given}, and "
-                    f"ELSPETH keeps it as {wanted}. It is not read: its values could not be exported as they are."
+                    f"Column {column.name} of table {table.name} of the audit database {self.shown} is of the type "
+                    f"{given}, and ELSPETH keeps it as {wanted}. "
+                    f"It is not read: its values could not be exported as they are."
                 )
 
     def _unreachable(self, error: Exception) -> DatabaseError:
@@ -250,8 +251,8 @@ _MEANINGS: tuple[tuple[str, str, str, bool], ...] = (
     (
         "57014",
         "statement timeout|user request",
-        "the setting statement_timeout bounds each statement: raise it for the role (ALTER ROLE ... SET statement_timeout), or in "
-        "the URL (?options=-c%20statement_timeout%3D4h)",
+        "the setting statement_timeout bounds each statement: raise it for the role "
+        "(ALTER ROLE ... SET statement_timeout), or in the URL (?options=-c%20statement_timeout%3D4h)",
         False,
     ),
     ("42501", "permission denied", "grant the role SELECT on the audit tables and USAGE on their schema", False),
@@ -266,7 +267,8 @@ _MEANINGS: tuple[tuple[str, str, str, bool], ...] = (
     ("42P01|42703|3F000", "does not exist", "check that the URL leads to the audit tables of ELSPETH", False),
     ("22021|22P05", "encoding", "the text of the table cannot be given as UTF-8", False),
 )
-"""Classes of SQLSTATE; what the message says where the driver gives no SQLSTATE; what to do; whether trying again may help."""
+"""Classes of SQLSTATE; what the message says where the driver gives no SQLSTATE; what to do; whether trying again may
+help."""
 
 _PERMANENT: tuple[tuple[str, str], ...] = (
     ("password|authentication|pg_hba|certificate", "check user, password and the server's access rules"),
@@ -276,7 +278,8 @@ _PERMANENT: tuple[tuple[str, str], ...] = (
     ("SSL", "check sslmode in the URL"),
     ("invalid|missing|unrecognized|requires a value", "check the database URL"),
 )
-"""Why trying again to connect does not help, by what the message says: libpq gives no SQLSTATE there. All else may pass."""
+"""Why trying again to connect does not help, by what the message says: libpq gives no SQLSTATE there. All else may
+pass."""
 
 
 def _with_setting(select: sa.Select) -> sa.Select:

@@ -1,8 +1,7 @@
 """The files of `deploy/`: what they must say, and that they agree with one another and with the rest of the repository.
 
-Belongs here: what can be read from them. Does not belong here: the processes that they start (`test_processes.py`), and the schema
-checks that docs/deployment.md lists.
-"""
+Belongs here: what can be read from them. Does not belong here: the processes that they start (`test_processes.py`), and
+the schema checks that docs/deployment.md lists."""
 
 import json
 import re
@@ -26,7 +25,9 @@ def with_postgresql(text: str) -> str:
 
 def instructions() -> list[list[str]]:
     """The instructions of the Dockerfile, continuation lines joined; a list for each stage."""
-    lines = [line for line in (DEPLOY / "Dockerfile").read_text("utf-8").split("\n") if line and not line.startswith("#")]
+    lines = [
+        line for line in (DEPLOY / "Dockerfile").read_text("utf-8").split("\n") if line and not line.startswith("#")
+    ]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines)).split("\n")
     starts = [i for i, line in enumerate(joined) if line.startswith("FROM ")]
     return [joined[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
@@ -46,7 +47,9 @@ def test_the_image_has_two_stages_and_an_unprivileged_user():
     assert not [line for line in final if "pip install" in line or "apt-get" in line]
     assert [line for line in final if line.startswith("COPY --from=build /opt/venv")]
     assert "USER 10001:10001" in final
-    assert not [line for line in final[final.index("USER 10001:10001") :] if line.startswith(("RUN", "COPY", "USER root"))]
+    assert not [
+        line for line in final[final.index("USER 10001:10001") :] if line.startswith(("RUN", "COPY", "USER root"))
+    ]
     assert json.loads(final[-1].removeprefix("CMD ")) == load(DEPLOY / "compose.yaml")["services"]["code"]["command"]
     (install,) = [line for line in build if "pip install" in line]
     assert ".[postgres]" in install and "dagster-k8s==" in install
@@ -60,7 +63,9 @@ def test_compose_has_the_processes_and_no_secret():
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     assert re.findall(r"(?:PASSWORD|DATABASE_URL): (?!\$\{)", text) == []
     assert compose["secrets"] == {"signing_key": {"environment": "LANDSCAPE_SIGNING_KEY"}}
-    with_audit_data = [name for name, service in services.items() if "LANDSCAPE_DATABASE_URL" in str(service.get("environment"))]
+    with_audit_data = [
+        name for name, service in services.items() if "LANDSCAPE_DATABASE_URL" in str(service.get("environment"))
+    ]
     assert with_audit_data == ["code"]
     assert [name for name, service in services.items() if service.get("secrets")] == ["code"]
     assert [port for service in services.values() for port in service.get("ports", [])] == ["127.0.0.1:3000:3000"]

@@ -1,8 +1,8 @@
 """The processes of deploy/compose.yaml, started by hand as it would start them, and exports through them.
 
-Belongs here: PostgreSQL, code server, webserver and daemon with the files of `deploy/`, and what a person does in the UI, done by
-GraphQL: launch an export, backfill several. Does not belong here: the files by themselves (`test_files.py`).
-"""
+Belongs here: PostgreSQL, code server, webserver and daemon with the files of `deploy/`, and what a person does in the
+UI, done by GraphQL: launch an export, backfill several. Does not belong here: the files by themselves
+(`test_files.py`)."""
 
 import json
 import os
@@ -88,7 +88,10 @@ class Deployment:
 
     def start(self, service: str) -> None:
         """Starts a service with the command of the compose file; addresses, ports and folders are this machine's."""
-        places = {"0.0.0.0": "127.0.0.1", "/opt/dagster/home/workspace.yaml": str(self.folder / "home" / "workspace.yaml")}
+        places = {
+            "0.0.0.0": "127.0.0.1",
+            "/opt/dagster/home/workspace.yaml": str(self.folder / "home" / "workspace.yaml"),
+        }
         command = [(places | self._ports).get(word, word) for word in self._services[service]["command"]]
         program = Path(sys.executable).with_name(command[0])
         log = (self.folder / f"{service}.log").open("wb")
@@ -105,7 +108,13 @@ class Deployment:
     def validate(self) -> subprocess.CompletedProcess[str]:
         """Has Dagster check the code location, by the workspace and the environment of the webserver."""
         return subprocess.run(
-            [Path(sys.executable).with_name("dagster"), "definitions", "validate", "-w", self.folder / "home" / "workspace.yaml"],
+            [
+                Path(sys.executable).with_name("dagster"),
+                "definitions",
+                "validate",
+                "-w",
+                self.folder / "home" / "workspace.yaml",
+            ],
             env=self._environments["webserver"],
             capture_output=True,
             text=True,
@@ -160,7 +169,9 @@ class Deployment:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 pass
             time.sleep(0.3)
-        raise AssertionError(f"{what}: not within {PATIENCE} s. " + self.log("daemon")[-2000:] + self.log("code")[-2000:])
+        raise AssertionError(
+            f"{what}: not within {PATIENCE} s. " + self.log("daemon")[-2000:] + self.log("code")[-2000:]
+        )
 
     def log(self, service: str) -> str:
         return (self.folder / f"{service}.log").read_text("utf-8", "replace")
@@ -190,7 +201,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         for run_id in RUNS:
             added = deployment.ask(
                 """mutation ($key: String!, $selector: RepositorySelector!) {
-                    addDynamicPartition(partitionKey: $key, partitionsDefName: "run_id", repositorySelector: $selector) {
+                    addDynamicPartition(partitionKey: $key, partitionsDefName: "run_id", repositorySelector: $selector)
+                    {
                         __typename ... on PythonError { message } } }""",
                 key=run_id,
                 selector=LOCATION,
@@ -218,12 +230,17 @@ def ended(deployment: Deployment, wanted: int, **tags: str) -> list[dict[str, An
         tags=[{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()],
     )
     runs = answer["results"]
-    return runs if len(runs) >= wanted and all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in runs) else None
+    return (
+        runs
+        if len(runs) >= wanted and all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in runs)
+        else None
+    )
 
 
 @pytest.mark.timeout(4 * PATIENCE)
 def test_exports_through_the_processes(deployment: Deployment) -> None:
-    """One export launched by hand and a backfill of two at once, on PostgreSQL throughout, give packages that verify."""
+    """One export launched by hand and a backfill of two at once, on PostgreSQL throughout, give packages that
+    verify."""
     launched = deployment.ask(
         """mutation ($parameters: ExecutionParams!) { launchRun(executionParams: $parameters) { __typename
             ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
@@ -234,7 +251,8 @@ def test_exports_through_the_processes(deployment: Deployment) -> None:
     )
     assert launched["__typename"] == "LaunchRunSuccess", launched
     backfill = deployment.ask(
-        """mutation ($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) { __typename
+        """mutation ($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
+        __typename
             ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
         parameters={
             "selector": {"repositorySelector": LOCATION, "partitionSetName": "export_run_partition_set"},
@@ -265,7 +283,10 @@ def test_dagsters_records_are_on_postgresql(deployment: Deployment) -> None:
     with deployment.server.admin(deployment.dagster_database) as connection:
         for table, least in (("runs", 3), ("event_logs", 100), ("dynamic_partitions", 3), ("bulk_actions", 1)):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] >= least
-        for text in (connection.execute("SELECT event FROM event_logs"), connection.execute("SELECT run_body FROM runs")):
+        for text in (
+            connection.execute("SELECT event FROM event_logs"),
+            connection.execute("SELECT run_body FROM runs"),
+        ):
             for (body,) in text:
                 assert PASSWORD not in body and KEY not in body and "p%C3%A4" not in body
     assert not list((deployment.folder / "home").rglob("*.db"))

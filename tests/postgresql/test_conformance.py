@@ -1,8 +1,8 @@
-"""Audit databases that were copied into PostgreSQL give the records that they give on SQLite, but for the offset in times.
+"""Audit databases that were copied into PostgreSQL give the records that they give on SQLite, but for the offset in
+times.
 
-Belongs here: whole databases, compared with ELSPETH's own exports and with the reference exporter. Does not belong here: single
-values and failures (`test_values.py`, `test_failures.py`).
-"""
+Belongs here: whole databases, compared with ELSPETH's own exports and with the reference exporter. Does not belong
+here: single values and failures (`test_values.py`, `test_failures.py`)."""
 
 import json
 from collections.abc import Iterator

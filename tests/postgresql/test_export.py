@@ -1,8 +1,7 @@
 """The export from PostgreSQL by the command line and by Dagster's job: what the same tests demand on SQLite.
 
-Belongs here: whole exports, their packages, statements and memory. Does not belong here: values (`test_values.py`), failures
-(`test_failures.py`), snapshots (`test_snapshot.py`).
-"""
+Belongs here: whole exports, their packages, statements and memory. Does not belong here: values (`test_values.py`),
+failures (`test_failures.py`), snapshots (`test_snapshot.py`)."""
 
 import json
 import time
@@ -29,7 +28,10 @@ def test_finished_runs_become_packages(exporter, audit):
         assert verify_package(package, key=KEY.encode(), run_id=run_id).status == 0
         manifest = json.loads((package / "manifest.json").read_text("utf-8"))
         assert manifest["started_at"].endswith("+00:00")
-        assert json.loads((package / "records.jsonl").read_text("utf-8").split("\n")[0])["started_at"] == manifest["started_at"]
+        assert (
+            json.loads((package / "records.jsonl").read_text("utf-8").split("\n")[0])["started_at"]
+            == manifest["started_at"]
+        )
 
 
 def test_exporting_again_changes_nothing(exporter, audit):
@@ -51,11 +53,14 @@ def test_a_run_that_goes_on_is_refused(exporter, sample_copy):
 def test_the_database_is_not_changed(exporter, audit):
     """The role may do everything, and the transaction nothing but read."""
     audit.execute("CREATE TABLE kept AS SELECT oid, datname FROM pg_database")
-    before = audit.execute("SELECT relname, relfilenode, xmin::text FROM pg_class ORDER BY relname COLLATE \"C\"")
+    before = audit.execute('SELECT relname, relfilenode, xmin::text FROM pg_class ORDER BY relname COLLATE "C"')
     rows = audit.execute("SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_database, pg_stat_user_tables LIMIT 1")
     assert exporter.outcome(audit.url, COMPLETED_RUN)["status"] == "exported"
-    assert audit.execute("SELECT relname, relfilenode, xmin::text FROM pg_class ORDER BY relname COLLATE \"C\"") == before
-    assert audit.execute("SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_database, pg_stat_user_tables LIMIT 1") == rows
+    assert audit.execute('SELECT relname, relfilenode, xmin::text FROM pg_class ORDER BY relname COLLATE "C"') == before
+    assert (
+        audit.execute("SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_database, pg_stat_user_tables LIMIT 1")
+        == rows
+    )
     with AuditDatabase(audit.url) as database:
         connection = database._source._connection
         with pytest.raises(Exception, match="read-only transaction"):
@@ -93,7 +98,8 @@ def test_rows_come_as_the_server_sends_them(sizes):
         for _ in range(200):
             # It has filled the buffers between, and waits until more is taken.
             sending = sizes.execute(
-                "SELECT wait_event FROM pg_stat_activity WHERE application_name = 'landscape_assets' AND state = 'active'"
+                "SELECT wait_event FROM pg_stat_activity "
+                "WHERE application_name = 'landscape_assets' AND state = 'active'"
             )
             if sending == [("ClientWrite",)]:
                 break

