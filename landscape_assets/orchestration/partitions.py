@@ -23,7 +23,8 @@ CHUNK = 500
 
 _LONGEST = 1000
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
-_IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+"""The statuses of a Dagster run that is queued or at work."""
 
 
 def why_not_a_key(run_id: str) -> str | None:
@@ -66,5 +67,5 @@ def in_flight(instance: dg.DagsterInstance, run_id: str | None = None) -> set[st
         run_id: look for this partition alone.
     """
     tags = {} if run_id is None else {PARTITION_TAG: run_id}
-    runs = instance.get_runs(dg.RunsFilter(statuses=_IN_FLIGHT, tags=tags))
+    runs = instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT, tags=tags))
     return {run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags}

@@ -25,9 +25,12 @@ from .build import build_defs
 from .exports import EXPORTED, MANIFEST, UNCHANGED
 from .failures import explain_os_error
 from .jobs import EXECUTOR, EXPORT_RUN
-from .partitions import PARTITION_TAG, register
+from .partitions import IN_FLIGHT, PARTITION_TAG, register
 
 FAILED = "failed"
+
+FOLDER_TAG = "landscape/folder"
+"""The tag by which a Dagster run of the command line says into which folder it exports."""
 
 _WITHOUT_CHECKS = dg.define_asset_job(
     "export_run_without_checks", selection=EXPORT_RUN.selection.without_checks(), executor_def=EXECUTOR
@@ -89,9 +92,11 @@ class Session:
 
     def _export(self, run_id: str, supersede: bool) -> Outcome:
         register(self._instance, [run_id])
+        tags = {PARTITION_TAG: run_id, FOLDER_TAG: str(settings.export_dir())}
+        self._end_killed(tags)
         result = self._job.execute_in_process(
             instance=self._instance,
-            tags={PARTITION_TAG: run_id},
+            tags=tags,
             raise_on_error=False,
             run_config={
                 "ops": {MANIFEST.to_python_identifier(): {"config": {"supersede": supersede}}},
@@ -109,6 +114,15 @@ class Session:
             metadata["record_count"],
             metadata["final_hash"],
         )
+
+    def _end_killed(self, tags: dict[str, str]) -> None:
+        """Ends the Dagster runs of earlier exports that were killed, which seem to go on for ever.
+
+        This process holds the run's lock, so none of the command line is at work on it. What they staged is removed by
+        the export that succeeds, and the run counts no longer as one in flight.
+        """
+        for killed in self._instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT, tags=tags)):
+            self._instance.report_run_failed(killed, "The process ended before the export did.")
 
 
 @contextmanager
