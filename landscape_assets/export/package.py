@@ -36,7 +36,7 @@ MANIFEST_SIGNATURE = "manifest.json.sig"
 
 Manifest = dict[str, Any]
 
-_READ_BYTES = 4 * 2**20
+_READ_BYTES = 2**20
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100  # fcntl.h
 
@@ -283,22 +283,19 @@ def _expected_records(export: Export, file: StagedFile) -> int:
 
 def _read_back(path: Path, file: StagedFile, tail: bytes, expected: int) -> str:
     """The SHA-256 of a staged file as it is on disk, which must be what was written, and then `tail`."""
-    digest, left, lines = hashlib.sha256(), file.facts.size, 0
+    if file.facts.rows != expected:
+        raise PackageError(f"{path} has {file.facts.rows} records where there are {expected}. Nothing is published.")
+    digest, left, buffer = hashlib.sha256(), file.facts.size, memoryview(bytearray(_READ_BYTES))
     with path.open("rb", buffering=0) as stored:
-        while left and (piece := stored.read(min(left, _READ_BYTES))):
-            digest.update(piece)
-            if file.path == "records.jsonl":
-                lines += piece.count(b"\n")
-            left -= len(piece)
+        while left and (count := stored.readinto(buffer[: min(left, _READ_BYTES)])):
+            digest.update(buffer[:count])
+            left -= count
         rest = stored.read(len(tail) + 1)
     if left or digest.hexdigest() != file.facts.sha256 or rest != tail:
         raise PackageError(
             f"The staged file {path} is not as it was written: the disk or another program changed it. Nothing is published; "
             f"export the run again."
         )
-    if file.facts.rows != expected or (file.path == "records.jsonl" and lines != expected):
-        found = lines if file.path == "records.jsonl" else file.facts.rows
-        raise PackageError(f"{path} has {found} records where there are {expected}. Nothing is published.")
     digest.update(tail)
     return digest.hexdigest()
 
