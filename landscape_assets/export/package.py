@@ -132,7 +132,12 @@ def publish(
     final = package_path(export_dir, export.run_id)
     superseded_sha256 = None
     if final.exists():
-        differences = _differences(export, staged, final)
+        try:
+            differences = _differences(export, staged, final)
+        except PackageError as damage:
+            if not supersede:
+                raise
+            differences = [str(damage)]
         if not differences:
             _confirm(final)
             return Published(final, read_manifest(final), _manifest_sha256(final), is_new=False)

@@ -283,13 +283,25 @@ def damage_manifest(package: Path) -> None:
     ids=["file", "missing file", "manifest", "broken manifest", "no manifest"],
 )
 def test_a_damaged_package_is_an_error(sample, exporter, package, damage, says):
-    """A package that is there and not whole is neither taken for the export nor written over; superseding it is possible."""
+    """A package that is there and not whole is neither taken for the export nor written over."""
     damage(package)
     before = content(exporter.output)
     outcome = exporter.outcome(sample, COMPLETED_RUN)
     assert outcome["status"] == "failed"
     assert says in outcome["error"]
     assert content(exporter.output) == before
+
+
+@pytest.mark.parametrize("damage", [damage_file, lambda package: (package / "manifest.json").unlink()])
+def test_a_damaged_package_can_be_superseded(sample, exporter, package, damage):
+    """As the error says: the damaged one is kept aside as it is, and a whole one takes its place."""
+    damage(package)
+    damaged = content(package)
+    assert exporter.outcome(sample, COMPLETED_RUN, "--supersede")["status"] == "exported"
+    (aside,) = (exporter.output / ".superseded").glob(f"*/{COMPLETED_RUN}")
+    assert content(aside) == damaged
+    assert ("supersedes" in manifest_of(package)) == ("manifest.json" in damaged)
+    assert exporter.outcome(sample, COMPLETED_RUN)["status"] == "unchanged"
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
