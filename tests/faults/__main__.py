@@ -36,6 +36,8 @@ FAULTS = ("sample", "spill", "stored", "supersede", "session")
 CRASHES = ("sample crashes", "supersede crashes")
 SLOWER = {"stored": 7, "session": 41}
 """Of these, which differ little from `sample` or take long, each so many-th fault is tried when all are asked for."""
+AT_LEAST = 6
+"""Faults of each part are tried, however far spread."""
 SHOWN = 20
 """Problems printed of one part."""
 RERUNS = 120
@@ -74,6 +76,7 @@ def selected(name: str, bench: Bench, spread: int) -> list[Fault]:
         first = next(i for i, fault in enumerate(found) if "/package/" in fault.pattern)
         found = found[first:]
     step = max(spread, SLOWER.get(name, 1)) * (3 if name == "session" and spread > 1 else 1)
+    step = min(step, max(1, len(found) // AT_LEAST))
     moment = set() if name == "session" else {bench.scenario.package.name, bench.scenario.export_dir.name}
     return [
         fault
