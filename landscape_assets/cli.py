@@ -94,7 +94,13 @@ def export(
         settings.budget()
         with _open(settings.database_url()) as audit:
             if every:
-                run_ids = tuple(run.run_id for run in audit.runs.values() if run.is_finished(audit.contract))
+                # One of an unknown status is corrupt, and is not passed over: it fails with that message.
+                known = audit.contract.tables["runs"].column("status").values
+                run_ids = tuple(
+                    run.run_id
+                    for run in audit.runs.values()
+                    if run.is_finished(audit.contract) or run.status not in known
+                )
     except ExportError as error:
         _stop(error)
     if key is not None and key.is_short:

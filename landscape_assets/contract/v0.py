@@ -32,7 +32,10 @@ def _without(table: str, groups: tuple[Group, ...]) -> tuple[Group, ...]:
 V0 = Contract(
     name="v0",
     written_by="ELSPETH 0.1 (February 2026)",
-    markers=(Marker("operations", "output_data_hash", present=False),),
+    markers=(
+        Marker("operations", "output_data_hash", present=False),
+        Marker("tokens", "run_id", present=False),
+    ),
     tables={
         name: {"operations": _OPERATIONS, "tokens": _TOKENS}.get(name, table)
         for name, table in V1.tables.items()

@@ -76,7 +76,7 @@ def _refuse_same_ids(table: Table, reader: ParquetReader) -> None:
     twice = ids.filter(ids.is_duplicated())
     if len(twice):
         raise CorruptTable(
-            table.name, f"{table.id[0]} {twice[0]!r}", table.id[0], twice[0], "which occurs more than once"
+            table.name, f"{table.id[0]} {twice[0]!r}", table.id[0], repr(twice[0]), "which occurs more than once"
         )
 
 
@@ -271,7 +271,7 @@ def _ranks(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.Series:
 
 def _orphan(table: Table, link: str, parent: str, row: Mapping[str, object]) -> CorruptTable:
     label = ", ".join(f"{name} {row[name]!r}" for name in table.id)
-    return CorruptTable(table.name, label, link, row[link], f"which is the id of no row of {parent} in this run")
+    return CorruptTable(table.name, label, link, repr(row[link]), f"which is the id of no row of {parent} in this run")
 
 
 class RangeOrder:
@@ -368,6 +368,6 @@ class RangeOrder:
                         table.name,
                         f"{table.id[0]} {row[table.id[0]]!r}",
                         rule.per,
-                        row[rule.per],
+                        repr(row[rule.per]),
                         f"which has more than one {rule.meaning}",
                     )

@@ -140,7 +140,7 @@ class AuditDatabase:
         known = self.contract.tables["runs"].column("status").values
         if run.status not in known:
             raise CorruptTable(
-                "runs", f"run_id {run_id!r}", "status", run.status, f"which is none of {', '.join(known)}"
+                "runs", f"run_id {run_id!r}", "status", repr(run.status), f"which is none of {', '.join(known)}"
             )
         if not run.is_finished(self.contract):
             ended = "" if run.completed_at else ", and has no completed_at"
