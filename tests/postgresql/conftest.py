@@ -5,35 +5,11 @@ Belongs here: what several of these tests need. Does not belong here: the server
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.copying import copy_landscape
-from support.server import Server
-
-
-@dataclass(frozen=True)
-class Audit:
-    """An audit database on the server."""
-
-    server: Server
-    name: str
-
-    @property
-    def url(self) -> str:
-        return self.url_for()
-
-    def url_for(self, role: str = "postgres", **query: str) -> str:
-        """The URL for a role, with libpq parameters in the query."""
-        return self.server.url(self.name, role, **query).render_as_string(hide_password=False)
-
-    def execute(self, *statements: str) -> list[tuple]:
-        """Executes statements with every right, each committed; the rows of the last."""
-        with self.server.admin(self.name) as connection:
-            for statement in statements:
-                cursor = connection.execute(statement)
-            return cursor.fetchall() if cursor.description else []
+from support.server import Audit, Server
 
 
 @pytest.fixture(scope="session")

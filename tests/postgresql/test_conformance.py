@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 import sqlalchemy as sa
-from offset import with_offset
+from support.offset import with_offset
 from support.pipeline import make_records, texts
 
 from benchmarks import reference

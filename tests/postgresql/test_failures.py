@@ -12,10 +12,9 @@ from urllib.parse import quote
 import dagster as dg
 import psycopg
 import pytest
-from conftest import Audit
 from support.copying import copy_landscape
 from support.exporter import KEY, Exporter
-from support.server import PASSWORD, Server
+from support.server import Audit, PASSWORD, Server
 
 from landscape_assets.errors import DatabaseError
 from landscape_assets.landscape import AuditDatabase

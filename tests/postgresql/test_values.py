@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import Audit
-from offset import with_offset
+from support.offset import with_offset
 from support.databases import changing, empty_database, insert_copy, rows_of_sample, shuffled_copy
 from support.pipeline import make_records, texts
 
 from landscape_assets.errors import CorruptTable, DatabaseError
 from landscape_assets.landscape import AuditDatabase
 from landscape_assets.sample import COMPLETED_RUN
+from support.server import Audit
 
 DAMAGES = [
     # table, column, value, which row

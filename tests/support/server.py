@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -153,3 +154,26 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit database on the server."""
+
+    server: Server
+    name: str
+
+    @property
+    def url(self) -> str:
+        return self.url_for()
+
+    def url_for(self, role: str = "postgres", **query: str) -> str:
+        """The URL for a role, with libpq parameters in the query."""
+        return self.server.url(self.name, role, **query).render_as_string(hide_password=False)
+
+    def execute(self, *statements: str) -> list[tuple]:
+        """Executes statements with every right, each committed; the rows of the last."""
+        with self.server.admin(self.name) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
