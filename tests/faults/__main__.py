@@ -66,7 +66,9 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
 
 
 def selected(name: str, bench: Bench, spread: int) -> list[Fault]:
-    """The faults that are tried: each so many-th, and (but where Dagster takes long) those around the moment of publication."""
+    """The faults that are tried: each so many-th, and (but where Dagster takes long) those around the moment of
+    publication.
+    """
     found = faults(bench.calls)
     if name == "spill":
         found = [fault for fault in found if "/scratch/" in fault.pattern]

@@ -1,16 +1,17 @@
 """Every state that a crash may leave of one export, enumerated from the trace of its calls.
 
-Belongs here: a model of a file system with what is durable and what is not yet, and the checks of each state. Does not belong here:
-faults of a running process (`points.py`).
+Belongs here: a model of a file system with what is durable and what is not yet, and the checks of each state. Does
+not belong here: faults of a running process (`points.py`).
 
 After each call of the trace the machine may stop. Three models say what is then on disk:
 
 - `killed`: only the process ended; everything that it did is there.
-- `data lost`: names are there, but the content of a file that was not synced is gone, half there, or zeros; of all such files at
-  once, and of each alone.
-- `strict`: as POSIX promises. A name made, moved or removed in a folder is durable only when that folder was synced after it: none
-  of those changes, all, each alone, all but each one, the first so many, and all or none of each folder; each with the content of
-  unsynced files there and lost. An exchange of two names is one step, as in every file system with a journal that offers it.
+- `data lost`: names are there, but the content of a file that was not synced is gone, half there, or zeros; of all
+  such files at once, and of each alone.
+- `strict`: as POSIX promises. A name made, moved or removed in a folder is durable only when that folder was synced
+  after it: none of those changes, all, each alone, all but each one, the first so many, and all or none of each
+  folder; each with the content of unsynced files there and lost. An exchange of two names is one step, as in every
+  file system with a journal that offers it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ Content = Callable[[int], bytes]
 
 _ROOT = 0
 _PASSING = "%storage."
-"""So begin the names of storage folders that are only there for one export; their content is all there or not at all."""
+"""So begin the names of storage folders that are only there for one export; their content is all there or not at
+all.
+"""
 
 
 class Disk:
@@ -146,7 +149,10 @@ class Disk:
         for content in (self._lost, self._half, self._zeros):
             yield "data lost", self._tree(self.names, content)
         for one in unsynced if is_whole else ():
-            yield "data lost", self._tree(self.names, lambda node, one=one: (self._lost if node == one else self._current)(node))
+            yield (
+                "data lost",
+                self._tree(self.names, lambda node, one=one: (self._lost if node == one else self._current)(node)),
+            )
         for kept in self._subsets(is_whole):
             names = {folder: dict(found) for folder, found in self.durable.items()}
             for i in kept:
@@ -285,7 +291,9 @@ class Crashes:
         scenario = self._bench.scenario
         folder = scenario.folder / "state" / scenario.package.name
         write(folder, part)
-        report = verify_package(folder, key=KEY.encode(), public_key=scenario.public_key, run_id=scenario.run_id, processes=1)
+        report = verify_package(
+            folder, key=KEY.encode(), public_key=scenario.public_key, run_id=scenario.run_id, processes=1
+        )
         if report.status is not Status.VERIFIED:
             return f"the package has the verdict {int(report.status)}"
         return "" if part in (self._bench.published, self._bench.before) else "the package is another"
@@ -318,4 +326,3 @@ def write(folder: Path, state: Tree) -> None:
             (folder / path).mkdir()
         else:
             (folder / path).write_bytes(data)
-

@@ -1,6 +1,7 @@
 """One fault at each call of an export, and what must hold then.
 
-Belongs here: which calls and faults there are, and the checks after each. Does not belong here: how an export runs (`process.py`).
+Belongs here: which calls and faults there are, and the checks after each. Does not belong here: how an export runs
+(`process.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ MODES = {
     "unlink": ("kill", "ioerror"),
     "rmdir": ("kill", "ioerror"),
 }
-"""Call → what is done to it. `full`: half of it is written, and from then on nothing fits on the disk; `read`: opened to read."""
+"""Call → what is done to it. `full`: half of it is written, and from then on nothing fits on the disk; `read`:
+opened to read.
+"""
 
 IN_PLACE = "in its place"
 """With these words an export says that it failed only after the package was published."""
@@ -55,20 +58,24 @@ Tree = dict[str, bytes | None]
 def tree(folder: Path) -> Tree:
     """Every path below a folder with its bytes; None for a folder."""
     return {
-        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in sorted(folder.rglob("*"))
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
     }
 
 
 def digest(state: Tree) -> str:
     """Of a tree, but for the names of owners."""
     text = "\n".join(
-        f"{_OWNER.sub('*', path)}\t{'' if data is None else hashlib.sha256(data).hexdigest()}" for path, data in state.items()
+        f"{_OWNER.sub('*', path)}\t{'' if data is None else hashlib.sha256(data).hexdigest()}"
+        for path, data in state.items()
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _without_passing(state: Tree) -> Tree:
-    """A tree, but for the content of files that only one process uses, in its storage folder: the next removes them unread."""
+    """A tree, but for the content of files that only one process uses, in its storage folder: the next removes them
+    unread.
+    """
     return {path: b"" if data is not None and "/%storage." in path else data for path, data in state.items()}
 
 
@@ -138,16 +145,16 @@ class Bench:
             return [] if self.before is None else ["the package that was there is gone"]
         now = tree(package)
         if now != self.published and now != self.before:
-            return [f"the package is another ({'verified' if verified(self.scenario, package) else 'not even verified'})"]
+            return [
+                f"the package is another ({'verified' if verified(self.scenario, package) else 'not even verified'})"
+            ]
         if self.before is not None and now != self.before and not self.is_kept_aside():
             return ["the superseded package is gone"]
         return []
 
     def is_kept_aside(self) -> bool:
         """Whether the package that was there before is kept."""
-        return any(
-            tree(folder) == self.before for folder in (self.scenario.export_dir / ".superseded").glob("*/*/")
-        )
+        return any(tree(folder) == self.before for folder in (self.scenario.export_dir / ".superseded").glob("*/*/"))
 
     def of_rerun(self) -> list[str]:
         """What is wrong after the same export was run again. The same state is not tried twice."""
@@ -158,7 +165,9 @@ class Bench:
             if result.status not in ("exported", "unchanged"):
                 found.append(f"run again, it did not succeed: {result}")
             elif (now := tree(self.scenario.watched)) != self.after:
-                differing = sorted(path for path in {*now, *self.after} if now.get(path, ...) != self.after.get(path, ...))
+                differing = sorted(
+                    path for path in {*now, *self.after} if now.get(path, ...) != self.after.get(path, ...)
+                )
                 found.append(f"run again, it left something else: {differing[:5]}")
             self.reruns[state] = found
         return self.reruns[state]

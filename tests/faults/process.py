@@ -1,10 +1,11 @@
 """The exports under test, each in a process of its own that was forked from one that has everything imported.
 
-Belongs here: running one export, with a fault or a trace, and what became of it. Does not belong here: which faults, and what must
-hold afterwards (`points.py`, `crashes.py`).
+Belongs here: running one export, with a fault or a trace, and what became of it. Does not belong here: which
+faults, and what must hold afterwards (`points.py`, `crashes.py`).
 
-Most of an export's time is Dagster's own work. The quick kind (`_Steps`) therefore calls the very same assets one after the other,
-each with its inputs and outputs through the IO manager as Dagster would; the full kind is `Session`, as the command line uses it.
+Most of an export's time is Dagster's own work. The quick kind (`_Steps`) therefore calls the very same assets one after
+the other, each with its inputs and outputs through the IO manager as Dagster would; the full kind is `Session`, as the
+command line uses it.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a process: killed, or what its Outcome said; `crash` is an exception that got out of the export."""
+    """What became of a process: killed, or what its Outcome said; `crash` is an exception that got out of the
+    export.
+    """
 
     killed: bool
     status: str | None = None
@@ -122,7 +125,11 @@ class _Steps(Session):
     """A session that calls the assets itself."""
 
     def __init__(
-        self, storage: Path | None, instance: dg.DagsterInstance, resources: Mapping[str, Any], init: dg.InitResourceContext
+        self,
+        storage: Path | None,
+        instance: dg.DagsterInstance,
+        resources: Mapping[str, Any],
+        init: dg.InitResourceContext,
     ) -> None:
         self._instance, self._storage, self._resources = instance, storage, resources
         resources["workspace"].setup_for_execution(init)
@@ -168,7 +175,9 @@ class Runner:
         gc.collect()
         gc.freeze()
 
-    def run(self, scenario: Scenario, fault: Fault | None = None, trace: Path | None = None, *, full: bool = False) -> Result:
+    def run(
+        self, scenario: Scenario, fault: Fault | None = None, trace: Path | None = None, *, full: bool = False
+    ) -> Result:
         """One export.
 
         Args:
@@ -190,7 +199,11 @@ class Runner:
         with os.fdopen(reading, "rb") as pipe:
             said = pipe.read()
         _, status = os.waitpid(child, 0)
-        return Result(**json.loads(said)) if said else Result(killed=os.WIFSIGNALED(status), crash=None if os.WIFSIGNALED(status) else "no answer")
+        return (
+            Result(**json.loads(said))
+            if said
+            else Result(killed=os.WIFSIGNALED(status), crash=None if os.WIFSIGNALED(status) else "no answer")
+        )
 
     def calls(self, scenario: Scenario, *, full: bool = False) -> tuple[list[Call], Result]:
         """The calls of an export."""

@@ -1,7 +1,8 @@
 /* System calls below one folder: counted, traced, and one of them made to fail. Loaded with LD_PRELOAD.
 
    Belongs here: what happens to a call. Does not belong here: which calls there are and what should come of them
-   (points.py, crashes.py). Everything is off until the process asks for it (fault_watch, fault_trace, fault_arm, fault_clock). */
+   (points.py, crashes.py). Everything is off until the process asks for it (fault_watch, fault_trace, fault_arm,
+   fault_clock). */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -118,7 +119,8 @@ static int fault(const char *call, const char *path)
 {
     int is_growth = !strcmp(call, "write") || !strcmp(call, "create") || !strcmp(call, "mkdir");
     if (is_full && is_growth) return NOSPACE;
-    if (armed_mode == NONE || hit || strcmp(call, armed_call) || fnmatch(armed_path, path, 0) || --left > 0) return NONE;
+    if (armed_mode == NONE || hit || strcmp(call, armed_call) || fnmatch(armed_path, path, 0)) return NONE;
+    if (--left > 0) return NONE;
     hit = 1;
     if (armed_mode == KILL) die();
     if (armed_mode == FULL) is_full = 1;
@@ -130,7 +132,8 @@ static void note(const char *call, const char *path, const char *second, long of
     char line[3 * PATH_MAX];
     if (trace_fd < 0) return;
     int length = snprintf(line, sizeof line, "%s\t%s\t%s\t%ld\t%zu\n", call, path, second, offset, size);
-    if (plain_write(trace_fd, line, length) != length || (size && plain_write(trace_fd, data, size) != (ssize_t)size)) abort();
+    if (plain_write(trace_fd, line, length) != length) abort();
+    if (size && plain_write(trace_fd, data, size) != (ssize_t)size) abort();
 }
 
 /* A call that is done or not done: with `real` it is made, noted if it succeeds, or failed. */

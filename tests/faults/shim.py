@@ -88,9 +88,7 @@ class Shim:
 
     def arm(self, fault: Fault) -> None:
         """One call is to fail."""
-        self._library.fault_arm(
-            fault.call.encode(), os.fsencode(fault.pattern), fault.n, MODES.index(fault.mode)
-        )
+        self._library.fault_arm(fault.call.encode(), os.fsencode(fault.pattern), fault.n, MODES.index(fault.mode))
 
     @property
     def hit(self) -> bool:

@@ -1,6 +1,7 @@
 """Fixtures of the tests of trust.
 
-Belongs here: keys and signed packages. Does not belong here: damage to packages (`../verify/`) and faults (`../faults/`).
+Belongs here: keys and signed packages. Does not belong here: damage to packages (`../verify/`) and faults
+(`../faults/`).
 """
 
 import pytest

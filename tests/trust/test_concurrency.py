@@ -20,7 +20,8 @@ from landscape_assets.verify import Status, verify_package
 def read_through(folder: Path) -> str | None:
     """The manifest's hash of a package that is there and whole, read as one reader sees it; None where there is none.
 
-    The folder is opened once, and everything read through it: a reader that goes by names could meet two packages in turn.
+    The folder is opened once, and everything read through it: a reader that goes by names could meet two packages
+    in turn.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -63,7 +64,16 @@ def test_a_reader_sees_no_package_or_a_whole_one(sample, exporter):
 def test_two_runs_at_once_do_not_disturb_each_other(sample, exporter):
     """Two processes export two runs into one folder; both packages are whole and nothing else is left."""
     run_ids = (COMPLETED_RUN, FAILED_RUN)
-    options = ("export", "--database", f"sqlite:///{sample}", "--output", exporter.output, "--format", "jsonl", "--run-id")
+    options = (
+        "export",
+        "--database",
+        f"sqlite:///{sample}",
+        "--output",
+        exporter.output,
+        "--format",
+        "jsonl",
+        "--run-id",
+    )
     processes = [exporter.start(*options, run_id) for run_id in run_ids]
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
     assert [code for _, code in ended] == [0, 0], ended

@@ -13,7 +13,9 @@ from landscape_assets.sample import COMPLETED_RUN
 
 
 def test_the_next_export_clears_up_and_the_run_is_not_in_flight_for_ever(sample, exporter, tmp_path, monkeypatch):
-    """Dagster would take the killed run for one that goes on: its staged files would stay, and the nightly job wait for it."""
+    """Dagster would take the killed run for one that goes on: its staged files would stay, and the nightly job wait
+    for it.
+    """
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")

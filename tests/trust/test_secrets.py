@@ -1,7 +1,7 @@
 """No key, in whatever form, in anything that a signed export leaves behind or says.
 
-Belongs here: the search, after exports that succeed and that fail. Does not belong here: how keys are read and refused otherwise
-(`../export/test_signatures.py`).
+Belongs here: the search, after exports that succeed and that fail. Does not belong here: how keys are read and
+refused otherwise (`../export/test_signatures.py`).
 """
 
 import base64
@@ -89,7 +89,9 @@ def place(tmp_path):
     return tmp_path / "place"
 
 
-def export(sample: Path, place: Path, settings: dict[str, str], disk_is_small: bool = False) -> tuple[int, list[tuple[str, bytes]]]:
+def export(
+    sample: Path, place: Path, settings: dict[str, str], disk_is_small: bool = False
+) -> tuple[int, list[tuple[str, bytes]]]:
     """An export in a process of its own: its exit status, and everything that there is to see of it."""
     database = Path(shutil.copy(sample, place / "landscape.db"))
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("LANDSCAPE_", "DAGSTER_"))}
@@ -120,8 +122,8 @@ def assert_absent(needles: set[bytes], seen: list[tuple[str, bytes]]) -> None:
 
 @pytest.mark.parametrize(("case", "from_file"), [("good", False), ("corrupt", True), ("disk full", False)])
 def test_no_key_is_left_behind(sample, place, key_pair, tmp_path, case, from_file):
-    """After an export signed with both kinds of key that succeeds, meets corrupt data, or finds the disk full, with a Dagster
-    instance that stays: package, storage, event log, compute logs, output and arguments."""
+    """After an export signed with both kinds of key that succeeds, meets corrupt data, or finds the disk full, with
+    a Dagster instance that stays: package, storage, event log, compute logs, output and arguments."""
     if case == "corrupt":
         with sqlite3.connect(sample) as connection:
             connection.execute("UPDATE calls SET status = 'maybe'")
@@ -178,7 +180,10 @@ def test_a_blank_key_is_refused(sample, exporter, key, tmp_path):
     """Blank in the environment or in a file: status 2, and nothing is written."""
     file = tmp_path / "blank.key"
     file.write_text(key)
-    for settings in ({"LANDSCAPE_SIGNING_KEY": key}, {"LANDSCAPE_SIGNING_KEY": None, "LANDSCAPE_SIGNING_KEY_FILE": str(file)}):
+    for settings in (
+        {"LANDSCAPE_SIGNING_KEY": key},
+        {"LANDSCAPE_SIGNING_KEY": None, "LANDSCAPE_SIGNING_KEY_FILE": str(file)},
+    ):
         result = exporter.export(sample, "--all", **settings)
         assert result.exit_code == 2
         assert "signing key" in result.stderr
@@ -186,8 +191,12 @@ def test_a_blank_key_is_refused(sample, exporter, key, tmp_path):
 
 
 def test_a_short_key_is_warned_about(sample, exporter):
-    """A key of 15 bytes signs with a warning that does not show it; one of 16 bytes, though fewer characters, without."""
-    short = exporter.export(sample, f"--run-id={COMPLETED_RUN}", "--format=jsonl", LANDSCAPE_SIGNING_KEY="fifteen bytes !")
+    """A key of 15 bytes signs with a warning that does not show it; one of 16 bytes, though fewer characters,
+    without.
+    """
+    short = exporter.export(
+        sample, f"--run-id={COMPLETED_RUN}", "--format=jsonl", LANDSCAPE_SIGNING_KEY="fifteen bytes !"
+    )
     assert short.exit_code == 0
     assert "shorter than 16 bytes" in short.stderr
     assert "fifteen bytes" not in short.output

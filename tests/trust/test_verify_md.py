@@ -1,6 +1,7 @@
 """VERIFY.md: its commands run as they stand, by a shell that finds nothing but sha256sum and openssl.
 
-Belongs here: what the commands say of a whole package and of a changed one. Does not belong here: the verifier (`../verify/`).
+Belongs here: what the commands say of a whole package and of a changed one. Does not belong here: the verifier
+(`../verify/`).
 """
 
 import json
@@ -69,7 +70,8 @@ def test_the_commands_accept_a_whole_package(package, shell):
 
 
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "manifest.json.sig", "VERIFY.md", "records.jsonl", "csv/token.csv", "parquet/call.parquet"]
+    "name",
+    ["manifest.json", "manifest.json.sig", "VERIFY.md", "records.jsonl", "csv/token.csv", "parquet/call.parquet"],
 )
 def test_the_commands_refuse_a_changed_file(package, shell, name):
     """One bit in any kind of file is seen by some command."""
