@@ -78,7 +78,7 @@ def records(
     with explained():
         status, started_at, completed_at = run_of(tables)
         contract = _BY_NAME[tables["runs"].metadata["contract"]]
-        scratch = workspace.scratch(run_id, context.run_id)
+        scratch = workspace.scratch(run_id, context.run.run_id)
         rows = {name: tables[name].rows for name in contract.tables}
         metadata = {
             "contract": contract.name,
@@ -191,7 +191,7 @@ def _format_asset(name: str) -> dg.AssetsDefinition:
                 )
             facts = signed_records.metadata
             _require_same(records, signed_records, run_id)
-            staging = workspace.staging(run_id, context.run_id)
+            staging = workspace.staging(run_id, context.run.run_id)
             signed = SignedRecords(
                 _BY_NAME[facts["contract"]],
                 run_id,
@@ -314,7 +314,7 @@ def manifest(
         )
         names = settings.formats()
         staged = [file for name in names for file in workspace.staged(name, run_id, export.final_hash)]
-        staging = workspace.staging(run_id, context.run_id)
+        staging = workspace.staging(run_id, context.run.run_id)
         with run_lock(workspace.export_dir, run_id):
             published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
             for name in names:

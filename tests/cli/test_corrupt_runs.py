@@ -509,13 +509,13 @@ REMOVED = {
     "every state, event and token of a row": (
         "DELETE FROM tokens WHERE row_id = 'c1103-row-00'",
         "table ",
-        "column token_id: found c1103-token-00",
+        "column token_id: found 'c1103-token-00",
         "the id of no row of tokens",
     ),
     "a row": (
         "DELETE FROM rows WHERE row_id = 'c1103-row-00'",
         "table tokens, token_id 'c1103-token-00",
-        "column row_id: found c1103-row-00",
+        "column row_id: found 'c1103-row-00",
         "",
     ),
     "an operation with calls": (
@@ -533,7 +533,7 @@ REMOVED = {
     "a node": (
         "DELETE FROM nodes WHERE run_id = 'complaints-2026-11-03' AND node_type = 'source'",
         "table ",
-        "column node_id: found source_complaints_",
+        "column node_id: found 'source_complaints_",
         "the id of no row of nodes",
     ),
     "a second terminal outcome": (
@@ -543,7 +543,7 @@ REMOVED = {
             "WHERE outcome = 'completed' AND token_id LIKE 'c1103%' LIMIT 1"
         ),
         "table token_outcomes, outcome_id '",
-        "column token_id: found c1103-token-",
+        "column token_id: found 'c1103-token-",
         "which has more than one terminal outcome",
     ),
     "a row that says another run": (
