@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import adbc_driver_sqlite.dbapi  # noqa: F401  (imported here once, and not in each of the processes)
@@ -116,6 +117,10 @@ class _Context:
     run_id: str
     instance: dg.DagsterInstance
     log: logging.Logger = logging.getLogger("faults")
+
+    @property
+    def run(self) -> SimpleNamespace:
+        return SimpleNamespace(run_id=self.run_id)
 
     def log_event(self, event: object) -> None:
         """Dagster would store it."""
