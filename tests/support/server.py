@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,13 @@ class Server:
         options = f"-h 127.0.0.1 -p {self.port} -k {self.socket_folder}"
         log = str(self._server.pgdata / "log")
         self._control("start", "-o", options, "-l", log)
+        for _ in range(100):  # after a crash it takes connections only when it has recovered
+            try:
+                with self.admin():
+                    return
+            except psycopg.OperationalError:
+                time.sleep(0.2)
+        raise TimeoutError("the server takes no connections")
 
     def stop(self) -> None:
         """Stops the server; connections are cut."""
