@@ -89,7 +89,7 @@ class Server:
 
     def stop(self) -> None:
         """Stops the server; connections are cut."""
-        self._control("stop", "-m", "immediate")
+        self._control("stop", "-m", "fast")
 
     def remove(self) -> None:
         """Stops the server and removes its folder."""
