@@ -164,7 +164,8 @@ def test_polars_prints_the_shortest_digits(values: list[float]) -> None:
 def test_polars_reads_doubles_in_json_exactly(values: list[float]) -> None:
     """json_decode gives the double that the digits denote, whole numbers without a point included."""
     texts = [repr(value) for value in values] + [str(int(value)) for value in values if abs(value) < 1e21]
-    found = pl.Series([f'{{"a":{text}}}' for text in texts]).str.json_decode(pl.Struct({"a": pl.Float64}))
+    objects = pl.Series([f'{{"a":{text}}}' for text in texts], dtype=pl.String)
+    found = objects.str.json_decode(pl.Struct({"a": pl.Float64}))
     assert found.struct.field("a").to_list() == [float(text) for text in texts]
 
 
