@@ -15,10 +15,18 @@ def exports(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def operate(sample: Path, exports: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """The sample's audit database, and an instance of its own."""
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance of the test's own, which keeps its records in memory."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def operate(
+    instance: dg.DagsterInstance, sample: Path, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> Operator:
+    """The sample's audit database, and that instance."""
     monkeypatch.setenv("LANDSCAPE_DATABASE_URL", f"sqlite:///{sample}")
     monkeypatch.setenv("LANDSCAPE_EXPORT_DIR", str(exports))
     monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", KEY)
-    with dg.instance_for_test() as instance:
-        yield Operator(instance, exports)
+    return Operator(instance, exports)

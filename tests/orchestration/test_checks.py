@@ -23,7 +23,7 @@ def exported(
 ) -> Iterator[tuple[Operator, dg.ExecuteInProcessResult]]:
     """An instance that has exported both runs of the sample, and the Dagster run of the first."""
     folder = tmp_path_factory.mktemp("exported")
-    with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
+    with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:
         environment.setenv("LANDSCAPE_DATABASE_URL", f"sqlite:///{sample_file}")
         environment.setenv("LANDSCAPE_EXPORT_DIR", str(folder / "exports"))
         environment.setenv("LANDSCAPE_SIGNING_KEY", KEY)
@@ -98,7 +98,7 @@ def test_a_package_that_was_exchanged_for_a_consistent_one_is_found_out(
 ) -> None:
     """An unsigned package that holds in itself does not pass for the signed one that Dagster knows to be published."""
     shutil.rmtree(published.exports / COMPLETED_RUN)
-    with dg.instance_for_test() as elsewhere, monkeypatch.context() as unsigned:
+    with dg.DagsterInstance.ephemeral() as elsewhere, monkeypatch.context() as unsigned:
         unsigned.setenv("LANDSCAPE_SIGN", "no")
         assert Operator(elsewhere, published.exports).export(COMPLETED_RUN).success
     check = verify(published)["package_verifies"]
@@ -114,7 +114,7 @@ def test_a_package_signed_before_the_key_was_changed_is_not_called_wrong(
     monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", "another key, of more than sixteen bytes")
     check = verify(published)["package_verifies"]
     assert check.passed and "signatures were not checked" in (check.description or "")
-    with dg.instance_for_test() as fresh:  # with Dagster's storage lost, nothing speaks for it
+    with dg.DagsterInstance.ephemeral() as fresh:  # with Dagster's storage lost, nothing speaks for it
         check = verify(Operator(fresh, published.exports))["package_verifies"]
         assert not check.passed and check.severity is dg.AssetCheckSeverity.WARN
 
