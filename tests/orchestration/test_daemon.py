@@ -27,8 +27,8 @@ from support.operator import Operator
 
 from benchmarks.generate import generate
 
-RUNS = [f"run-{number:02}" for number in range(10)]
-BROKEN = RUNS[3]
+RUNS = [f"run-{number:02}" for number in range(5)]
+BROKEN = RUNS[1]
 QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
 
 
@@ -81,7 +81,7 @@ class Daemon:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """An instance with the project's dagster.yaml that has found ten runs, one of them corrupt, and has backfilled
+    """An instance with the project's dagster.yaml that has found a few runs, one of them corrupt, and has backfilled
     them."""
     folder = tmp_path_factory.mktemp("daemon")
     database = folder / "landscape.db"
