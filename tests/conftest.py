@@ -1,16 +1,20 @@
 """Fixtures that several rooms of tests use.
 
-Belongs here: databases and the exporter, fresh for each test. Does not belong here: helpers without a life of their own
-(`support/`).
+Belongs here: databases, on SQLite and on PostgreSQL, and the exporter, fresh for each test. Does not belong here:
+helpers without a life of their own (`support/`).
 """
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from support.copying import copy_landscape
+from support.databases import AuditFile
 from support.exporter import Exporter
+from support.server import Audit, Server
 
 from landscape_assets.sample import write_sample
 
@@ -52,3 +56,63 @@ def exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exporter:
     """The command line, in a working folder without a sample."""
     monkeypatch.chdir(tmp_path)
     return Exporter(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server with passwords, a collation that is not byte order, and nothing in it."""
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def copied(server: Server) -> Callable[..., Audit]:
+    """Copies a SQLite audit database to the server."""
+
+    def copy(path: Path, **options: object) -> Audit:
+        audit = Audit(server, server.new_database())
+        with server.admin(audit.name) as connection:
+            copy_landscape(path, connection, **options)
+        return audit
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def sample_copy(copied: Callable[..., Audit], sample_file: Path) -> Audit:
+    """The sample audit database on the server; not to be changed."""
+    return copied(sample_file, nullable=True)
+
+
+@pytest.fixture
+def audit(sample_copy: Audit) -> Iterator[Audit]:
+    """A copy of the sample audit database on the server, without NOT NULL."""
+    audit = Audit(sample_copy.server, sample_copy.server.new_database(sample_copy.name))
+    yield audit
+    audit.server.drop_database(audit.name)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Where the audit database of a test is that is about exports, and not about the one or the other: both, in turn.
+    The server is started for none but its tests."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def sample_database(kind: str, request: pytest.FixtureRequest) -> AuditFile | Audit:
+    """The sample audit database, on SQLite and on PostgreSQL; not to be changed."""
+    if kind == "sqlite":
+        return AuditFile(request.getfixturevalue("sample_file"))
+    return request.getfixturevalue("sample_copy")
+
+
+@pytest.fixture
+def database(kind: str, request: pytest.FixtureRequest) -> AuditFile | Audit:
+    """A copy of the sample audit database, on SQLite and on PostgreSQL."""
+    if kind == "sqlite":
+        return AuditFile(request.getfixturevalue("sample"))
+    return request.getfixturevalue("audit")

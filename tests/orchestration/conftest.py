@@ -22,9 +22,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def operate(
-    instance: dg.DagsterInstance, sample: Path, exports: Path, monkeypatch: pytest.MonkeyPatch
-) -> Operator:
+def operate(instance: dg.DagsterInstance, sample: Path, exports: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
     """The sample's audit database, and that instance."""
     monkeypatch.setenv("LANDSCAPE_DATABASE_URL", f"sqlite:///{sample}")
     monkeypatch.setenv("LANDSCAPE_EXPORT_DIR", str(exports))

@@ -6,8 +6,9 @@ server (`server.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -24,7 +25,9 @@ def _type(column: sa.Column) -> sa.types.TypeEngine:
     return column.type
 
 
-def copy_landscape(database: Path, connection: psycopg.Connection, *, nullable: bool = False) -> None:
+def copy_landscape(
+    database: Path, connection: psycopg.Connection, *, nullable: bool = False, free: bool = False
+) -> None:
     """Copies a SQLite audit database into an empty PostgreSQL one. Times are taken to be UTC.
 
     A column that holds more than it declares, which SQLite allows, gets a type with room: BIGINT, TEXT. PostgreSQL
@@ -34,6 +37,7 @@ def copy_landscape(database: Path, connection: psycopg.Connection, *, nullable: 
         database: the SQLite file.
         connection: to the PostgreSQL database, in autocommit mode.
         nullable: leaves out NOT NULL.
+        free: leaves out keys and indexes too, and gives every column a type with room.
     """
     source = sa.create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
     with source.connect() as reader:
@@ -42,12 +46,12 @@ def copy_landscape(database: Path, connection: psycopg.Connection, *, nullable: 
         for table in metadata.tables.values():
             for column in table.columns:
                 if isinstance(column.type, sa.Integer):
-                    if (reader.scalar(sa.select(sa.func.max(column))) or 0) >= 2**31:
+                    if free or (reader.scalar(sa.select(sa.func.max(column))) or 0) >= 2**31:
                         column.type = sa.BigInteger()
                 elif length := getattr(column.type, "length", None):
-                    if (reader.scalar(sa.select(sa.func.max(sa.func.length(column)))) or 0) > length:
+                    if free or (reader.scalar(sa.select(sa.func.max(sa.func.length(column)))) or 0) > length:
                         column.type = sa.Text()
-        for statement in _ddl(metadata, nullable):
+        for statement in _free_ddl(metadata) if free else _ddl(metadata, nullable):
             connection.execute(statement)
         connection.execute("SET TIME ZONE 'UTC'")
         for table in metadata.tables.values():
@@ -60,6 +64,15 @@ def copy_landscape(database: Path, connection: psycopg.Connection, *, nullable: 
                     target.write_row(row)
     source.dispose()
     connection.execute("ANALYZE")
+
+
+def _free_ddl(metadata: sa.MetaData) -> Iterator[str]:
+    """The statements that make the tables of columns and nothing else."""
+    for table in metadata.tables.values():
+        columns = (sa.Column(column.name, _type(column)) for column in table.columns)
+        yield str(
+            sa.schema.CreateTable(sa.Table(table.name, sa.MetaData(), *columns)).compile(dialect=postgresql.dialect())
+        )
 
 
 def _ddl(metadata: sa.MetaData, nullable: bool) -> Iterator[str]:
@@ -76,3 +89,18 @@ def _ddl(metadata: sa.MetaData, nullable: bool) -> Iterator[str]:
         for index in table.indexes:
             index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
             yield str(sa.schema.CreateIndex(index).compile(dialect=dialect))
+
+
+def refill(connection: psycopg.Connection, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+    """Puts rows into an audit database, in place of those that are in these tables. A NUL character, which PostgreSQL
+    keeps in no text, becomes another control character."""
+    connection.execute(f"TRUNCATE {', '.join(tables)}")
+    with connection.transaction(), connection.cursor() as cursor:
+        for table, rows in tables.items():
+            for row in rows:
+                names = sql.SQL(", ").join(map(sql.Identifier, row))
+                values = [value.replace("\0", "\1") if isinstance(value, str) else value for value in row.values()]
+                marks = sql.SQL(", ").join([sql.Placeholder()] * len(row))
+                cursor.execute(
+                    sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, marks), values
+                )

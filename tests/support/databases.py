@@ -1,12 +1,14 @@
 """Audit databases for tests: copies of the sample, changed as a test needs.
 
-Belongs here: making and changing SQLite files. Does not belong here: exporting them.
+Belongs here: making and changing SQLite files. Does not belong here: exporting them, databases on PostgreSQL
+(`copying.py`, `server.py`).
 """
 
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -29,6 +31,24 @@ def changing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.commit()
     finally:
         connection.close()
+
+
+@dataclass(frozen=True)
+class AuditFile:
+    """An audit database in a SQLite file, for tests that run on both: what `Audit` (`server.py`) is on PostgreSQL."""
+
+    path: Path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    def execute(self, *statements: str) -> list[tuple]:
+        """Executes statements without any constraint; the rows of the last."""
+        with changing(self.path) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()]
 
 
 def tables_of(connection: sqlite3.Connection) -> dict[str, list[str]]:

@@ -124,9 +124,14 @@ class Server:
 
     @contextmanager
     def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection]:
-        """A connection with every right, which commits each statement."""
+        """A connection with every right, which commits each statement and takes times without an offset for UTC."""
         with psycopg.connect(
-            host=str(self.socket_folder), port=self.port, user="postgres", dbname=database, autocommit=True
+            host=str(self.socket_folder),
+            port=self.port,
+            user="postgres",
+            dbname=database,
+            autocommit=True,
+            options="-c timezone=UTC",
         ) as connection:
             yield connection
 
@@ -149,6 +154,11 @@ class Server:
                 sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'{}").format(sql.Identifier(name), locale)
             )
         return name
+
+    def drop_database(self, name: str) -> None:
+        """Removes a database, whoever is connected to it."""
+        with self.admin() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def new_role(self) -> str:
         """Makes a role that may log in, with PASSWORD, and nothing else."""
