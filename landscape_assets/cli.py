@@ -22,7 +22,7 @@ from .errors import ExportError
 
 if TYPE_CHECKING:
     from .landscape import AuditDatabase
-    from .orchestration.session import Outcome
+    from .orchestration.in_process import Outcome
 
 _FORMATS = ("jsonl", "csv", "parquet")
 
@@ -239,7 +239,8 @@ def _export_all(run_ids: tuple[str, ...], supersede: bool, *, quiet: bool) -> It
         transient=True,
         disable=quiet or not console.is_terminal,
     )
-    with progress, session(lambda step: progress.advance(task)) as exports:
+    first = run_ids[0] if run_ids else None
+    with progress, session(first, lambda step: progress.advance(task)) as exports:
         task = progress.add_task("", total=exports.steps * len(run_ids))
         for number, run_id in enumerate(run_ids, 1):
             progress.update(task, description=f"run {number} of {len(run_ids)}: {run_id}")

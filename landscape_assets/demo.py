@@ -17,7 +17,7 @@ import click
 from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
 
 if TYPE_CHECKING:
-    from .orchestration.session import Outcome
+    from .orchestration.in_process import Outcome
 
 _DAGSTER_YAML = "telemetry:\n  enabled: false\n"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -74,18 +75,15 @@ def encode(frame: pl.DataFrame, table: Table, run_id: str, plain: frozenset[str]
 
     Returns:
         As many rows, in the same order: `canonical`, the canonical form of the record without signature (text), and `head`,
-        the length in bytes of the part of it before the place of the field `signature` (uint32).
+        the length in bytes of the part of it before the place of the field `signature` (uint32). The keys `record_type` and
+        `run_id` come before it in every record, so that the field is always put in with a comma in front.
     """
     pieces = _Pieces()
     head = None
     for i, (key, value) in enumerate(_sorted_fields(table, run_id)):
         if head is None and key > SIGNATURE:
-            # What is put in begins with the key and ends with a comma.
-            pieces.literal("" if i == 0 else ",")
             head = pieces.length()
-            pieces.literal(f'"{key}":')
-        else:
-            pieces.literal(f'{"{" if i == 0 else ","}"{key}":')
+        pieces.literal(f'{"{" if i == 0 else ","}"{key}":')
         if isinstance(value, str):
             pieces.literal(value)
         else:
@@ -94,11 +92,6 @@ def encode(frame: pl.DataFrame, table: Table, run_id: str, plain: frozenset[str]
         head = pieces.length()
     pieces.literal("}")
     return frame.select(pl.concat_str(pieces.expressions()).alias("canonical"), head.cast(pl.UInt32).alias("head"))
-
-
-def signature_is_last(table: Table) -> bool:
-    """Whether no key of the record sorts after `signature`: then a comma stands before the field, else behind it."""
-    return not any(key > SIGNATURE for key, _ in _sorted_fields(table, ""))
 
 
 def _sorted_fields(table: Table, run_id: str) -> list[tuple[str, str | Column]]:
@@ -196,11 +189,20 @@ def number_text(values: pl.Series) -> pl.Series:
     return frame.select(pl.coalesce(pl.lit(mapped), "text")).to_series()
 
 
+_TIME_WIDTH = len("YYYY-MM-DD HH:MM:SS.ffffff")
+
+
 def _time_text(values: pl.Series) -> pl.Series:
     """As Python's isoformat: the fraction is left out when it is zero (contract, section 1, Values)."""
-    text = values.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f").str.strip_suffix(".000000")
     zone = values.dtype.time_zone if isinstance(values.dtype, pl.Datetime) else None
-    return text if zone is None else text + "+00:00"
+    # Arrow prints each time in the same width, half as slow as Polars formats it; then the blank in it becomes a T.
+    text = values.dt.replace_time_zone(None).to_arrow().cast(pa.large_string())
+    digits = np.frombuffer(text_of(text), np.uint8).copy()
+    digits.reshape(-1, _TIME_WIDTH)[:, _TIME_WIDTH - len(" HH:MM:SS.ffffff")] = ord("T")
+    validity, offsets, _ = text.buffers()
+    text = pa.Array.from_buffers(text.type, len(text), [validity, offsets, pa.py_buffer(digits)], offset=text.offset)
+    found = pl.from_arrow(text).str.strip_suffix(".000000").alias(values.name)
+    return found if zone is None else found + "+00:00"
 
 
 def _json_text(values: pl.Series) -> pl.Series:
@@ -222,26 +224,45 @@ _TEXT: dict[Kind, Callable[[pl.Series], pl.Series]] = {
 }
 
 
-def lines(canonical: pl.Series, head: pl.Series, last: pl.Series, signature: pl.Series | None) -> pl.Series:
+def lines(canonical: pa.LargeStringArray, head: pa.UInt32Array, signature: pa.LargeStringArray | None) -> memoryview:
     """The lines of records.jsonl: each record in canonical form, with its signature where there is one, and a line end.
+
+    The text of the records is cut at the places of the signatures without being copied, and one copy makes the lines
+    (`binary_join_element_wise`): half the time of joining columns of pieces.
 
     Args:
         canonical: canonical forms without signature.
         head: for each, the bytes before the place of the signature.
-        last: for each, whether the signature is the last field.
-        signature: lower-case hex, or None for an unsigned export.
+        signature: 64 digits of lower-case hex for each, or None for an unsigned export.
+
+    Returns:
+        The UTF-8 of all lines, one behind the other.
     """
-    frame = pl.DataFrame({"canonical": canonical, "head": head, "last": last})
-    if signature is None:
-        return frame.select(pl.concat_str("canonical", pl.lit("\n"))).to_series()
-    binary = pl.col("canonical").cast(pl.Binary)
-    return frame.select(
-        pl.concat_str(
-            binary.bin.slice(0, pl.col("head")).cast(pl.String),
-            pl.when("last").then(pl.lit(',"signature":"')).otherwise(pl.lit('"signature":"')),
-            pl.lit(signature),
-            pl.when("last").then(pl.lit('"')).otherwise(pl.lit('",')),
-            binary.bin.slice(pl.col("head")).cast(pl.String),
-            pl.lit("\n"),
-        )
-    ).to_series()
+    count = len(canonical)
+    if signature is None or count == 0:
+        return text_of(pc.binary_join_element_wise(canonical, _text("\n"), _text("")))
+    starts = np.frombuffer(canonical.buffers()[1], np.int64)[canonical.offset : canonical.offset + count + 1]
+    cuts = np.empty(2 * count + 1, np.int64)
+    cuts[0::2] = starts
+    cuts[1::2] = starts[:-1] + np.asarray(head)
+    parts = _array(cuts, canonical.buffers()[2])
+
+    before, after = np.frombuffer(f',"{SIGNATURE}":"'.encode(), np.uint8), np.frombuffer(b'"\n', np.uint8)
+    hex_digits = np.frombuffer(text_of(signature), np.uint8).reshape(count, -1)
+    width = len(before) + hex_digits.shape[1] + len(after)
+    fields = np.empty((count, width), np.uint8)
+    fields[:, : len(before)] = before
+    fields[:, len(before) : -len(after)] = hex_digits
+    fields[:, -len(after) :] = after
+    ends = np.empty(2 * count + 1, np.int64)
+    ends[0::2] = np.arange(count + 1) * width
+    ends[1::2] = ends[2::2] - 1  # the line end goes behind the second part of the record
+    return text_of(pc.binary_join_element_wise(parts, _array(ends, pa.py_buffer(fields)), _text("")))
+
+
+def _text(value: str) -> pa.Scalar:
+    return pa.scalar(value, pa.large_string())
+
+
+def _array(offsets: np.ndarray, data: pa.Buffer) -> pa.LargeStringArray:
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, [None, pa.py_buffer(offsets), data])

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import xxhash
 
 from ..errors import StorageError
 
-ROW_GROUP_BYTES = 8 * 2**20
+ROW_GROUP_BYTES = 4 * 2**20
 """Bytes of values (uncompressed) after which a row group of a table's Parquet file is closed."""
 
 
@@ -34,6 +35,12 @@ class FileFacts:
     size: int
     sha256: str
     rows: int
+
+
+_LARGE = 2**20
+"""Bytes from which on it is worth while to hash them on another thread while they are written."""
+
+_hashing = ThreadPoolExecutor(2, "hashing")
 
 
 class HashedFile(io.RawIOBase):
@@ -64,9 +71,19 @@ class HashedFile(io.RawIOBase):
 
     def write(self, data: bytes | memoryview | pa.Buffer) -> int:
         view = memoryview(data).cast("B")
-        if self._hash is not None:
-            self._hash.update(view)
         self._size += len(view)
+        if self._hash is None:
+            return self._write(view)
+        if len(view) < _LARGE:
+            self._hash.update(view)
+            return self._write(view)
+        hashed = _hashing.submit(self._hash.update, view)
+        try:
+            return self._write(view)
+        finally:
+            hashed.result()
+
+    def _write(self, view: memoryview) -> int:
         written = 0
         while written < len(view):
             # A raw write may be short; the next one then says why.

@@ -21,7 +21,7 @@ from ..contract import Contract, Kind, Table
 from ..contract.canonical import canonical_json
 from ..parallel import in_order
 from .arrow_file import ArrowReader
-from .canonical import SIGNATURE, as_text, lines, signature_is_last, text_of
+from .canonical import SIGNATURE, as_text, lines
 from .files import FileFacts, HashedFile, ParquetWriter
 from .settings import Budget
 
@@ -81,18 +81,11 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
         folder: where the package is staged.
         budget: how much memory the step may take.
     """
-    tables = signed.contract.record_types.values()
-    last = [code for code, table in enumerate(tables) if signature_is_last(table)]
 
     def group(i: int) -> tuple[memoryview, int]:
-        frame = signed.group(i)
-        text = lines(
-            frame["canonical"],
-            frame["head"],
-            frame["record_type"].is_in(last),
-            frame["signature"] if signed.is_signed else None,
-        )
-        return text_of(text.to_arrow(compat_level=pl.CompatLevel.oldest())), len(text)
+        batch = signed.records.group(i)
+        signature = signed.signatures.group(i).column(SIGNATURE) if signed.is_signed else None
+        return lines(batch.column("canonical"), batch.column("head"), signature), batch.num_rows
 
     file, rows = HashedFile(folder / "records.jsonl"), 0
     with file, ThreadPoolExecutor(budget.threads, "jsonl") as pool:

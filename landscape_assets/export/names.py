@@ -1,11 +1,14 @@
 """run_ids as folder and file names, and back.
 
-Belongs here: the one mapping between the two (docs/package.md, «Folder name»). A run_id is data and may be any text.
+Belongs here: the one mapping between the two (docs/package.md, «Folder name»), and where the file of an asset and a run is kept.
+A run_id is data and may be any text.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from ..errors import ExportError
@@ -58,3 +61,27 @@ def run_id_of(name: str) -> str | None:
     if _CUT in name:
         return None
     return unquote(name, errors="strict")
+
+
+def stored_file(storage: Path, asset: Sequence[str], run_id: str, extension: str) -> Path:
+    """The one file in which what an asset made of a run is kept; its folder is made.
+
+    Args:
+        storage: the storage folder.
+        asset: the components of the asset's key.
+        run_id: the run.
+        extension: of the file's name, without a dot.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    path = storage.joinpath(*asset) / f"{folder_name(run_id)}.{extension}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def unfinished_file(path: Path) -> Path:
+    """Where a stored file is written before it takes its place; what a killed step left there is removed."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    return unfinished

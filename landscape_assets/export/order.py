@@ -1,6 +1,6 @@
 """The place of every record of a run, found without holding the records (contract, section 2).
 
-Belongs here: units, ranges, and the order within a range. Does not belong here: how rows are moved into ranges (`spill.py`) and
+Belongs here: units, ranges, and the order within a range. Does not belong here: how rows are moved into ranges (`ranges.py`) and
 what text a record has (`canonical.py`).
 
 The order of records is a forest of groups (`Contract.order`). A **unit** is a record at the top of it or right below (a row, a
@@ -14,14 +14,18 @@ of unit for each token and node state, and 4 bytes for each row of every table.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from ..contract import Contract, Group, Table
 from ..contract.model import AtMostOne, OrderKey
 from ..errors import CorruptTable
+from ..parallel import in_order
 from .files import ParquetReader
+from .settings import Budget
 
 _RECORD_OVERHEAD = 200
 """Bytes of a record in canonical form beyond its values: keys, quotation marks, run_id."""
@@ -105,25 +109,28 @@ class Placement:
         return self.starts.search_sorted(units, side="right") - 1
 
 
-def place(contract: Contract, tables: Mapping[str, ParquetReader], range_bytes: int) -> Placement:
+def place(contract: Contract, tables: Mapping[str, ParquetReader], budget: Budget) -> Placement:
     """Numbers the units of a run and cuts them into ranges.
 
     Args:
         contract: the contract of the tables.
         tables: table → its rows, for every table of the contract.
-        range_bytes: about how many bytes of canonical form a range may have. A unit is never cut.
+        budget: about how many bytes of canonical form a range may have (a unit is never cut), and how many threads there are.
 
     Raises:
         CorruptTable: a row whose parent is not in the run (an orphan), or an id that occurs twice.
     """
-    return _Numbering(contract, tables).placement(range_bytes)
+    with ThreadPoolExecutor(budget.threads, "order") as pool:
+        return _Numbering(contract, tables, pool, budget.threads).placement(budget.range_bytes)
 
 
 class _Numbering:
     """The work of `place`."""
 
-    def __init__(self, contract: Contract, tables: Mapping[str, ParquetReader]) -> None:
-        self._contract, self._tables = contract, tables
+    def __init__(
+        self, contract: Contract, tables: Mapping[str, ParquetReader], pool: ThreadPoolExecutor, threads: int
+    ) -> None:
+        self._contract, self._tables, self._pool, self._threads = contract, tables, pool, threads
         self._units: dict[str, pl.Series] = {}
         self._indexes: dict[str, IdIndex] = {}
         self._count = 0
@@ -178,16 +185,23 @@ class _Numbering:
     def _number_below(self, parent: Group) -> None:
         """Rows further down get the unit of their parent."""
         for group in parent.children:
-            index, table = self._index(parent.table), self._contract.tables[group.table]
-            found = []
-            for frame in self._tables[group.table].frames(list(dict.fromkeys((group.link, *table.id)))):
-                units = index.units(frame[group.link])
-                lost = frame.filter(units.is_null() & frame[group.link].is_not_null()).head(1)
-                if len(lost):
-                    raise _orphan(table, group.link, parent.table, lost.row(0, named=True))
-                found.append(units)
-            self._merge(group.table, pl.concat(found) if found else pl.Series([], dtype=pl.UInt32))
+            index, reader = self._index(parent.table), self._tables[group.table]
+            found = [pl.Series([], dtype=pl.UInt32)]
+            look_up = partial(self._units_of_parents, parent, group, index)
+            found.extend(in_order(self._pool, look_up, range(reader.row_groups), self._threads))
+            self._merge(group.table, pl.concat(found))
             self._number_below(group)
+
+    def _units_of_parents(self, parent: Group, group: Group, index: IdIndex, i: int) -> pl.Series:
+        """The unit of the parent of each row of a row group; null where none is given."""
+        table, reader = self._contract.tables[group.table], self._tables[group.table]
+        links = pl.from_arrow(reader.group(i, [group.link]))[group.link]
+        units = index.units(links)
+        if units.null_count() > links.null_count():
+            rows = pl.from_arrow(reader.group(i, list(dict.fromkeys((group.link, *table.id)))))
+            lost = rows.filter(units.is_null() & links.is_not_null())
+            raise _orphan(table, group.link, parent.table, lost.row(0, named=True))
+        return units
 
     def _rows(self, table: str, columns: tuple[str, ...], given: str | None = None) -> pl.DataFrame:
         """Some columns of the rows of a table in which the column `given` is given, and `at`, the place of each in its file."""
@@ -208,8 +222,8 @@ class _Numbering:
         """Notes units given as columns `at` and `unit`, in any order and perhaps not for every row."""
         if self._count + len(placed) >= 2**32:
             raise AssertionError("more than 2^32 units")
-        every = pl.DataFrame({"at": pl.int_range(self._tables[table].rows, dtype=pl.UInt32, eager=True)})
-        self._merge(table, every.join(placed, on="at", how="left", maintain_order="left")["unit"].cast(pl.UInt32))
+        units = pl.repeat(None, self._tables[table].rows, dtype=pl.UInt32, eager=True)
+        self._merge(table, units.scatter(placed["at"], placed["unit"].cast(pl.UInt32)))
 
     def _merge(self, table: str, units: pl.Series) -> None:
         """Notes the units of a table; one with two kinds of parents (calls) gets them from one or the other."""
@@ -255,8 +269,8 @@ def _sorted(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.DataFrame:
     return frame.sort(list(_names(keys)), nulls_last=[key.nulls_last for key in keys])
 
 
-def _ranks(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.Series:
-    """The place of each row in the order of the keys.
+def _arg_order(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.Series:
+    """The places of the rows in the order of the keys.
 
     Text is compared only where the keys before it leave rows equal, which is seldom: most orders end in an id.
     """
@@ -266,7 +280,7 @@ def _ranks(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.Series:
         same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _names(first))
         if ordered.select(same.slice(1).any()).item():
             ordered = _sorted(frame.select(*_names(keys)).with_row_index("at"), keys)
-    return ordered.select("at").with_row_index("rank").sort("at")["rank"]
+    return ordered["at"]
 
 
 def _orphan(table: Table, link: str, parent: str, row: Mapping[str, object]) -> CorruptTable:
@@ -296,12 +310,14 @@ class RangeOrder:
 
     def permutation(self) -> pl.Series:
         """The places, in the concatenated frames of `groups`, of the range's records in record order."""
-        keys = []
-        for number, (group, frame) in enumerate(self.groups):
+        keys, start = [], 0
+        for group, frame in self.groups:
             order = tuple(key for key in self._contract.tables[group.table].order if key.column != "run_id")
-            ranks = _ranks(frame, (OrderKey("key"), *order))
-            keys.append(frame.select("key", group=pl.lit(number, pl.UInt8)).with_columns(rank=ranks))
-        return pl.concat(keys).with_row_index("at").sort("key", "group", "rank")["at"]
+            at = _arg_order(frame, (OrderKey("key"), *order))
+            keys.append(pl.DataFrame({"key": frame["key"].gather(at), "at": at + start}))
+            start += len(frame)
+        # Groups come as the contract has them: of records with one key, those of an earlier group are first.
+        return pl.concat(keys).sort("key", maintain_order=True)["at"]
 
     def _add(
         self, group: Group, frames: Mapping[str, pl.DataFrame], parent: tuple[Group, pl.DataFrame | None] | None
@@ -329,8 +345,9 @@ class RangeOrder:
         if not group.children:
             return frame
         # A row with children of its own comes behind its unit's other rows, and its children follow it.
-        slots = _ranks(frame, (OrderKey("key"), *self._contract.tables[group.table].order))
-        return frame.with_columns(key=unit + pl.lit(slots.cast(pl.UInt64)) + 1)
+        at = _arg_order(frame, (OrderKey("key"), *self._contract.tables[group.table].order))
+        slots = at.to_frame().with_row_index("slot", 1).sort("at")["slot"]
+        return frame.with_columns(key=unit + pl.lit(slots.cast(pl.UInt64)))
 
     def _with_parent_key(
         self, group: Group, frame: pl.DataFrame, above: Group, parents: pl.DataFrame | None

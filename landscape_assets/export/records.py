@@ -6,7 +6,6 @@ Belongs here: the whole of that step, range by range. Does not belong here: sign
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,17 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import polars_hash
 import pyarrow as pa
+import xxhash
 
 from ..contract import Contract
 from ..parallel import in_order
 from .arrow_file import ArrowWriter
-from .canonical import encode, plain_columns
+from .canonical import encode, plain_columns, text_of
 from .files import FileFacts, ParquetReader
 from .order import Placement, RangeOrder, place
+from .ranges import RowsByRange
 from .settings import Budget
-from .spill import Spill
 
 RECORDS_SCHEMA = pa.schema(
     [
@@ -42,7 +41,7 @@ many bytes of it come before the signature's place."""
 class RecordsFacts:
     """What the step made: the file, the records by type, and a hash of the records in their order.
 
-    `content` is the hex SHA-256 over the XXH3-64 hashes of the canonical forms: it tells contents apart, and proves nothing. What
+    `content` is the hex XXH3-128 of the canonical forms, one behind the other: it tells contents apart, and proves nothing. What
     proves is the chain of the signed records.
     """
 
@@ -75,19 +74,15 @@ def write_records(
         CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs twice.
         OSError: no room, or no right, to write.
     """
-    placement = place(contract, tables, budget.range_bytes)
-    spill = Spill(None if placement.ranges == 1 else scratch, placement)
-    with ThreadPoolExecutor(budget.threads, "spill") as pool:
-        # The largest table first, so that no thread is left alone with it at the end.
-        by_size = sorted(tables.items(), key=lambda item: -item[1].rows)
-        list(pool.map(lambda item: spill.add(*item), by_size))
+    placement = place(contract, tables, budget)
+    rows = RowsByRange(placement, tables, scratch, budget)
     counts: Counter[int] = Counter()
-    content = hashlib.sha256()
+    content = xxhash.xxh3_128()
     with ArrowWriter(path, RECORDS_SCHEMA, metadata) as writer:
-        for batch, hashes in _ranges(contract, run_id, tables, placement, spill, budget):
+        for batch in _ranges(contract, run_id, tables, placement, rows, budget):
             for value in batch.column("record_type").value_counts():
                 counts[value["values"].as_py()] += value["counts"].as_py()
-            content.update(hashes)
+            content.update(text_of(batch.column("canonical")))
             writer.write(batch)
         by_type = {name: counts[code] for code, name in enumerate(contract.record_types) if counts[code]}
         writer.annotate({"record_counts": json.dumps(by_type)})
@@ -99,14 +94,14 @@ def _ranges(
     run_id: str,
     tables: Mapping[str, ParquetReader],
     placement: Placement,
-    spill: Spill,
+    rows: RowsByRange,
     budget: Budget,
-) -> Iterator[tuple[pa.RecordBatch, pa.Buffer]]:
+) -> Iterator[pa.RecordBatch]:
     plain = {name: plain_columns(reader.metadata) for name, reader in tables.items()}
     with ThreadPoolExecutor(budget.threads, "records") as pool:
         yield from in_order(
             pool,
-            lambda number: _order_and_encode(contract, run_id, placement, spill.frames(number), plain),
+            lambda number: _order_and_encode(contract, run_id, placement, rows.frames(number), plain),
             range(placement.ranges),
             budget.threads,
         )
@@ -118,8 +113,8 @@ def _order_and_encode(
     placement: Placement,
     frames: Mapping[str, pl.DataFrame],
     plain: Mapping[str, frozenset[str]],
-) -> tuple[pa.RecordBatch, pa.Buffer]:
-    """The records of one range in order, as a batch of RECORDS_SCHEMA, and the hashes of their canonical forms."""
+) -> pa.RecordBatch:
+    """The records of one range in order, as a batch of RECORDS_SCHEMA."""
     order = RangeOrder(contract, placement, frames)
     codes = {name: code for code, name in enumerate(contract.record_types)}
     encoded = []
@@ -129,8 +124,7 @@ def _order_and_encode(
             encode(frame, table, run_id, plain[table.name]).with_columns(record_type=pl.lit(codes[table.record_type], pl.UInt8))
         )
     records = pl.concat(encoded)[order.permutation()]
-    hashes = records.select(hash=polars_hash.col("canonical").nchash.xxh3_64())["hash"]
-    batch = pa.RecordBatch.from_arrays(
+    return pa.RecordBatch.from_arrays(
         [
             records["record_type"].to_arrow(),
             records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
@@ -138,4 +132,3 @@ def _order_and_encode(
         ],
         schema=RECORDS_SCHEMA,
     )
-    return batch, hashes.rechunk().to_arrow().buffers()[1]

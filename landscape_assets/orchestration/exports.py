@@ -28,8 +28,8 @@ from . import settings
 from .failures import RETRIES, explained
 from .lineage import field_lineage, made_of, record_fields
 from .partitions import RUNS
-from .resources import AuditDatabaseResource, Workspace
-from .tables import OWNERS, run_of, table_key
+from .resources import AuditDatabaseResource, Workspace, table_key
+from .tables import OWNERS, run_of
 
 GROUP = "export"
 

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import dagster as dg
 
 from ..contract import Contract
-from .tables import column_of, table_key
+from .resources import table_key
+from .tables import column_of
 
 DATA_VERSION_TAG = "dagster/data_version"
 POINTER_TAG = "dagster/input_event_pointer/"

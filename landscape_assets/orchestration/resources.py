@@ -8,19 +8,32 @@ database and key.
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
 
 import dagster as dg
 from pydantic import PrivateAttr
 
+from ..contract import V1
 from ..errors import PackageError
 from ..export.files import FileFacts
 from ..export.formats import StagedFile
-from ..export.names import folder_name
+from ..export.names import folder_name, stored_file, unfinished_file
 from ..export.staging import clear_abandoned, staging_root, work_folder
+from ..export.tables import TableFacts, TablesAhead, table_path, write_table
 from ..landscape import AuditDatabase
 from . import settings
+from .partitions import PARTITION_TAG
+
+
+def table_key(table: str) -> dg.AssetKey:
+    """The asset of an audit table."""
+    return dg.AssetKey([*table_path(table)])
+
+
+BEGUN: ContextVar[TablesAhead | None] = ContextVar("begun", default=None)
+"""Tables that this process has begun to load before the Dagster run that will ask for them (`session.py`)."""
 
 
 class AuditDatabaseResource(dg.ConfigurableResource):
@@ -30,6 +43,26 @@ class AuditDatabaseResource(dg.ConfigurableResource):
     """
 
     _database: AuditDatabase | None = PrivateAttr(default=None)
+    _ahead: TablesAhead | None = PrivateAttr(default=None)
+    _to_load: list[str] = PrivateAttr(default_factory=list)
+    _asked: set[str] = PrivateAttr(default_factory=set)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Finds out which tables this Dagster run will load, and takes over those that were begun for it."""
+        run = context.run
+        if run is None:
+            return
+        steps = run.step_keys_to_execute
+        self._to_load = [
+            name
+            for name in sorted(V1.tables)
+            if (run.asset_selection is None or table_key(name) in run.asset_selection)
+            and (steps is None or table_key(name).to_python_identifier() in steps)
+        ]
+        begun = BEGUN.get()
+        if begun is not None and begun.run_id == run.tags.get(PARTITION_TAG):
+            BEGUN.set(None)
+            self._ahead, self._database = begun, begun.database
 
     def get(self) -> AuditDatabase:
         """The open database.
@@ -43,6 +76,35 @@ class AuditDatabaseResource(dg.ConfigurableResource):
             self._database = AuditDatabase(settings.database_url())
         return self._database
 
+    def load(self, name: str, run_id: str, workspace: "Workspace") -> TableFacts:
+        """The table of a run in its unfinished file.
+
+        A process that is asked for a second table runs all steps, one after the other: from then on the tables are loaded ahead,
+        so that reading goes on while a step ends and the next begins.
+
+        Raises:
+            ExportError, OSError: as `write_table`.
+        """
+
+        def path(table: str) -> Path:
+            return workspace.unfinished(table_key(table), run_id, "parquet")
+
+        if self._ahead is None or name not in self._ahead:
+            self._stop_loading()
+            database, left = self.get(), [table for table in self._to_load if table not in self._asked]
+            if not self._asked - {name} or name not in left:
+                self._asked.add(name)
+                return write_table(database, name, run_id, path(name))
+            self._ahead = TablesAhead(database, run_id, [name, *(table for table in left if table != name)], path)
+        try:
+            facts = self._ahead.take(name)
+        except BaseException:
+            # The step may be tried again, with a new connection.
+            self._stop_loading()
+            raise
+        self._asked.add(name)
+        return facts
+
     def gave(self, run_id: str, rows: Mapping[str, int]) -> bool:
         """Whether the run's rows of these tables (table → how many) all came from the present connection, and so from
         one state."""
@@ -52,7 +114,13 @@ class AuditDatabaseResource(dg.ConfigurableResource):
         """Closes the connection at the end of the Dagster run."""
         self._close()
 
+    def _stop_loading(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
     def _close(self) -> None:
+        self._stop_loading()
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -80,9 +148,7 @@ class Workspace(dg.ConfigurableResource):
             OSError: its folder cannot be made.
         """
         assert self._storage is not None
-        path = self._storage.joinpath(*asset.path) / f"{folder_name(partition)}.{extension}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return stored_file(self._storage, asset.path, partition, extension)
 
     def stored_of(self, partition: str) -> list[Path]:
         """The files that are stored of a partition, of all assets."""
@@ -92,10 +158,7 @@ class Workspace(dg.ConfigurableResource):
 
     def unfinished(self, asset: dg.AssetKey, partition: str, extension: str) -> Path:
         """Where that file is written before it takes its place; what a killed step left there is removed."""
-        path = self.stored(asset, partition, extension)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.unlink(missing_ok=True)
-        return unfinished
+        return unfinished_file(self.stored(asset, partition, extension))
 
     @property
     def scratch_root(self) -> Path:
@@ -116,7 +179,7 @@ class Workspace(dg.ConfigurableResource):
         """Notes which files a format has staged, and of which records."""
         path = self.stored(dg.AssetKey(["export", format_name]), partition, "json")
         document = {"final_hash": final_hash, "files": [asdict(file) for file in files]}
-        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished = unfinished_file(path)
         unfinished.write_text(json.dumps(document, default=str))
         unfinished.replace(path)
 

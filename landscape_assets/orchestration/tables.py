@@ -6,18 +6,16 @@ Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does
 
 import json
 import textwrap
-import time
 
 import dagster as dg
 
 from ..contract import V1, Column, Kind, Table
-from ..export.canonical import PlainText
-from ..export.files import ParquetReader, ParquetWriter
+from ..export.files import ParquetReader
+from ..export.tables import TableFacts
 from ..landscape import AuditDatabase
-from ..landscape.frames import arrow_schema
 from .failures import RETRIES, explained
 from .partitions import RUNS
-from .resources import AuditDatabaseResource, Workspace
+from .resources import AuditDatabaseResource, Workspace, table_key
 
 GROUP = "audit_tables"
 OWNERS = ["team:audit-exports"]
@@ -30,11 +28,6 @@ AUDIT_DATABASE = dg.AssetSpec(
     owners=OWNERS,
     description="The audit database that ELSPETH writes: where everything comes from. It is read, never changed.",
 )
-
-
-def table_key(table: str) -> dg.AssetKey:
-    """The asset of an audit table."""
-    return dg.AssetKey(["landscape", table])
 
 
 def _table_asset(table: Table) -> dg.AssetsDefinition:
@@ -57,10 +50,9 @@ def _table_asset(table: Table) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, audit_database: AuditDatabaseResource, workspace: Workspace
     ) -> dg.MaterializeResult:
         with explained():
-            database = audit_database.get()
             if table.name == "runs":
-                _observe(context, database)
-            return _load(context, table.name, database, workspace)
+                _observe(context, audit_database.get())
+            return _shown(audit_database.load(table.name, context.partition_key, workspace))
 
     return audit_table
 
@@ -71,50 +63,20 @@ def _observe(context: dg.AssetExecutionContext, database: AuditDatabase) -> None
     context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=metadata))
 
 
-def _load(
-    context: dg.AssetExecutionContext, name: str, database: AuditDatabase, workspace: Workspace
-) -> dg.MaterializeResult:
-    started = time.monotonic()
-    run_id = context.partition_key
-    run = database.finished_run(run_id)
-    contract = database.contract
-    path = workspace.unfinished(table_key(name), run_id, "parquet")
-    facts_of_run = {
-        "contract": contract.name,
-        "run_id": run_id,
-        "table": name,
-        "utc": json.dumps(database.utc),
-        "run": json.dumps([run.status, run.started_at, run.completed_at]),
-    }
-    if name not in contract.tables:
-        # The generation of this database has no such records; the empty file keeps the graph the same for all.
-        table = V1.tables[name]
-        with ParquetWriter(path, arrow_schema(table, utc=database.utc), facts_of_run) as writer:
-            pass
-        statement = None
-    else:
-        stream = database.read(name, run_id)
-        table, statement = stream.table, stream.statement
-        plain = PlainText(stream.schema)
-        with ParquetWriter(path, stream.schema, facts_of_run) as writer:
-            for batch in stream.batches:
-                plain.see(batch)
-                writer.write(batch)
-            writer.annotate(plain.metadata())
-    facts = writer.facts()
+def _shown(made: TableFacts) -> dg.MaterializeResult:
     return dg.MaterializeResult(
-        value=facts,
-        data_version=dg.DataVersion(facts.sha256),
+        value=made.file,
+        data_version=dg.DataVersion(made.file.sha256),
         metadata={
-            "dagster/partition_row_count": facts.rows,
-            "dagster/column_schema": _column_schema(table),
-            "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(statement)}\n```")
-            if statement
-            else f"Contract {contract.name} has no such records; nothing was read.",
-            "contract": contract.name,
-            "bytes": facts.size,
-            "seconds": round(time.monotonic() - started, 3),
-            "sha256": facts.sha256,
+            "dagster/partition_row_count": made.file.rows,
+            "dagster/column_schema": _column_schema(made.table),
+            "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(made.statement)}\n```")
+            if made.statement
+            else f"Contract {made.contract} has no such records; nothing was read.",
+            "contract": made.contract,
+            "bytes": made.file.size,
+            "seconds": round(made.seconds, 3),
+            "sha256": made.file.sha256,
         },
     )
 

@@ -8,6 +8,7 @@ import json
 import struct
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import rfc8785
 from hypothesis import given
@@ -17,7 +18,7 @@ from support.strategies import floats, hard_text, json_text, json_values
 from landscape_assets.contract import Column, Kind, Table
 from landscape_assets.contract.canonical import InvalidJson, canonical_json, parse_json
 from landscape_assets.contract.model import OrderKey
-from landscape_assets.export.canonical import encode, lines, signature_is_last
+from landscape_assets.export.canonical import encode, lines
 
 TYPES = {
     Kind.TEXT: pl.String,
@@ -160,17 +161,19 @@ def test_run_ids(run_id):
 def test_the_signature_is_put_in_its_place(field, values):
     """The line of a signed record is the canonical form of the record with its signature, wherever that key sorts."""
     of = table(Kind.TEXT, field)
-    frame = encode(pl.DataFrame({"stored": values}), of, "é")
-    signatures = pl.Series([f"{i:064x}" for i in range(len(values))])
-    last = pl.Series([signature_is_last(of)] * len(values))
-    made = lines(frame["canonical"], frame["head"], last, signatures).to_list()
+    made = encode(pl.DataFrame({"stored": values}), of, "é")
+    records = [made[name].to_arrow(compat_level=pl.CompatLevel.oldest()) for name in ("canonical", "head")]
+    signatures = [f"{i:064x}" for i in range(len(values))]
+    signed = bytes(lines(*records, pa.array(signatures, pa.large_string()))).decode()
     wanted = [
         rfc8785.dumps({"record_type": "thing", "run_id": "é", field: value, "signature": signature}).decode() + "\n"
         for value, signature in zip(values, signatures, strict=True)
     ]
-    assert made == wanted
-    unsigned = lines(frame["canonical"], frame["head"], last, None).to_list()
-    assert unsigned == [canonical(value, field, "é") + "\n" for value in values]
+    assert signed == "".join(wanted)
+    some = [record.slice(1) for record in records]
+    assert bytes(lines(*some, pa.array(signatures[1:], pa.large_string()))).decode() == "".join(wanted[1:])
+    unsigned = bytes(lines(*records, None)).decode()
+    assert unsigned == "".join(canonical(value, field, "é") + "\n" for value in values)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Records: which there are, in which order, in which canonical form; compared with the naive reference exporter.
+"""Records: which there are, in which order, in which canonical form; compared with the naive reference exporter, on both databases.
 
 Belongs here: everything up to the canonical forms. Does not belong here: signatures and files (`test_files.py`), what is
-refused (`../cli/test_corrupt_runs.py`).
+refused (`../cli/test_corrupt_runs.py`), conformance databases on PostgreSQL (`../postgresql/test_conformance.py`).
 """
 
 import json
@@ -12,8 +12,8 @@ import pytest
 import rfc8785
 import sqlalchemy as sa
 from hypothesis import given, settings
-from support.databases import fill, make_v0, shuffled_copy
-from support.pipeline import SmallRanges, make_records, texts
+from support.databases import shuffle, to_v0
+from support.pipeline import SmallRanges, make_records, texts, url
 from support.strategies import RUN_ID, UNSHRUNK, runs
 
 from benchmarks import reference
@@ -24,9 +24,9 @@ from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"
 
 
-def expected(database: Path, run_id: str) -> list[str]:
+def expected(url: str, run_id: str) -> list[str]:
     """The canonical forms that the reference exporter gives."""
-    engine = sa.create_engine(f"sqlite:///{database}")
+    engine = sa.create_engine(url)
     with engine.connect() as connection:
         made = [rfc8785.dumps(record).decode() for record in reference.export_run(connection, run_id, None)]
     engine.dispose()
@@ -34,61 +34,66 @@ def expected(database: Path, run_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("run_id", [COMPLETED_RUN, FAILED_RUN])
-def test_the_sample_s_records_are_the_reference_s(sample, tmp_path, run_id):
+def test_the_sample_s_records_are_the_reference_s(sample_database, tmp_path, run_id):
     """Every record of the sample, in order, in canonical form."""
-    made = make_records(sample, run_id, tmp_path / "made")
-    assert texts(made) == expected(sample, run_id)
+    made = make_records(sample_database.url, run_id, tmp_path / "made")
+    assert texts(made) == expected(sample_database.url, run_id)
     assert sum(made.counts.values()) == made.file.rows == len(texts(made))
 
 
 @pytest.mark.parametrize("run_id", json.loads((CONFORMANCE / "expected.json").read_text())["s12"])
 def test_hard_records_are_the_reference_s(s12, tmp_path, run_id):
     """Control characters, astral code points, extreme floats, ties and retries."""
-    assert texts(make_records(s12, run_id, tmp_path / "made")) == expected(s12, run_id)
+    assert texts(make_records(s12, run_id, tmp_path / "made")) == expected(url(s12), run_id)
 
 
-def test_v0_records_are_the_reference_s(sample, tmp_path):
+def test_v0_records_are_the_reference_s(database, tmp_path):
     """In a database of v0 there are no token outcomes, and operations have no payload hashes."""
-    make_v0(sample)
-    made = make_records(sample, COMPLETED_RUN, tmp_path / "made")
-    assert texts(made) == expected(sample, COMPLETED_RUN)
+    to_v0(database)
+    made = make_records(database.url, COMPLETED_RUN, tmp_path / "made")
+    assert texts(made) == expected(database.url, COMPLETED_RUN)
     assert "token_outcome" not in made.counts
 
 
-@pytest.mark.parametrize("budget", [Budget(), Budget(memory_mb=1), Budget(memory_mb=1, threads=1)], ids=str)
-def test_the_records_of_a_larger_run_do_not_depend_on_the_memory(tmp_path, budget):
-    """A run of thousands of records is the same in one range and in many, on one thread and on several."""
-    path = tmp_path / "landscape.db"
+@pytest.fixture(scope="module")
+def larger(kind, request, tmp_path_factory):
+    """The URL of a database with a run of thousands of records, and the records that the reference gives."""
+    path = tmp_path_factory.mktemp("larger") / "landscape.db"
     generate(path, 400, "run", states=4, calls=1)
-    made = make_records(path, "run", tmp_path / "made", budget)
-    assert texts(made) == expected(path, "run")
+    found = url(path) if kind == "sqlite" else request.getfixturevalue("copied")(path).url
+    return found, expected(found, "run")
 
 
-@settings(max_examples=20, phases=UNSHRUNK)
-@given(runs())
-def test_any_valid_run_is_exported_as_the_reference_exports_it(tables):
+@pytest.mark.parametrize("budget", [Budget(), Budget(memory_mb=1), Budget(memory_mb=1, threads=1)], ids=str)
+def test_the_records_of_a_larger_run_do_not_depend_on_the_memory(larger, tmp_path, budget):
+    """A run of thousands of records is the same in one range and in many, on one thread and on several."""
+    assert texts(make_records(larger[0], "run", tmp_path, budget)) == larger[1]
+
+
+@settings(max_examples=12, phases=UNSHRUNK)
+@given(tables=runs())
+def test_any_valid_run_is_exported_as_the_reference_exports_it(filled, tables):
     """Whatever values a valid run has, its records are the reference's, one by one, and the same in ranges of one unit each."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        fill(folder / "landscape.db", tables)
-        wanted = expected(folder / "landscape.db", RUN_ID)
-        whole = make_records(folder / "landscape.db", RUN_ID, folder / "whole")
+    database = filled(tables)
+    wanted = expected(database, RUN_ID)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = make_records(database, RUN_ID, Path(folder) / "whole")
         assert texts(whole) == wanted
-        small = make_records(folder / "landscape.db", RUN_ID, folder / "small", SmallRanges(threads=2))
+        small = make_records(database, RUN_ID, Path(folder) / "small", SmallRanges(threads=2))
         assert texts(small) == wanted
         assert small.counts == whole.counts
 
 
-def test_the_order_of_insertion_does_not_matter(sample, tmp_path):
+def test_the_order_of_insertion_does_not_matter(sample_database, database, tmp_path):
     """The same rows, stored in another order, give the same records."""
-    straight = texts(make_records(sample, COMPLETED_RUN, tmp_path / "straight"))
+    straight = texts(make_records(sample_database.url, COMPLETED_RUN, tmp_path / "straight"))
     for seed in range(3):
-        shuffled_copy(sample, tmp_path / f"{seed}.db", seed)
-        shuffled = make_records(tmp_path / f"{seed}.db", COMPLETED_RUN, tmp_path / str(seed), SmallRanges())
+        shuffle(database, seed)
+        shuffled = make_records(database.url, COMPLETED_RUN, tmp_path / str(seed), SmallRanges())
         assert texts(shuffled) == straight
 
 
-def test_attempts_sort_as_numbers_and_ids_as_bytes(tmp_path):
+def test_attempts_sort_as_numbers_and_ids_as_bytes(filled, tmp_path):
     """Attempt 10 comes after 9; ids that a collation would take as equal, or in another order, sort by their UTF-8 bytes."""
     run = {
         "runs": [{"run_id": "r", "status": "completed", "started_at": "2026-01-01 00:00:00", "completed_at": "2026-01-01 00:00:00",
@@ -101,8 +106,7 @@ def test_attempts_sort_as_numbers_and_ids_as_bytes(tmp_path):
         "node_states": [{"state_id": f"s{attempt}", "token_id": "t", "run_id": "r", "node_id": "a", "step_index": 0, "status": "open",
                          "attempt": attempt, "input_hash": "h", "started_at": "2026-01-01 00:00:00"} for attempt in (10, 9, 100, 1)],
     }  # fmt: skip
-    fill(tmp_path / "landscape.db", run)
-    records = [json.loads(text) for text in texts(make_records(tmp_path / "landscape.db", "r", tmp_path / "made"))]
+    records = [json.loads(text) for text in texts(make_records(filled(run), "r", tmp_path / "made"))]
     assert [record["node_id"] for record in records if record["record_type"] == "node"] == [
         "B", "a", "b", "é", "\uffff", "\U00010000"
     ]  # fmt: skip

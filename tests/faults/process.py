@@ -35,7 +35,8 @@ from landscape_assets.keygen import make_key_pair
 from landscape_assets.orchestration import settings
 from landscape_assets.orchestration.build import build_defs
 from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, ManifestConfig
-from landscape_assets.orchestration.session import FAILED, Outcome, Session, passing_storage, session
+from landscape_assets.orchestration.in_process import FAILED, Outcome, Session
+from landscape_assets.orchestration.session import passing_storage, session
 from landscape_assets.orchestration.tables import TABLE_ASSETS
 
 from .shim import Call, Fault, Shim, read_trace
@@ -234,7 +235,7 @@ class Runner:
         if fault is not None:
             self._shim.arm(fault)
         try:
-            with session() if full else self._steps() as exporting:
+            with session(scenario.run_id) if full else self._steps() as exporting:
                 outcome = exporting.export(scenario.run_id, supersede=scenario.supersede)
         except OSError as error:
             # The command line says so and answers with status 2.

@@ -10,7 +10,8 @@ from support.databases import changing
 from support.operator import Operator, messages
 
 from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, RECORDS, SIGNED_RECORDS
-from landscape_assets.orchestration.tables import TABLE_ASSETS, table_key
+from landscape_assets.orchestration.resources import table_key
+from landscape_assets.orchestration.tables import TABLE_ASSETS
 from landscape_assets.sample import COMPLETED_RUN
 
 ASSETS = [*TABLE_ASSETS, *EXPORT_ASSETS]
