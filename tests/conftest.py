@@ -8,11 +8,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
-from support.copying import copy_landscape
-from support.databases import AuditFile
+from support.copying import copy_landscape, refill
+from support.databases import AuditFile, empty_database, fill
 from support.exporter import Exporter
 from support.server import Audit, Server
 
@@ -100,6 +101,31 @@ def kind(request: pytest.FixtureRequest) -> str:
     """Where the audit database of a test is that is about exports, and not about the one or the other: both, in turn.
     The server is started for none but its tests."""
     return request.param
+
+
+@pytest.fixture(scope="module")
+def filled(
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[dict[str, list[dict[str, Any]]]], str]:
+    """Fills a database without constraints, on SQLite and on PostgreSQL, with rows in place of those that it had; gives
+    its URL."""
+    path = tmp_path_factory.mktemp("filled") / "landscape.db"
+    if kind == "sqlite":
+
+        def refill_file(tables: dict[str, list[dict[str, Any]]]) -> str:
+            fill(path, tables)
+            return AuditFile(path).url
+
+        return refill_file
+    empty_database(path)
+    audit = request.getfixturevalue("copied")(path, free=True)
+
+    def refill_copy(tables: dict[str, list[dict[str, Any]]]) -> str:
+        with audit.server.admin(audit.name) as connection:
+            refill(connection, tables)
+        return audit.url
+
+    return refill_copy
 
 
 @pytest.fixture(scope="module")

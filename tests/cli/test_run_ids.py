@@ -1,4 +1,4 @@
-"""run_ids that are no good file names: each is exported to a folder of its own, below the export folder.
+"""run_ids that are no good file names: each is exported to a folder of its own, below the export folder, from both databases.
 
 Belongs here: whole exports under such names. Does not belong here: the mapping by itself (`../export/test_folder_names.py`).
 """
@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from support.databases import changing, empty_database, insert_copy, rows_of_sample
+from support.databases import AuditFile, changing, empty_database, insert_copy, rows_of_sample
 
 from landscape_assets.export.names import folder_name, run_id_of
 from landscape_assets.sample import FAILED_RUN
@@ -32,22 +32,22 @@ HOSTILE = [
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(kind, request, tmp_path_factory):
     """A database in which each of them is the run_id of a copy of the sample's failed run."""
-    path = tmp_path / "landscape.db"
+    path = tmp_path_factory.mktemp("hostile") / "landscape.db"
     empty_database(path)
     rows = rows_of_sample(FAILED_RUN)
     with changing(path) as connection:
         for number, run_id in enumerate(HOSTILE):
             insert_copy(connection, rows, run_id, f"{number}-", timedelta(days=number))
-    return path
+    return AuditFile(path) if kind == "sqlite" else request.getfixturevalue("copied")(path)
 
 
 def test_every_run_id_has_a_package_of_its_own(database, exporter):
     """Named on the command line, each is exported, and nothing outside the export folder is touched."""
     before = {path for path in exporter.folder.rglob("*")}
     arguments = [f"--run-id={run_id}" for run_id in HOSTILE]
-    outcomes = exporter.outcomes(database, *arguments, "--format", "jsonl")
+    outcomes = exporter.outcomes(database.url, *arguments, "--format", "jsonl")
     assert [(outcome["run_id"], outcome["status"]) for outcome in outcomes] == [
         (run_id, "exported") for run_id in HOSTILE
     ]
@@ -61,9 +61,7 @@ def test_every_run_id_has_a_package_of_its_own(database, exporter):
         assert run_id_of(package.name) in (run_id, None)
         first = json.loads((package / "records.jsonl").read_text().partition("\n")[0])
         assert first["run_id"] == run_id
-    listed = json.loads(
-        exporter.run("runs", "--database", f"sqlite:///{database}", "--output", exporter.output, "--json").stdout
-    )
+    listed = json.loads(exporter.run("runs", "--database", database.url, "--output", exporter.output, "--json").stdout)
     assert {row["run_id"]: row["package"] for row in listed} == {
         outcome["run_id"]: outcome["package"] for outcome in outcomes
     }

@@ -1,4 +1,4 @@
-"""The job `export_run` in a real Dagster instance: what it materializes, and how it fails.
+"""The job `export_run` in a real Dagster instance, on both databases: what it materializes, and how it fails.
 
 Belongs here: the job and its assets. Does not belong here: the command line (`../cli/`), sensors, schedules and checks.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.databases import changing
+from support.databases import AuditFile
 from support.exporter import KEY, content
 from support.operator import Operator
+from support.server import Audit
 
 from landscape_assets.contract import V1
 from landscape_assets.orchestration.build import build_defs
@@ -23,10 +24,16 @@ TABLES = [f"landscape__{table}" for table in V1.tables]
 EXPORTS = [f"export__{name}" for name in ("records", "signed_records", "jsonl", "csv", "parquet", "manifest")]
 
 
-@pytest.fixture(autouse=True)
-def registered(operate: Operator) -> None:
-    """The runs are partitions, as after a tick of the sensor."""
-    operate.instance.add_dynamic_partitions("run_id", [COMPLETED_RUN, FAILED_RUN, "nowhere"])
+@pytest.fixture
+def operate(
+    instance: dg.DagsterInstance, database: AuditFile | Audit, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> Operator:
+    """The sample's audit database, on SQLite and on PostgreSQL; its runs are partitions, as after a tick of the sensor."""
+    monkeypatch.setenv("LANDSCAPE_DATABASE_URL", database.url)
+    monkeypatch.setenv("LANDSCAPE_EXPORT_DIR", str(exports))
+    monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", KEY)
+    instance.add_dynamic_partitions("run_id", [COMPLETED_RUN, FAILED_RUN, "nowhere"])
+    return Operator(instance, exports)
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
@@ -86,12 +93,11 @@ def test_the_same_content_has_the_same_data_version(operate: Operator) -> None:
     ],
 )
 def test_a_run_that_cannot_be_exported_fails_one_step_with_one_message(
-    operate: Operator, sample: Path, partition: str, change: str | None, step: str, says: str
+    operate: Operator, database: AuditFile | Audit, partition: str, change: str | None, step: str, says: str
 ) -> None:
     """No retry, one failed step with the reason alone, nothing published and nothing staged."""
     if change:
-        with changing(sample) as connection:
-            connection.execute(change)
+        database.execute(change)
     failed, message = failure_of(operate.run("export_run", partition))
     assert failed == step
     assert message.startswith(says) or says in message
@@ -142,13 +148,10 @@ def test_steps_materialized_one_by_one_give_the_same_package(operate: Operator) 
     assert changed == {"manifest.json", "records.jsonl", "VERIFY.md"}, "the time stamp, and the hashes that it is in"
 
 
-def test_tables_of_another_state_of_the_run_are_not_mixed(operate: Operator, sample: Path) -> None:
+def test_tables_of_another_state_of_the_run_are_not_mixed(operate: Operator, database: AuditFile | Audit) -> None:
     """One table is loaded again after the run has changed: the records are refused, or made of all tables anew."""
     operate.run("export_run", FAILED_RUN)
-    with changing(sample) as connection:
-        connection.execute(
-            "UPDATE runs SET completed_at = '2026-12-24 00:00:00.000000' WHERE run_id = ?", (FAILED_RUN,)
-        )
+    database.execute(f"UPDATE runs SET completed_at = '2026-12-24 00:00:00.000000' WHERE run_id = '{FAILED_RUN}'")
     defs = build_defs()
     assets = [asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)]
     result = dg.materialize(
@@ -163,7 +166,7 @@ def test_tables_of_another_state_of_the_run_are_not_mixed(operate: Operator, sam
     assert "different states of the run" in message
 
 
-def test_every_asset_is_described(operate: Operator) -> None:
+def test_every_asset_is_described() -> None:
     """Whoever meets an asset in the UI reads what it is, of which kind and whose; table assets have their columns described."""
     specs = {
         spec.key: spec

@@ -1,53 +1,17 @@
-"""The export from PostgreSQL by the command line and by Dagster's job: what the same tests demand on SQLite.
+"""The export from PostgreSQL: what it does to the server, and how it asks.
 
-Belongs here: whole exports, their packages, statements and memory. Does not belong here: values (`test_values.py`),
-failures (`test_failures.py`), snapshots (`test_snapshot.py`)."""
+Belongs here: statements, streaming and connections. Does not belong here: what an export is, which is the same on SQLite
+(`../cli/test_export.py`, `../orchestration/test_export_job.py`), values (`test_values.py`), failures
+(`test_failures.py`), snapshots (`test_snapshot.py`)."""
 
-import json
 import time
 
 import pytest
-from support.exporter import KEY, content
 
 from benchmarks.generate import generate
 from benchmarks.statements import count_statements
 from landscape_assets.landscape import AuditDatabase
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
-from landscape_assets.verify import verify_package
-
-
-def test_finished_runs_become_packages(exporter, audit):
-    """They verify, and their times have an offset; the unfinished run is left out."""
-    result = exporter.export(audit.url, "--all", "--json")
-    assert [(outcome["run_id"], outcome["status"]) for outcome in json.loads(result.stdout)] == [
-        (COMPLETED_RUN, "exported"),
-        (FAILED_RUN, "exported"),
-    ]
-    for run_id in (COMPLETED_RUN, FAILED_RUN):
-        package = exporter.output / run_id
-        assert verify_package(package, key=KEY.encode(), run_id=run_id).status == 0
-        manifest = json.loads((package / "manifest.json").read_text("utf-8"))
-        assert manifest["started_at"].endswith("+00:00")
-        assert (
-            json.loads((package / "records.jsonl").read_text("utf-8").split("\n")[0])["started_at"]
-            == manifest["started_at"]
-        )
-
-
-def test_exporting_again_changes_nothing(exporter, audit):
-    """The second export finds the package as it would make it, and leaves it."""
-    assert exporter.outcome(audit.url, COMPLETED_RUN)["status"] == "exported"
-    before = content(exporter.output)
-    assert exporter.outcome(audit.url, COMPLETED_RUN)["status"] == "unchanged"
-    assert content(exporter.output) == before
-
-
-def test_a_run_that_goes_on_is_refused(exporter, sample_copy):
-    """Saying so."""
-    outcome = exporter.outcome(sample_copy.url, RUNNING_RUN)
-    assert outcome["status"] == "failed"
-    assert "has not finished (its status is 'running', and has no completed_at)" in outcome["error"]
-    assert not exporter.output.exists() or not list(exporter.output.glob("[!.]*"))
+from landscape_assets.sample import COMPLETED_RUN, RUNNING_RUN
 
 
 def test_the_database_is_not_changed(exporter, audit):

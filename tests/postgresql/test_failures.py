@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from support.copying import copy_landscape
 from support.exporter import KEY, Exporter
-from support.server import Audit, PASSWORD, Server
+from support.server import PASSWORD, Audit, Server
 
 from landscape_assets.errors import DatabaseError
 from landscape_assets.landscape import AuditDatabase

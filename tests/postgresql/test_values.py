@@ -1,65 +1,22 @@
-"""Values on PostgreSQL: damaged ones are refused in the same words as on SQLite, and every type that ELSPETH's tables
-have is read.
+"""Values on PostgreSQL: what only PostgreSQL can hold is refused or read, and every type that ELSPETH's tables have is
+read.
 
-Belongs here: one value at a time, both databases side by side; what only PostgreSQL can hold. Does not belong here:
-whole databases (`test_conformance.py`)."""
+Belongs here: one value at a time. Does not belong here: whole databases (`test_conformance.py`), damage that SQLite can
+hold too (`../cli/test_corrupt_runs.py`)."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.databases import changing, empty_database, insert_copy, rows_of_sample
 from support.offset import with_offset
-from support.databases import changing, empty_database, insert_copy, rows_of_sample, shuffled_copy
 from support.pipeline import make_records, texts
+from support.server import Audit
 
 from landscape_assets.errors import CorruptTable, DatabaseError
 from landscape_assets.landscape import AuditDatabase
 from landscape_assets.sample import COMPLETED_RUN
-from support.server import Audit
-
-DAMAGES = [
-    # table, column, value, which row
-    ("runs", "reproducibility_grade", "'total'", "true"),
-    ("runs", "settings_json", "'{'", "true"),
-    ("runs", "settings_json", "'{\"a\": NaN}'", "true"),
-    ("runs", "config_hash", "NULL", "true"),
-    ("secret_resolutions", "timestamp", "NULL", "true"),
-    ("secret_resolutions", "fingerprint", "upper(fingerprint)", "true"),
-    ("secret_resolutions", "resolution_latency_ms", "-0.5", "true"),
-    ("secret_resolutions", "vault_url", "''", "true"),
-    ("nodes", "node_type", "'sauce'", "true"),
-    ("nodes", "config_json", "'[1,'", "true"),
-    ("nodes", "schema_fields_json", "'{}'", "schema_fields_json IS NOT NULL"),
-    ("nodes", "sequence_in_pipeline", "-1", "sequence_in_pipeline IS NOT NULL"),
-    ("edges", "from_node_id", "'ghost'", "true"),
-    ("edges", "created_at", "NULL", "true"),
-    ("operations", "completed_at", "NULL", "status = 'completed'"),
-    ("operations", "error_message", "'oops'", "status = 'completed'"),
-    ("calls", "operation_id", "'ghost'", "state_id IS NOT NULL"),
-    ("calls", "state_id", "NULL", "state_id IS NOT NULL"),
-    ("calls", "state_id", "'ghost'", "state_id IS NOT NULL"),
-    ("calls", "created_at", "NULL", "true"),
-    ("rows", "row_index", "-1", "true"),
-    ("rows", "row_id", "'other'", "true"),
-    ("tokens", "row_id", "'ghost'", "true"),
-    ("tokens", "run_id", "'complaints-2026-11-10'", "true"),
-    ("token_parents", "token_id", "'ghost'", "true"),
-    ("token_parents", "parent_token_id", "'ghost'", "true"),
-    ("token_outcomes", "is_terminal", "2", "true"),
-    ("token_outcomes", "is_terminal", "0", "outcome = 'completed'"),
-    ("token_outcomes", "token_id", "'ghost'", "true"),
-    ("node_states", "completed_at", "started_at", "status = 'open'"),
-    ("node_states", "output_hash", "NULL", "status = 'completed'"),
-    ("node_states", "error_json", "'{}'", "status = 'completed'"),
-    ("node_states", "attempt", "NULL", "true"),
-    ("routing_events", "state_id", "'ghost'", "true"),
-    ("routing_events", "mode", "'MOVE'", "true"),
-    ("batches", "trigger_type", "'whim'", "true"),
-    ("batch_members", "batch_id", "'ghost'", "true"),
-    ("artifacts", "produced_by_state_id", "'ghost'", "true"),
-    ("artifacts", "size_bytes", "-1", "true"),
-]  # fmt: skip
 
 KEYS = {
     "runs": ("run_id",), "secret_resolutions": ("resolution_id",), "nodes": ("node_id",), "edges": ("edge_id",),
@@ -71,46 +28,10 @@ KEYS = {
 """By which columns a row is found."""
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory, copied) -> tuple[Path, Audit]:
-    """The sample's completed run alone, on SQLite and on PostgreSQL, without constraints."""
-    folder = tmp_path_factory.mktemp("both")
-    made, free = folder / "made.db", folder / "free.db"
-    empty_database(made)
-    with changing(made) as connection:
-        for table, rows in rows_of_sample(COMPLETED_RUN).items():
-            insert_copy(connection, {table: rows}, COMPLETED_RUN, "", timedelta())
-    shuffled_copy(made, free, seed=1)
-    return free, copied(made, nullable=True)
-
-
 def refusal(database: Path | str, folder: Path) -> str:
     with pytest.raises(CorruptTable) as refused:
         make_records(database, COMPLETED_RUN, folder)
     return str(refused.value)
-
-
-@pytest.mark.parametrize(("table", "column", "value", "row"), DAMAGES)
-def test_damage_is_refused_in_the_same_words_on_both(both, tmp_path, table, column, value, row):
-    """Table, id, column, what was found and the rule are those of SQLite."""
-    path, audit = both
-    keys = KEYS[table]
-    with changing(path) as connection:
-        chosen = f"SELECT {', '.join(keys)}, {column} FROM {table} WHERE {row} LIMIT 1"
-        *ids, old = connection.execute(chosen).fetchone()
-        where = " AND ".join(f"{key} = '{found}'" for key, found in zip(keys, ids, strict=True))
-        damage = f"UPDATE {table} SET {column} = {value} WHERE {where}"
-        kept = connection.execute(f"SELECT rowid FROM {table} WHERE {where}").fetchone()[0]
-        connection.execute(damage)
-    ((new,),) = audit.execute(f"{damage} RETURNING ctid::text")
-    try:
-        said = refusal(path, tmp_path / "sqlite")
-        assert refusal(audit.url, tmp_path / "postgresql").replace("+00:00", "") == said
-    finally:
-        with changing(path) as connection:
-            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (old, kept))
-        with audit.server.admin(audit.name) as connection:
-            connection.execute(f"UPDATE {table} SET {column} = %s WHERE ctid = %s::tid", (old, new))
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,10 @@ def _ddl(metadata: sa.MetaData, nullable: bool) -> Iterator[str]:
 
 
 def refill(connection: psycopg.Connection, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-    """Puts rows into an audit database, in place of those that are in these tables. A NUL character, which PostgreSQL
-    keeps in no text, becomes another control character."""
-    connection.execute(f"TRUNCATE {', '.join(tables)}")
+    """Puts rows into an audit database, in place of all that is in it. A NUL character, which PostgreSQL keeps in no
+    text, becomes another control character."""
+    there = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(sql.Identifier(name) for (name,) in there)))
     with connection.transaction(), connection.cursor() as cursor:
         for table, rows in tables.items():
             for row in rows:

@@ -13,9 +13,12 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape_assets.sample import insert_rows, sample_tables, schema_sql
+
+if TYPE_CHECKING:
+    from .server import Audit
 
 TIME = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -25,6 +28,7 @@ def changing(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection without any constraint, committed at the end: as whoever damages a database has."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute("PRAGMA synchronous = OFF")
     connection.row_factory = sqlite3.Row
     try:
         yield connection
@@ -70,14 +74,20 @@ def empty_database(path: Path, *, constraints: bool = True) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     connection.executescript(schema_sql())
+    connection.commit()
+    connection.close()
     if not constraints:
+        remove_constraints(path)
+
+
+def remove_constraints(path: Path) -> None:
+    """Makes every table one of columns and nothing else."""
+    with changing(path) as connection:
         for table in tables_of(connection):
             # The copy keeps each column's affinity, and nothing else.
             connection.execute(f"CREATE TABLE free AS SELECT * FROM {table}")
             connection.execute(f"DROP TABLE {table}")
             connection.execute(f"ALTER TABLE free RENAME TO {table}")
-    connection.commit()
-    connection.close()
 
 
 def rows_of_sample(run_id: str) -> dict[str, list[dict[str, Any]]]:
@@ -139,6 +149,18 @@ def make_v0(path: Path) -> None:
         connection.execute("PRAGMA user_version = 0")
 
 
+def to_v0(audit: "AuditFile | Audit") -> None:
+    """The same on either database."""
+    if isinstance(audit, AuditFile):
+        make_v0(audit.path)
+    else:
+        audit.execute(
+            "ALTER TABLE operations DROP COLUMN input_data_hash, DROP COLUMN output_data_hash",
+            "ALTER TABLE tokens DROP COLUMN run_id",
+            "DROP TABLE preflight_results",
+        )
+
+
 def shuffled_copy(source: Path, target: Path, seed: int) -> None:
     """The same rows, inserted in another order, into tables without keys that would order them again."""
     empty_database(target, constraints=False)
@@ -148,6 +170,20 @@ def shuffled_copy(source: Path, target: Path, seed: int) -> None:
             found = [dict(row) for row in rows.execute(f"SELECT * FROM {table}")]
             mixed.shuffle(found)
             insert_rows(connection, table, found)
+
+
+def shuffle(audit: "AuditFile | Audit", seed: int) -> None:
+    """Stores the rows of a database in another order."""
+    if isinstance(audit, AuditFile):
+        shuffled_copy(audit.path, copy := audit.path.with_suffix(".shuffled"), seed)
+        copy.replace(audit.path)
+        return
+    for (table,) in audit.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        audit.execute(
+            f"CREATE TABLE mixed AS SELECT t.* FROM {table} AS t ORDER BY md5(t::text || '{seed}')",
+            f"DROP TABLE {table}",
+            f"ALTER TABLE mixed RENAME TO {table}",
+        )
 
 
 def fill(path: Path, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
