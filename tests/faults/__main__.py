@@ -36,7 +36,7 @@ FAULTS = ("sample", "spill", "stored", "supersede", "session")
 CRASHES = ("sample crashes", "supersede crashes")
 SLOWER = {"stored": 7, "session": 41}
 """Of these, which differ little from `sample` or take long, each so many-th fault is tried when all are asked for."""
-AT_LEAST = 6
+AT_LEAST = 4
 """Faults of each part are tried, however far spread."""
 SHOWN = 20
 """Problems printed of one part."""

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from support.exporter import KEY, content
@@ -44,6 +45,7 @@ def poll(process: subprocess.Popen[str], folder: Path) -> list[str | None]:
     while process.poll() is None:
         if (now := read_through(folder)) != seen[-1]:
             seen.append(now)
+        time.sleep(0.001)  # and no more: what lasts longer is seen, and the export has the processor too
     assert process.returncode == 0, process.communicate()
     now = read_through(folder)
     return seen if now == seen[-1] else [*seen, now]

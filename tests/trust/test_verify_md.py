@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.exporter import Exporter
 
 from landscape_assets.keygen import make_key_pair
 from landscape_assets.sample import COMPLETED_RUN
@@ -20,13 +21,22 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def package(sample, exporter, key_pair):
-    """A signed package with the public key beside it, as VERIFY.md wants it."""
-    private, public = key_pair
-    outcome = exporter.outcome(sample, COMPLETED_RUN, LANDSCAPE_SIGNING_PRIVATE_KEY_FILE=str(private))
+@pytest.fixture(scope="module")
+def exported(sample_file, tmp_path_factory):
+    """An export folder with a signed package and the public key beside it, as VERIFY.md wants it; not to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    public, _ = make_key_pair(folder / "private.pem")
+    exporter = Exporter(folder)
+    private = str(folder / "private.pem")
+    assert exporter.outcome(sample_file, COMPLETED_RUN, LANDSCAPE_SIGNING_PRIVATE_KEY_FILE=private)["package"]
     shutil.copy(public, exporter.output / "public-key.pem")
-    return Path(outcome["package"])
+    return exporter.output
+
+
+@pytest.fixture
+def package(exported, tmp_path):
+    """A copy of that package, in a copy of that folder."""
+    return Path(shutil.copytree(exported, tmp_path / "exports")) / COMPLETED_RUN
 
 
 @pytest.fixture
