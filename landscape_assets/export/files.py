@@ -29,11 +29,12 @@ ROW_GROUP_BYTES = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A finished file: its size in bytes, the hex SHA-256 of its content (if it was asked for), its rows or records."""
+    """A finished file: its size in bytes, the hex SHA-256 and XXH3-128 of its content (if they were asked for), its rows or records."""
 
     path: Path
     size: int
     sha256: str
+    checksum: str
     rows: int
 
 
@@ -60,7 +61,7 @@ class HashedFile(io.RawIOBase):
         super().__init__()
         self.path = path
         self._file = path.open("xb", buffering=0)
-        self._hash = hashlib.sha256() if hashed else None
+        self._sha256, self._xxh3 = (hashlib.sha256(), xxhash.xxh3_128()) if hashed else (None, None)
         self._size = 0
 
     def writable(self) -> bool:
@@ -72,13 +73,15 @@ class HashedFile(io.RawIOBase):
     def write(self, data: bytes | memoryview | pa.Buffer) -> int:
         view = memoryview(data).cast("B")
         self._size += len(view)
-        if self._hash is None:
+        if self._sha256 is None or self._xxh3 is None:
             return self._write(view)
         if len(view) < _LARGE:
-            self._hash.update(view)
+            self._sha256.update(view)
+            self._xxh3.update(view)
             return self._write(view)
-        hashed = _hashing.submit(self._hash.update, view)
+        hashed = _hashing.submit(self._sha256.update, view)
         try:
+            self._xxh3.update(view)
             return self._write(view)
         finally:
             hashed.result()
@@ -104,7 +107,8 @@ class HashedFile(io.RawIOBase):
 
     def facts(self, rows: int) -> FileFacts:
         """What was written."""
-        return FileFacts(self.path, self._size, self._hash.hexdigest() if self._hash else "", rows)
+        sha256, xxh3 = (each.hexdigest() if each is not None else "" for each in (self._sha256, self._xxh3))
+        return FileFacts(self.path, self._size, sha256, xxh3, rows)
 
 
 class ParquetWriter:

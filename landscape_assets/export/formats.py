@@ -24,6 +24,7 @@ from .arrow_file import ArrowReader
 from .canonical import SIGNATURE, as_text, lines
 from .files import FileFacts, HashedFile, ParquetWriter
 from .settings import Budget
+from .signing import SigningKey, manifest_record, now
 
 R = TypeVar("R")
 
@@ -43,7 +44,7 @@ class SignedRecords:
         utc: whether times are instants.
         records: the file of `records.write_records`.
         signatures: the file of `signing.write_signatures`.
-        is_signed: whether that file holds signatures, or hashes for an unsigned export.
+        key: the key of the signatures; None where that file holds hashes, for an unsigned export.
     """
 
     contract: Contract
@@ -51,7 +52,11 @@ class SignedRecords:
     utc: bool
     records: ArrowReader
     signatures: ArrowReader
-    is_signed: bool
+    key: SigningKey | None
+
+    @property
+    def is_signed(self) -> bool:
+        return self.key is not None
 
     @property
     def types(self) -> list[str]:
@@ -66,15 +71,25 @@ class SignedRecords:
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """A file for the package: its path in it, its media type, and what was written."""
+    """A file for the package.
+
+    Args:
+        path: in the package.
+        media_type: of the file.
+        facts: what was written.
+        content: the SHA-256 of the records in it, which two exports of the same records have in common.
+        exported_at: when it says that it was exported, if it does.
+    """
 
     path: str
     media_type: str
     facts: FileFacts
+    content: str
+    exported_at: str | None = None
 
 
 def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
-    """records.jsonl, without the contract's manifest record, which is added when the package is made.
+    """records.jsonl; the last line of a signed one is the contract's manifest record.
 
     Args:
         signed: the records.
@@ -92,7 +107,12 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
         for text, count in in_order(pool, group, range(signed.records.groups), budget.threads):
             file.write(text)
             rows += count
-    return [StagedFile("records.jsonl", "application/jsonl", file.facts(rows))]
+        content, exported_at = file.facts(rows).sha256, None
+        if signed.key is not None:
+            exported_at = now()
+            final_hash = signed.signatures.metadata["final_hash"]
+            file.write(manifest_record(signed.run_id, rows, final_hash, exported_at, signed.key) + b"\n")
+    return [StagedFile("records.jsonl", "application/jsonl", file.facts(rows), content, exported_at)]
 
 
 def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
@@ -111,7 +131,7 @@ def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[Stage
             files[name].write(text)
             rows[name] += count
     media_type = "text/csv; charset=utf-8; header=present"
-    return [StagedFile(f"csv/{name}.csv", media_type, file.facts(rows[name])) for name, file in files.items()]
+    return [_staged(f"csv/{name}.csv", media_type, file.facts(rows[name])) for name, file in files.items()]
 
 
 def write_parquet(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
@@ -131,7 +151,11 @@ def write_parquet(signed: SignedRecords, folder: Path, budget: Budget) -> list[S
                 writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata, compression="zstd"))
             writers[name].write(batch)
     media_type = "application/vnd.apache.parquet"
-    return [StagedFile(f"parquet/{name}.parquet", media_type, writer.facts()) for name, writer in writers.items()]
+    return [_staged(f"parquet/{name}.parquet", media_type, writer.facts()) for name, writer in writers.items()]
+
+
+def _staged(path: str, media_type: str, facts: FileFacts) -> StagedFile:
+    return StagedFile(path, media_type, facts, facts.sha256)
 
 
 FORMATS: dict[str, Callable[[SignedRecords, Path, Budget], list[StagedFile]]] = {

@@ -1,6 +1,6 @@
 """Signatures and chains: HMAC-SHA256 of records and manifests, Ed25519 of manifests (contract, section 3; docs/package.md).
 
-Belongs here: keys in memory and what is computed with them. Does not belong here: where keys come from (`orchestration/keys.py`).
+Belongs here: keys in memory and what is computed with them. Does not belong here: where keys come from (`orchestration/settings.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ..contract.canonical import canonical_json
 from ..errors import SigningKeyError
 from ..parallel import in_order
 from .arrow_file import ArrowReader, ArrowWriter
@@ -118,6 +120,34 @@ class ManifestKey:
     def sign(self, data: bytes) -> bytes:
         """The 64 bytes of the signature (RFC 8032)."""
         return self.private.sign(data)
+
+
+def now() -> str:
+    """The time of an export as packages have it: UTC, with six decimals."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def manifest_record(run_id: str, record_count: int, final_hash: str, exported_at: str, key: SigningKey) -> bytes:
+    """The contract's manifest record, with which a signed records.jsonl ends (contract, section 1), in canonical form.
+
+    Args:
+        run_id: the run.
+        record_count: how many records there are before it.
+        final_hash: what their signatures chain to.
+        exported_at: when they were exported (`now`).
+        key: the key.
+    """
+    record = {
+        "record_type": "manifest",
+        "run_id": run_id,
+        "record_count": record_count,
+        "final_hash": final_hash,
+        "hash_algorithm": "sha256",
+        "signature_algorithm": "hmac-sha256",
+        "exported_at": exported_at,
+    }
+    record["signature"] = key.sign(canonical_json(record).encode())
+    return canonical_json(record).encode()
 
 
 @dataclass(frozen=True, slots=True)

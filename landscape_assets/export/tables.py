@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import closing
@@ -89,31 +90,46 @@ def write_table(
 
 
 class TablesAhead:
-    """Tables of one run, written one after the other on a thread of their own while other work goes on.
+    """Tables of one run, written on threads of their own while other work goes on: on two, where the database lets two connections
+    see one state, and there are processors for them.
 
-    The database is the thread's until every table has been taken, or `close` has been called. Where a table fails, so do those
-    behind it, with the same error.
+    The database is theirs until every table has been taken, or `close` has been called. Where a table fails, so do those that
+    were not begun yet, with the same error.
 
     Args:
         database: the audit database.
         run_id: the run.
         names: the tables, in the order in which they will be asked for.
         path: table → where its file goes.
+        threads: how many at most.
 
     Raises:
         ExportError: the run cannot be exported; nothing is begun.
     """
 
     def __init__(
-        self, database: AuditDatabase, run_id: str, names: Iterable[str], path: Callable[[str], Path]
+        self,
+        database: AuditDatabase,
+        run_id: str,
+        names: Iterable[str],
+        path: Callable[[str], Path],
+        threads: int = 2,
     ) -> None:
         database.finished_run(run_id)
         self.database, self.run_id = database, run_id
         self._path = path
         self._tables: dict[str, Future[TableFacts]] = {name: Future() for name in names}
+        self._waiting = deque(self._tables.items())
+        self._failed: BaseException | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write, args=(list(self._tables.items()),), name="tables", daemon=True)
-        self._thread.start()
+        self._twin = database.twin() if threads > 1 and len(self._tables) > 1 else None
+        self._threads = [
+            threading.Thread(target=self._write, args=(each,), name="tables", daemon=True)
+            for each in (database, self._twin)
+            if each is not None
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __contains__(self, name: str) -> bool:
         return name in self._tables
@@ -126,26 +142,34 @@ class TablesAhead:
         """
         facts = self._tables[name].result()
         del self._tables[name]
+        if not self._tables:
+            self.close()
         return facts
 
     def close(self) -> None:
-        """Ends the thread after the batch in hand, and removes the files that nobody took."""
+        """Ends the threads after the batches in hand, and removes the files that nobody took."""
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         for table in self._tables.values():
             if table.exception() is None:
                 table.result().file.path.unlink(missing_ok=True)
         self._tables.clear()
+        if self._twin is not None:
+            self.database.is_broken |= self._twin.is_broken
+            self._twin.close()
+            self._twin = None
 
-    def _write(self, tables: list[tuple[str, Future[TableFacts]]]) -> None:
-        failed: BaseException | None = None
-        for name, table in tables:
+    def _write(self, database: AuditDatabase) -> None:
+        while True:
             try:
-                if failed is None:
-                    table.set_result(
-                        write_table(self.database, name, self.run_id, self._path(name), self._stop.is_set)
-                    )
+                name, table = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                if self._failed is not None:
+                    raise self._failed
+                table.set_result(write_table(database, name, self.run_id, self._path(name), self._stop.is_set))
             except BaseException as error:  # raised where the table is asked for
-                failed = error
-            if failed is not None:
-                table.set_exception(failed)
+                self._failed = error
+                table.set_exception(error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -37,6 +38,9 @@ class Source(Protocol):
     def runs(self, select: sa.Select) -> list[dict[str, Any]]: ...
 
     def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]: ...
+
+    def twin(self) -> Source | None:
+        """Another connection that sees the same state; None when there can be none."""
 
     def close(self) -> None: ...
 
@@ -101,6 +105,15 @@ class AuditDatabase:
     def close(self) -> None:
         """Ends the transaction and the connection."""
         self._source.close()
+
+    def twin(self) -> AuditDatabase | None:
+        """A second connection that sees the very same state, so that two tables can be read at once; None when there can be none."""
+        source = self._source.twin()
+        if source is None:
+            return None
+        other = copy(self)
+        other._source = source
+        return other
 
     @property
     def shown(self) -> str:

@@ -100,6 +100,7 @@ class PostgreSQLSource:
 
     Args:
         url: a SQLAlchemy URL; user, password, host and query parameters are libpq's, as with `postgresql+psycopg://`.
+        snapshot: one that another transaction exported and this one is to see; None for its own.
 
     Raises:
         DatabaseError: the URL is wrong, or the database cannot be reached or entered.
@@ -108,8 +109,8 @@ class PostgreSQLSource:
     name = "postgresql"
     utc = True
 
-    def __init__(self, url: sa.URL) -> None:
-        self.shown = _shown(url)
+    def __init__(self, url: sa.URL, snapshot: str | None = None) -> None:
+        self._url, self.shown = url, _shown(url)
         self._secrets = _secrets(url)
         self._run_id: str | None = None
         parameters = _conninfo(url)
@@ -124,12 +125,23 @@ class PostgreSQLSource:
             raise self._unreachable(error) from None
         try:
             self._connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").close()
+            if snapshot is not None:
+                # Its id is hexadecimal digits and hyphens, and the statement takes no parameter.
+                self._connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'").close()
             self._all(_SESSION)
         except BaseException as error:
             self.close()
             if isinstance(error, (sa.exc.DBAPIError, adbc.Error)):
                 raise self._failure(error) from None
             raise
+
+    def twin(self) -> PostgreSQLSource | None:
+        """Another connection with the same snapshot; None where the server has none to give, or no connection left."""
+        try:
+            (exported,) = self._all(sa.text("SELECT pg_export_snapshot() AS id"))
+            return PostgreSQLSource(self._url, exported["id"])
+        except DatabaseError:
+            return None
 
     def close(self) -> None:
         """Ends the transaction and the connection."""

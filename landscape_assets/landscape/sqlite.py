@@ -62,13 +62,12 @@ class SQLiteSource:
     utc = False
 
     def __init__(self, url: sa.URL) -> None:
-        self._path = _file(url)
+        self._url, self._path = url, _file(url)
         self.shown = str(self._path)
-        state = self._state()
-        uri, quiet = _read_only_uri(self._path)
-        self._quiet_state = state if quiet else None
+        self._opened_at = self._state()
+        uri, self._is_quiet = _read_only_uri(self._path)
         self._engine = sa.create_engine(
-            "sqlite+adbc://", creator=lambda: _connect(uri, quiet), poolclass=sa.pool.NullPool
+            "sqlite+adbc://", creator=lambda: _connect(uri, self._is_quiet), poolclass=sa.pool.NullPool
         )
         try:
             self._connection = self._engine.connect()
@@ -81,6 +80,14 @@ class SQLiteSource:
                 raise
         except (sa.exc.DBAPIError, adbc.Error) as error:
             raise self._failure(error) from None
+
+    def twin(self) -> SQLiteSource | None:
+        """Another connection that sees the same state; None when the database was written to since this one was opened."""
+        other = SQLiteSource(self._url)
+        if other._state() == self._opened_at:
+            return other
+        other.close()
+        return None
 
     def close(self) -> None:
         """Ends the transaction and closes the file."""
@@ -206,19 +213,25 @@ class SQLiteSource:
         return DatabaseError(f"The audit database {self.shown} cannot be read: {reason}; {advice}.", transient=busy)
 
     def _state(self) -> tuple[object, ...]:
-        """What changes when anyone writes to the database: size and time of the file and of its log."""
+        """What changes when anyone commits to the database: size and time of the file and of its log, the file's change counter, and
+        the header of the log's index (https://www.sqlite.org/walformat.html, section 2.1), where a commit is first seen."""
         found: list[object] = []
-        for path in (self._path, Path(f"{self._path}-wal")):
+        for suffix, header in (("", 100), ("-wal", 0), ("-shm", 48)):
             try:
-                status = path.stat()
-                found.append((status.st_size, status.st_mtime_ns))
+                with open(f"{self._path}{suffix}", "rb", buffering=0) as file:
+                    found.append(file.read(header))
+                    if suffix != "-shm":  # which readers touch
+                        status = os.fstat(file.fileno())
+                        found.append((status.st_size, status.st_mtime_ns))
             except FileNotFoundError:
                 found.append(None)
+            except OSError as error:
+                raise DatabaseError(f"The audit database {self._path} cannot be read: {error.strerror}.") from None
         return tuple(found)
 
     def _unchanged(self) -> None:
         """A file opened without locks must not have been written to meanwhile."""
-        if self._quiet_state is not None and self._state() != self._quiet_state:
+        if self._is_quiet and self._state() != self._opened_at:
             raise DatabaseError(
                 f"The audit database {self.shown} was written to while it was read; try again.", transient=True
             )

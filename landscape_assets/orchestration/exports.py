@@ -21,7 +21,7 @@ from ..export.files import ParquetReader
 from ..export.formats import FORMATS, SignedRecords, StagedFile
 from ..export.package import Export, Published, publish
 from ..export.records import write_records
-from ..export.signing import write_signatures
+from ..export.signing import SigningKey, write_signatures
 from ..export.staging import clear_abandoned, release, run_lock, staging_root
 from ..landscape import AuditDatabase
 from . import settings
@@ -191,6 +191,7 @@ def _format_asset(name: str) -> dg.AssetsDefinition:
                 )
             facts = signed_records.metadata
             _require_same(records, signed_records, run_id)
+            key = _key_of(facts, run_id)
             staging = workspace.staging(run_id, context.run.run_id)
             signed = SignedRecords(
                 _BY_NAME[facts["contract"]],
@@ -198,7 +199,7 @@ def _format_asset(name: str) -> dg.AssetsDefinition:
                 json.loads(facts["utc"]),
                 records,
                 signed_records,
-                is_signed=bool(facts["key_id"]),
+                key,
             )
             files = FORMATS[name](signed, staging, settings.budget())
             workspace.note_staged(name, run_id, facts["final_hash"], files)
@@ -237,9 +238,20 @@ def _require_same(records: ArrowReader, signed_records: ArrowReader, run_id: str
         )
 
 
+def _key_of(facts: Mapping[str, str], run_id: str) -> SigningKey | None:
+    """The key that records were signed with, which must be the present one."""
+    key = settings.signing_key()
+    if (key.key_id if key else "") != facts["key_id"]:
+        raise PackageError(
+            f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the present key is "
+            f"{key.key_id if key else '(none)'}. Materialize export/signed_records and the files again."
+        )
+    return key
+
+
 def _digest(files: list[StagedFile]) -> str:
-    """The content of staged files as a data version: the SHA-256 over the lines that sha256sum would print of them."""
-    lines = "".join(f"{file.facts.sha256}  {file.path}\n" for file in files)
+    """The content of staged files as a data version: the SHA-256 over the lines that sha256sum would print of the records in them."""
+    lines = "".join(f"{file.content}  {file.path}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -290,13 +302,7 @@ def manifest(
     with explained():
         facts = signed_records.metadata
         signed_records.close()
-        key = settings.signing_key()
-        if (key.key_id if key else "") != facts["key_id"]:
-            raise PackageError(
-                f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the "
-                f"present key is "
-                f"{key.key_id if key else '(none)'}. Materialize export/signed_records and the files again."
-            )
+        key = _key_of(facts, run_id)
         if facts["states"] != ONE:
             _require_same_run(audit_database.get(), run_id, json.loads(facts["state"]), json.loads(facts["tables"]))
         status, started_at, completed_at = json.loads(facts["run"])

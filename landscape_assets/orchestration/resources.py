@@ -206,7 +206,11 @@ class Workspace(dg.ConfigurableResource):
             )
         return [
             StagedFile(
-                file["path"], file["media_type"], FileFacts(**(file["facts"] | {"path": Path(file["facts"]["path"])}))
+                file["path"],
+                file["media_type"],
+                FileFacts(**(file["facts"] | {"path": Path(file["facts"]["path"])})),
+                file["content"],
+                file["exported_at"],
             )
             for file in document["files"]
         ]

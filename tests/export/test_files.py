@@ -5,6 +5,7 @@ Belongs here: what is in the files. Does not belong here: how they become a pack
 
 import hashlib
 import hmac
+import hmac
 import json
 import tempfile
 from collections import defaultdict
@@ -105,7 +106,14 @@ def require_files(database: Path, run_id: str, folder: Path, key: SigningKey | N
         data = file.facts.path.read_bytes()
         assert (file.facts.size, file.facts.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
-    assert files["records.jsonl"].facts.path.read_bytes() == b"".join(rfc8785.dumps(r) + b"\n" for r in wanted)
+    lines = files["records.jsonl"].facts.path.read_bytes().splitlines(keepends=True)
+    if key is not None:
+        last = json.loads(lines.pop())
+        assert last["record_type"] == "manifest"
+        assert last["exported_at"] == files["records.jsonl"].exported_at
+        signature = last.pop("signature")
+        assert signature == hmac.new(key.secret.encode(), rfc8785.dumps(last), hashlib.sha256).hexdigest()
+    assert lines == [rfc8785.dumps(record) + b"\n" for record in wanted]
     assert files["records.jsonl"].facts.rows == len(wanted)
     assert signed.final_hash == reference.final_hash(wanted)
 
@@ -214,7 +222,8 @@ def test_records_and_signatures_are_those_of_elspeth_s_own_export(s12, tmp_path,
     """The stored export of the same run: record for record, signature for signature, and the final hash."""
     signed, files = make_files(s12, run_id, tmp_path / "made", KEY, "jsonl")
     *wanted, manifest = jsonl(CONFORMANCE / f"s12.{run_id}.signed.jsonl")
-    assert jsonl(files["records.jsonl"].facts.path) == wanted
+    *records, _ = jsonl(files["records.jsonl"].facts.path)
+    assert records == wanted
     assert signed.final_hash == manifest["final_hash"]
     assert signed.final_hash == json.loads((CONFORMANCE / "expected.json").read_text())["s12"][run_id]["final_hash"]
 
@@ -234,7 +243,8 @@ def test_every_conformance_run_is_exported_as_elspeth_did(tmp_path, contract):
         for run_id, want in exports.items():
             signed, files = make_files(database, run_id, tmp_path / name / run_id, KEY, "jsonl")
             *wanted, _ = jsonl(database.with_name(f"{name}.{run_id}.signed.jsonl"))
-            assert jsonl(files["records.jsonl"].facts.path) == wanted, f"{name} {run_id}"
+            *records, _ = jsonl(files["records.jsonl"].facts.path)
+            assert records == wanted, f"{name} {run_id}"
             assert (signed.final_hash, len(wanted)) == (want["final_hash"], want["record_count"])
         assert hashlib.sha256(database.read_bytes()).digest() == before
         assert list(database.parent.glob(f"{name}.db-*")) == []

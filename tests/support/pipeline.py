@@ -77,7 +77,7 @@ def make_files(
     signed = write_signatures(records, folder / "signatures.arrow", key, Budget(), {})
     contract = next(contract for contract in CONTRACTS if contract.name == records.metadata["contract"])
     signatures = ArrowReader(signed.file.path)
-    everything = SignedRecords(contract, run_id, False, records, signatures, is_signed=key is not None)
+    everything = SignedRecords(contract, run_id, False, records, signatures, key)
     (folder / "files").mkdir()
     staged = [file for name in formats or FORMATS for file in FORMATS[name](everything, folder / "files", Budget())]
     records.close()
