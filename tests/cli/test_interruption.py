@@ -118,10 +118,10 @@ def test_plain_lines_where_there_is_no_terminal(sample, exporter):
     """Without a terminal there is a line a run and no progress bar; `--json` prints one document on standard output."""
     common = ("export", "--database", f"sqlite:///{sample}", "--output", exporter.output, "--all", "--format", "jsonl")
     process = exporter.start(*common)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert [line.split(":")[1].split(",")[0] for line in output.splitlines()] == [" exported", " exported"]
     process = exporter.start(*common, "--json")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert [outcome["status"] for outcome in json.loads(output)] == ["unchanged", "unchanged"]

@@ -1,7 +1,6 @@
 """Discovery: which partitions the sensor registers, what it says, and what it leaves alone."""
 
 import sqlite3
-import time
 from pathlib import Path
 
 import dagster as dg
@@ -84,16 +83,13 @@ def test_run_ids_that_look_odd_are_registered_as_they_are(operate: Operator, sam
 
 
 def test_each_tick_is_bounded_and_the_rest_follows(operate: Operator, sample: Path) -> None:
-    """Of many new runs a tick registers a bounded number, in additions that SQLite can take, in far less than a tick's
-    minute."""
+    """Of many new runs a tick registers a bounded number, in additions that SQLite can take."""
     sample.unlink()
     with sqlite3.connect(sample) as connection:
         connection.executescript(schema_sql())
     many = 2 * PER_TICK + 1
     add_runs(sample, *((f"run-{number:06}", "2026-01-01 00:00:01.000000") for number in range(many)))
     for registered in (PER_TICK, 2 * PER_TICK, many, many):
-        started = time.monotonic()
         tick = operate.discover()
-        assert time.monotonic() - started < 20
         assert all(len(request.partition_keys) <= 500 for request in tick.dynamic_partitions_requests)
         assert len(operate.partitions()) == registered
