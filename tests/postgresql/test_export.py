@@ -49,7 +49,8 @@ def test_statements_do_not_depend_on_the_size_of_the_run(exporter, sizes):
             outcome = exporter.outcome(sizes.url, f"run-{rows}", "--format", "jsonl")
         assert outcome["status"] == "exported"
         sent[rows] = [re.sub("SNAPSHOT '[0-9A-F-]+'", "SNAPSHOT '...'", statement) for statement in statements]
-    assert sent[10] == sent[10_000]
+    # Two connections read at a time: what each sends is in order, both together are not.
+    assert sorted(sent[10]) == sorted(sent[10_000])
     tables = [statement for statement in sent[10] if "current_setting('landscape_assets.run_id')" in statement]
     assert len(tables) == 15
     assert len(sent[10]) <= 15 + 14
