@@ -45,7 +45,7 @@ def test_what_a_killed_export_left_is_gone_after_the_next(large, exporter, stage
     process = exporter.start(*arguments(large, exporter.output))
     deadline = time.monotonic() + 60
     wanted = "node_states" if stage == "tables" else "records.jsonl"
-    while not any(wanted in path.name for path in staged(exporter.output)):
+    while not any(wanted in path.parts for path in staged(exporter.output)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
