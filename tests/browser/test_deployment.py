@@ -21,7 +21,8 @@ from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-SECONDS = 120
+SECONDS = 300
+"""That a busy machine may take for what takes a few: the daemons look again after a while, and later when something failed."""
 
 
 def eventually(what: Callable[[], Any], seconds: float = SECONDS) -> Any:

@@ -1,7 +1,7 @@
 """A backfill of past runs, by a real deployment: the daemon, its queue, and Dagster runs in processes of their own.
 
-With BACKFILL_RUNS=300 in the environment it is the trial whose figures docs/operations.md has (`pytest -s` prints
-them).
+With BACKFILL_RUNS=300 in the environment it is the trial whose figures docs/operations.md has (`pytest -n 0 -s`
+prints them).
 """
 
 import json
