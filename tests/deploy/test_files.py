@@ -56,13 +56,19 @@ def test_the_image_has_two_stages_and_an_unprivileged_user():
 
 
 def test_compose_has_the_processes_and_no_secret():
-    """Secrets come from the environment; only the code server has the audit database and the key."""
+    """Passwords come from the environment, the key from a file; the code server alone has the audit database and it."""
     compose = load(DEPLOY / "compose.yaml")
     services = compose["services"]
     assert set(services) == {"postgres", "schema", "code", "webserver", "daemon"}
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     assert re.findall(r"(?:PASSWORD|DATABASE_URL): (?!\$\{)", text) == []
-    assert compose["secrets"] == {"signing_key": {"environment": "LANDSCAPE_SIGNING_KEY"}}
+    # Compose mounts a file. It would write a secret of another source into the container, whose root is read-only.
+    assert services["code"]["read_only"]
+    ((name, secret),) = compose["secrets"].items()
+    assert set(secret) == {"file"} and secret["file"].startswith("${LANDSCAPE_SIGNING_KEY_FILE:?")
+    assert services["code"]["secrets"] == [name]
+    assert services["code"]["environment"]["LANDSCAPE_SIGNING_KEY_FILE"] == f"/run/secrets/{name}"
+    assert "LANDSCAPE_SIGNING_KEY" not in services["code"]["environment"]
     with_audit_data = [
         name for name, service in services.items() if "LANDSCAPE_DATABASE_URL" in str(service.get("environment"))
     ]
