@@ -89,6 +89,9 @@ def test_kubernetes_spreads_dagster_runs():
     assert deployment["envSecrets"] == [{"name": "landscape-assets"}]
     environment = {entry["name"]: entry["value"] for entry in deployment["env"]}
     assert not {"LANDSCAPE_DATABASE_URL", "LANDSCAPE_SIGNING_KEY"} & set(environment)
+    (secret,) = [volume["name"] for volume in deployment["volumes"] if "secret" in volume]
+    (folder,) = [mount["mountPath"] for mount in deployment["volumeMounts"] if mount["name"] == secret]
+    assert Path(environment["LANDSCAPE_SIGNING_KEY_FILE"]).parent == Path(folder)
     claims = {volume["name"] for volume in deployment["volumes"] if "persistentVolumeClaim" in volume}
     mounted = {mount["mountPath"] for mount in deployment["volumeMounts"] if mount["name"] in claims}
     assert all(
@@ -97,6 +100,22 @@ def test_kubernetes_spreads_dagster_runs():
     )
     assert deployment["podSecurityContext"]["runAsUser"] == 10001
     assert not deployment["image"]["tag"].startswith("latest")
+
+
+def test_run_pods_have_what_the_code_location_has():
+    """The chart hands environment, secrets and volumes to run pods, but not security contexts: these are said twice."""
+    values = load(DEPLOY / "helm-values.yaml")
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
+    pod, container = launcher["runK8sConfig"]["podSpecConfig"], launcher["runK8sConfig"]["containerConfig"]
+    assert pod["securityContext"] == deployment["podSecurityContext"]
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"] == 10001
+    assert container["securityContext"] == deployment["securityContext"]
+    # What else the chart keeps to the code location, and what it hands over, and would then be there twice.
+    for name in ("nodeSelector", "affinity", "tolerations"):
+        assert pod.get(name) == deployment.get(name)
+    assert not {"volumes", "volumeMounts", "envSecrets", "envVars", "resources"} & (set(launcher) | set(pod))
+    assert not {"env", "envFrom", "volumeMounts", "resources"} & set(container)
 
 
 def test_dagster_takes_the_instance_of_the_root(tmp_path):
