@@ -10,8 +10,8 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +43,11 @@ _LARGE = 2**20
 
 _hashing = ThreadPoolExecutor(2, "hashing")
 
+_SYNCED_AT_ONCE = 64 * 2**20
+"""Bytes of a file for the package that are sent on their way to the disk together."""
+
+_syncing = ThreadPoolExecutor(1, "syncing")
+
 
 class HashedFile(io.RawIOBase):
     """A new file, hashed as it is written.
@@ -52,13 +57,16 @@ class HashedFile(io.RawIOBase):
     Args:
         path: where; a file that is there is an error.
         hashed: whether its hash is asked for at all.
+        will_be_synced: whether to begin with that while the file is written, so that nobody has to wait for all of it at the end.
 
     Raises:
         OSError: as the file system says.
     """
 
-    def __init__(self, path: Path, *, hashed: bool = True) -> None:
+    def __init__(self, path: Path, *, hashed: bool = True, will_be_synced: bool = False) -> None:
         super().__init__()
+        self._will_be_synced, self._synced = will_be_synced, 0
+        self._sync: Future[None] | None = None
         self.path = path
         self._file = path.open("xb", buffering=0)
         self._sha256, self._xxh3 = (hashlib.sha256(), xxhash.xxh3_128()) if hashed else (None, None)
@@ -91,18 +99,31 @@ class HashedFile(io.RawIOBase):
         while written < len(view):
             # A raw write may be short; the next one then says why.
             written += self._file.write(view[written:])
+        if self._will_be_synced and self._size - self._synced >= _SYNCED_AT_ONCE:
+            self._begin_sync()
         return written
+
+    def _begin_sync(self) -> None:
+        if self._sync is not None:
+            if not self._sync.done():
+                return
+            self._sync.result()  # an error is told once, and must not be lost
+        self._sync = _syncing.submit(os.fdatasync, self._file.fileno())
+        self._synced = self._size
 
     def close(self) -> None:
         if not self.closed:
-            self._file.close()
-            super().close()
+            try:
+                if self._sync is not None:
+                    self._sync.result()
+            finally:
+                self._file.close()
+                super().close()
 
     def abandon(self) -> None:
         """Closes and removes the file."""
-        if not self.closed:
-            self._file.close()
-            super().close()
+        with suppress(OSError):  # what went wrong is known
+            self.close()
         self.path.unlink(missing_ok=True)
 
     def facts(self, rows: int) -> FileFacts:

@@ -102,7 +102,7 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
         signature = signed.signatures.group(i).column(SIGNATURE) if signed.is_signed else None
         return lines(batch.column("canonical"), batch.column("head"), signature), batch.num_rows
 
-    file, rows = HashedFile(folder / "records.jsonl"), 0
+    file, rows = HashedFile(folder / "records.jsonl", will_be_synced=True), 0
     with file, ThreadPoolExecutor(budget.threads, "jsonl") as pool:
         for text, count in in_order(pool, group, range(signed.records.groups), budget.threads):
             file.write(text)
@@ -124,7 +124,9 @@ def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[Stage
         for table, cells in _by_type(signed, budget, _csv_rows):
             name = table.record_type
             if name not in files:
-                files[name] = stack.enter_context(HashedFile(folder / "csv" / f"{name}.csv"))
+                files[name] = stack.enter_context(
+                    HashedFile(folder / "csv" / f"{name}.csv", will_be_synced=True)
+                )
                 files[name].write((",".join(_header(signed, table)) + "\r\n").encode())
                 rows[name] = 0
             text, count = cells

@@ -1,7 +1,7 @@
 """A package: assembled from staged files, read back, given its manifest, and published in one rename (docs/package.md).
 
 Belongs here: the manifest, the comparison with a package that is there, publication and superseding. Does not belong here: what is
-in the files (`formats.py`), the offline verifier (`verify/`, which shares nothing with this).
+in the files (`formats.py`), and the offline verifier (`verify/`), which knows nothing of this, and judges what is there already.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,10 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .. import __version__
 from ..contract.canonical import canonical_json
 from ..errors import PackageError
+from ..printable import printable
+from ..verify import CODES, Finding, Status, verify_package
+from ..verify.manifest import MAX_BYTES
+from ..verify.manifest import read as judge_manifest
+from ..verify.report import Findings
 from .files import HashedFile, sync_file, sync_folder
 from .formats import StagedFile
 from .names import folder_name
@@ -41,6 +48,14 @@ Manifest = dict[str, Any]
 _READ_BYTES = 2**20
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100  # fcntl.h
+
+_TOLD = 3
+"""How many findings a message about a damaged package tells."""
+
+_IN_ITS_PLACE = (
+    "It is left as it is; `landscape-assets verify` tells more. Restore it from a copy, or supersede it (--supersede, or the run "
+    "config of export/manifest)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +109,51 @@ def read_manifest(package: Path) -> Manifest:
     """The manifest of a package.
 
     Raises:
-        PackageError: it is missing or is no JSON object.
+        PackageError: it is missing, or is not of a manifest's form (docs/package.md).
     """
+    data, findings = _manifest_bytes(package), Findings()
+    if judge_manifest(data, findings) is None:
+        raise PackageError(f"{package / MANIFEST} cannot be read as a manifest: {_told(findings.kept, named=False)}")
+    manifest: Manifest = json.loads(data)
+    return manifest
+
+
+def run_id_in(package: Path) -> str | None:
+    """The run_id that the manifest of a package names, whatever else is wrong with it; None when it names none."""
     try:
-        manifest = json.loads((package / MANIFEST).read_bytes())
+        manifest = json.loads(_manifest_bytes(package))
+    except (PackageError, ValueError, RecursionError):
+        return None
+    run_id = manifest.get("run_id") if isinstance(manifest, dict) else None
+    return run_id if isinstance(run_id, str) else None
+
+
+def _manifest_bytes(package: Path) -> bytes:
+    """The bytes of a package's manifest.
+
+    Raises:
+        PackageError: there are none, or more than the verifier takes.
+    """
+    path = package / MANIFEST
+    try:
+        # What took the file's place is not followed, and does not keep the reader waiting.
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PackageError(f"{path} is no regular file: {package} is not a complete package.")
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise PackageError(f"{package} has no {MANIFEST}: it is not a complete package.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise PackageError(f"{package / MANIFEST} cannot be read: {error}.") from None
-    if not isinstance(manifest, dict):
-        raise PackageError(f"{package / MANIFEST} is no JSON object.")
-    return manifest
+    except NotADirectoryError:
+        raise PackageError(f"{package} is no folder: it is not a complete package.") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PackageError(f"{path} is a symbolic link: {package} is not a complete package.") from None
+        raise PackageError(
+            f"{path} cannot be read ({error.strerror}): nothing shows that {package} is a complete package."
+        ) from None
+    if len(data) > MAX_BYTES:
+        raise PackageError(f"{path} cannot be read: it has more than {MAX_BYTES:,} bytes, and no manifest has.")
+    return data
 
 
 def publish(
@@ -132,13 +181,13 @@ def publish(
         OSError: as the file system says.
     """
     final = package_path(export_dir, export.run_id)
-    superseded_sha256 = None
-    if final.exists():
+    superseded_sha256, is_there = None, os.path.lexists(final)
+    if is_there:
         try:
             differences = _differences(export, staged, final)
         except PackageError as damage:
             if not supersede:
-                raise
+                raise PackageError(f"{damage} {_IN_ITS_PLACE}") from None
             differences = [str(damage)]
         if not differences:
             _confirm(final)
@@ -148,24 +197,31 @@ def publish(
                 f"The package {final} is there already, and this export differs: {'; '.join(differences)}. It is left as it is. "
                 f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of export/manifest)."
             )
-        if (final / MANIFEST).is_file():
-            superseded_sha256 = _manifest_sha256(final)
+        superseded_sha256 = _sha256_of_whatever_manifest(final)
 
     exported_at = next((file.exported_at for file in staged if file.exported_at), None) or now()
     assembly = _assemble(export, staged, staging, exported_at, superseded_sha256)
     # Read before it is published: afterwards nothing may fail any more that would make the export look as if it had.
     manifest, manifest_sha256 = read_manifest(assembly), _manifest_sha256(assembly)
-    if superseded_sha256 is None and not final.exists():
-        _rename_new(assembly, final)
-        _confirm(final)
-    else:
+    if is_there:
         aside = _exchange(assembly, final, export_dir)
         _confirm(final, aside.parent)
+    else:
+        _rename_new(assembly, final)
+        _confirm(final)
     return Published(final, manifest, manifest_sha256, is_new=True)
 
 
 def _manifest_sha256(package: Path) -> str:
-    return hashlib.sha256((package / MANIFEST).read_bytes()).hexdigest()
+    return hashlib.sha256(_manifest_bytes(package)).hexdigest()
+
+
+def _sha256_of_whatever_manifest(package: Path) -> str | None:
+    """The hash of a manifest that may be damaged; None when nothing of that name can be read."""
+    try:
+        return _manifest_sha256(package)
+    except PackageError:
+        return None
 
 
 def _assemble(
@@ -304,11 +360,12 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _differences(export: Export, staged: Sequence[StagedFile], package: Path) -> list[str]:
-    """In what a package that is there differs from this export, as phrases; a damaged one raises."""
-    try:
-        manifest = read_manifest(package)
-    except PackageError as error:
-        return [str(error).rstrip(".")]
+    """In what a package that is there differs from this export, as phrases.
+
+    Raises:
+        PackageError: it does not differ in anything that it says, or says nothing, and is damaged.
+    """
+    manifest = read_manifest(package)
     found = []
     for key, ours in _identity(export).items():
         theirs = manifest.get(key)
@@ -323,11 +380,11 @@ def _differences(export: Export, staged: Sequence[StagedFile], package: Path) ->
         else:
             found.append(f"{key} is {ours} and was {theirs}")
     formats = _formats(file.path for file in staged)
-    before = _formats(str(file["path"]) for file in manifest.get("files") or [])
+    before = _formats(file["path"] for file in manifest["files"])
     if formats != before:
         found.append(f"the formats are {', '.join(sorted(formats))} and were {', '.join(sorted(before))}")
     if not found:
-        check_package(package, manifest, export.key)
+        check_package(package, export)
     return found
 
 
@@ -336,32 +393,40 @@ def _formats(paths: Iterable[str]) -> set[str]:
     return {"jsonl" if path == "records.jsonl" else path.partition("/")[0] for path in paths} - {"VERIFY.md"}
 
 
-def check_package(package: Path, manifest: Manifest, key: SigningKey | None) -> None:
-    """Whether a published package is as its manifest says: every file's size and hash, and the manifest's signature.
+def check_package(package: Path, export: Export) -> None:
+    """Whether a published package is whole and unchanged: the independent verifier judges, with the keys of the export.
 
     Raises:
         PackageError: it is not.
     """
+    key, public_key = export.key, export.manifest_key and export.manifest_key.private.public_key()
+    report = verify_package(
+        package,
+        key=None if key is None else key.secret.encode(),
+        public_key=None if public_key is None else public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        run_id=export.run_id,
+    )
+    if report.status not in (Status.VERIFIED, Status.CONSISTENT):
+        raise PackageError(f"The package {package} is damaged: {_told(report.findings)}")
 
-    def damaged(what: str) -> PackageError:
-        return PackageError(
-            f"The package {package} is damaged: {what}. It is left as it is; `landscape-assets verify` tells more. Restore it "
-            f"from a copy, or supersede it."
-        )
 
-    if key:
-        unsigned = {name: value for name, value in manifest.items() if name != "signature"}
-        if manifest.get("signature") != key.sign(canonical_json(unsigned).encode()):
-            raise damaged("the signature of its manifest is not that of the key")
-    for file in manifest["files"]:
-        path = package / file["path"]
-        try:
-            with path.open("rb") as stored:
-                actual = hashlib.file_digest(stored, "sha256").hexdigest()
-        except OSError as error:
-            raise damaged(f"{file['path']} cannot be read ({error.strerror})") from None
-        if actual != file["sha256"]:
-            raise damaged(f"the content of {file['path']} is not what the manifest lists")
+def _told(findings: Sequence[Finding], named: bool = True) -> str:
+    """The first findings as the end of a message: those about whole files first. What a record holds is not told.
+
+    Args:
+        findings: what the verifier found, one at least.
+        named: whether to say of which file each is.
+    """
+    ordered = sorted(findings, key=lambda finding: (finding.code, finding.file, finding.record or 0))
+    told = []
+    for finding in ordered[:_TOLD]:
+        if finding.record is None:
+            told.append(f"{finding.file}: {finding.message.rstrip('.')}" if named else finding.message.rstrip("."))
+        else:
+            rule = CODES[finding.code].rule.rstrip(".")
+            told.append(f"{finding.file}, record {finding.record}: «{rule}» does not hold")
+    more = f"; and {len(ordered) - _TOLD} more" if len(ordered) > _TOLD else ""
+    return printable(f"{'; '.join(told)}{more}.")
 
 
 def _rename_new(assembly: Path, final: Path) -> None:
@@ -429,10 +494,13 @@ def _confirm(final: Path, *others: Path) -> None:
 
 def _clear_unpublished(aside: Path, final: Path) -> None:
     """Removes a new package that a crash left before it was exchanged: it names the present one as its predecessor."""
-    if not aside.exists():
+    if not os.path.lexists(aside):
         return
-    present = _manifest_sha256(final) if (final / MANIFEST).is_file() else None
-    left = read_manifest(aside).get("supersedes") or {}
+    present = _sha256_of_whatever_manifest(final)
+    try:
+        left = read_manifest(aside).get("supersedes") or {}
+    except PackageError:
+        left = {}
     if present is not None and left.get("manifest_sha256") == present:
         shutil.rmtree(aside)
     else:

@@ -111,19 +111,22 @@ def _order_and_encode(
     contract: Contract,
     run_id: str,
     placement: Placement,
-    frames: Mapping[str, pl.DataFrame],
+    frames: dict[str, pl.DataFrame],
     plain: Mapping[str, frozenset[str]],
 ) -> pa.RecordBatch:
-    """The records of one range in order, as a batch of RECORDS_SCHEMA."""
+    """The records of one range in order, as a batch of RECORDS_SCHEMA. `frames` is used up."""
     order = RangeOrder(contract, placement, frames)
+    permutation = order.permutation()
     codes = {name: code for code, name in enumerate(contract.record_types)}
     encoded = []
-    for group, frame in order.groups:
+    frames.clear()
+    while order.groups:  # each frame goes as soon as its records are there
+        group, frame = order.groups.pop(0)
         table = contract.tables[group.table]
-        encoded.append(
-            encode(frame, table, run_id, plain[table.name]).with_columns(record_type=pl.lit(codes[table.record_type], pl.UInt8))
-        )
-    records = pl.concat(encoded)[order.permutation()]
+        code = pl.lit(codes[table.record_type], pl.UInt8)
+        encoded.append(encode(frame, table, run_id, plain[table.name]).with_columns(record_type=code))
+    records = pl.concat(encoded)[permutation]
+    encoded.clear()
     return pa.RecordBatch.from_arrays(
         [
             records["record_type"].to_arrow(),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..export.names import run_id_of
-from ..export.package import MANIFEST, read_manifest
+from ..export.package import MANIFEST, run_id_in
 from ..landscape import AuditDatabase
 from . import settings
 from .partitions import why_not_a_key
@@ -65,5 +65,6 @@ def published_packages(export_dir: Path) -> Iterator[tuple[str, float]]:
                 continue
             run_id = run_id_of(entry.name)
             if run_id is None:  # the name was cut; only the manifest tells
-                run_id = str(read_manifest(Path(entry.path)).get("run_id"))
-            yield run_id, written
+                run_id = run_id_in(Path(entry.path))
+            if run_id is not None:
+                yield run_id, written

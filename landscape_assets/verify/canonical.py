@@ -21,7 +21,9 @@ _quoted = json.JSONEncoder(ensure_ascii=False).encode
 """A text as a JSON string; it escapes exactly what RFC 8785, 3.2.2.2 says."""
 
 _ASTRAL = re.compile("[\ud800-\udfff\U00010000-\U0010ffff]")
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A string or a bracket outside one. A string that is never closed reaches to the end: that takes as long as the text,
+where one that did not match would be looked for again from each later quotation mark."""
 
 
 class JsonFault(ValueError):
@@ -152,12 +154,10 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> object:
         raise JsonFault("encoding", f"is not UTF-8 at byte {error.start}") from None
     # Brackets are counted before the recursive parser sees them; their number alone is an upper bound that costs
     # little.
-    if data.count(b"[") + data.count(b"{") > max_depth and _depth(data) > max_depth:
+    if data.count(b"[") + data.count(b"{") > max_depth and _is_deeper(data, max_depth):
         raise JsonFault("json", f"is nested deeper than {max_depth} levels")
     try:
-        value = json.loads(
-            text, parse_int=_finite, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_object
-        )
+        value = _DECODER.decode(text)
     except JsonFault:
         raise
     except RecursionError:
@@ -169,16 +169,17 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> object:
     return value
 
 
-def _depth(data: bytes) -> int:
-    depth = deepest = 0
+def _is_deeper(data: bytes, limit: int) -> bool:
+    depth = 0
     for match in _STRING_OR_BRACKET.finditer(data):
-        first = match.group()[:1]
+        first = data[match.start()]
         if first in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > limit:
+                return True
         elif first in b"]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def _finite(token: str) -> float:
@@ -201,6 +202,11 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
                 raise JsonFault("repeated key", f"has the key {key[:80]!r} twice in one object")
             seen.add(key)
     return value
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=_finite, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_object
+)
 
 
 def _has_surrogate(value: object) -> bool:
