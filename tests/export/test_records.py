@@ -87,7 +87,7 @@ def test_any_valid_run_is_exported_as_the_reference_exports_it(filled, tables):
 def test_the_order_of_insertion_does_not_matter(sample_database, database, tmp_path):
     """The same rows, stored in another order, give the same records."""
     straight = texts(make_records(sample_database.url, COMPLETED_RUN, tmp_path / "straight"))
-    for seed in range(3):
+    for seed in range(2):
         shuffle(database, seed)
         shuffled = make_records(database.url, COMPLETED_RUN, tmp_path / str(seed), SmallRanges())
         assert texts(shuffled) == straight
