@@ -52,7 +52,15 @@ def test_the_image_has_two_stages_and_an_unprivileged_user():
     ]
     assert json.loads(final[-1].removeprefix("CMD ")) == load(DEPLOY / "compose.yaml")["services"]["code"]["command"]
     (install,) = [line for line in build if "pip install" in line]
-    assert ".[postgres]" in install and "dagster-k8s==" in install
+    assert install == 'RUN pip install -c constraints.txt ".[k8s]"'
+
+
+def test_what_the_image_adds_is_pinned():
+    """constraints.txt names one version of each package, those of the extra k8s included, which no test needs."""
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:]
+    versions = dict(line.split("==") for line in lines)
+    assert len(versions) == len(lines) and all(re.fullmatch(r"[0-9][0-9a-z.]*", each) for each in versions.values())
+    assert versions["dagster-k8s"] == versions["dagster-postgres"] and "kubernetes" in versions
 
 
 def test_compose_has_the_processes_and_no_secret():
