@@ -274,8 +274,8 @@ def damage_manifest(package: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (damage_file, "the content of csv/row.csv is not what the manifest lists"),
-        (lambda package: (package / "records.jsonl").unlink(), "records.jsonl cannot be read"),
+        (damage_file, "csv/row.csv: The file's content is not what the manifest lists"),
+        (lambda package: (package / "records.jsonl").unlink(), "records.jsonl: The file is missing"),
         (damage_manifest, "signature"),
         (lambda package: (package / "manifest.json").write_bytes(b"{"), "manifest.json cannot be read"),
         (lambda package: (package / "manifest.json").unlink(), "not a complete package"),
