@@ -62,15 +62,32 @@ def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
 
 
 def _make(folder: Path) -> None:
-    """Makes a folder, where other exports may remove those above it as soon as these are empty."""
+    """Makes a folder, where other exports may remove those above it as soon as these are empty.
+
+    Raises:
+        OSError: it cannot be made, and that is not because another export removed a folder above it just now.
+    """
+    before = None
     while not folder.is_dir():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:
-            continue
+        except FileNotFoundError as error:
+            above = _seen(Path(error.filename).parent)
+            if above is not None and above == before:
+                raise  # the folder above has been there all the time; such are those of /proc
+            before = above
         except FileExistsError as error:
             if os.path.lexists(error.filename):  # it is no folder
                 raise
+
+
+def _seen(folder: Path) -> tuple[int, ...] | None:
+    """What tells a folder, as it is now, from another one of its name; None when there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
