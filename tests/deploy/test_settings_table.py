@@ -1,0 +1,114 @@
+"""The one table of settings, in README.md, against the code that reads them.
+
+Belongs here: names, options and defaults of that table, and that no other page has a second one. Does not belong here:
+what a setting does (the tests of what reads it)."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from landscape_assets.cli import main
+from landscape_assets.errors import ExportError
+from landscape_assets.orchestration import settings
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").iterdir()), ROOT / "dagster.yaml"]
+SETTINGS = {
+    value
+    for name, value in vars(settings).items()
+    if name.isupper() and isinstance(value, str) and value.startswith("LANDSCAPE_")
+}
+DEPLOYMENTS_OWN = {"LANDSCAPE_EXPORTS", "LANDSCAPE_CODE_HOST", "LANDSCAPE_CODE_PORT"}
+"""Variables of deploy/ that the package itself does not read."""
+
+DEFAULTS: dict[str, Callable[[], object]] = {
+    settings.SIGN: lambda: "yes" if settings.signs() else "no",
+    settings.FORMAT_NAMES: lambda: ",".join(settings.formats()),
+    settings.MEMORY_MB: lambda: settings.budget().memory_mb,
+    **{name: lambda name=name: settings.cron(name) for name in settings.DEFAULT_CRONS},
+    settings.SCHEDULE_TIMEZONE: settings.schedule_timezone,
+    settings.EXPORTS_PER_TICK: settings.exports_per_tick,
+    settings.CHECKS_PER_TICK: settings.checks_per_tick,
+    settings.KEEP_DAYS: settings.keep_days,
+}
+"""How the code reads the settings that have a value when nobody sets them."""
+
+WITHOUT: dict[str, Callable[[], object]] = {
+    settings.DATABASE_URL: settings.database_url,
+    settings.EXPORT_DIR: settings.export_dir,
+    settings.SIGNING_KEY: settings.signing_key,
+    settings.SIGNING_KEY_FILE: settings.signing_key,
+    settings.SIGNING_KEY_ID: settings.signing_key,
+    settings.PRIVATE_KEY_FILE: settings.manifest_key,
+    settings.STORAGE_DIR: settings.storage_dir,
+    settings.SCRATCH_DIR: settings.scratch_dir,
+}
+"""How it reads the others: nothing comes of it, or an error that says what is missing."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """Variable → its option and its default, as README.md's table has them."""
+    lines = [line for line in README.read_text("utf-8").splitlines() if re.match(r"\| `[A-Z_]+` \|", line)]
+    found = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert len({name for _, name, *_ in found}) == len(found)
+    return {name.strip("`"): (option, default) for _, name, option, default, *_ in found}
+
+
+def test_the_table_names_every_setting():
+    """What the code reads is in the table, and nothing else but Dagster's own variable."""
+    assert set(rows()) == SETTINGS | {"DAGSTER_HOME"}
+    assert DEFAULTS.keys() | WITHOUT.keys() == SETTINGS
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_defaults_are_those_of_the_code(name: str):
+    """A default of the table is what the code gives in an empty environment."""
+    assert rows()[name][1] == f"`{DEFAULTS[name]()}`"
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT))
+def test_what_has_no_default_has_none_in_the_code(name: str):
+    """Where the table names no value, the code has none either."""
+    assert not re.search(r"`[^`/]+`", rows()[name][1])
+    try:
+        assert not WITHOUT[name]()
+    except ExportError as error:
+        assert name.removesuffix("_ID") in str(error)
+
+
+def test_the_sample_stands_in():
+    """In the folder of a sample, what the table says comes from it does."""
+    from_sample = {name for name, (_, default) in rows().items() if "the sample" in default}
+    assert from_sample == {settings.DATABASE_URL, settings.EXPORT_DIR, settings.SIGNING_KEY_FILE}
+    assert f"`{settings.SAMPLE_DIR}/`" in rows()[settings.DATABASE_URL][1]
+    settings.SAMPLE_DIR.mkdir()
+    (settings.SAMPLE_DIR / settings.SAMPLE_DATABASE).touch()
+    (settings.SAMPLE_DIR / settings.SAMPLE_KEY).write_text("sample")
+    assert settings.database_url().endswith(f"{settings.SAMPLE_DIR}/{settings.SAMPLE_DATABASE}")
+    assert settings.export_dir().parent == settings.SAMPLE_DIR.resolve()
+    assert settings.signing_key() is not None
+
+
+def test_options_are_those_of_the_command():
+    """Each option of the table is one of `landscape-assets export`."""
+    known = {option for each in main.commands["export"].params for option in (*each.opts, *each.secondary_opts)}
+    options = {option for text, _ in rows().values() for option in re.findall(r"`(--[a-z-]+)`", text)}
+    assert options and options <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_settings_that_there_are(page: Path):
+    """No page names a setting that the code does not read, and README.md alone has a table of them."""
+    text = page.read_text("utf-8")
+    assert set(re.findall(r"LANDSCAPE_[A-Z_]*[A-Z]", text)) <= SETTINGS | DEPLOYMENTS_OWN
+    assert page == README or not re.search(r"^\| `LANDSCAPE_", text, re.MULTILINE)
