@@ -26,6 +26,9 @@ _ESCAPES = {chr(i): f"\\u{i:04x}" for i in range(0x20)} | _SHORT_ESCAPES
 _NEEDS_ESCAPE = r'[\x00-\x1f"\\]'
 
 
+_PIECE = 2**16
+
+
 class PlainText:
     """Which text columns of a table hold no character that is escaped; found as the rows come from the database.
 
@@ -38,13 +41,13 @@ class PlainText:
     def see(self, batch: pa.RecordBatch) -> None:
         """Notes the text of a batch."""
         for name in list(self._plain):
-            text = text_of(batch.column(name))
-            octets = pa.Array.from_buffers(pa.uint8(), len(text), [None, pa.py_buffer(text)])
-            if len(text) and (
-                pc.min(octets).as_py() < 0x20
-                or any(pc.any(pc.equal(octets, pa.scalar(ord(escaped), pa.uint8()))).as_py() for escaped in '"\\')
-            ):
-                self._plain.remove(name)
+            octets = np.frombuffer(text_of(batch.column(name)), np.uint8)
+            # In pieces that stay in the processor's cache: three and a half times as fast.
+            for start in range(0, len(octets), _PIECE):
+                piece = octets[start : start + _PIECE]
+                if piece.min() < 0x20 or (piece == ord('"')).any() or (piece == ord("\\")).any():
+                    self._plain.remove(name)
+                    break
 
     def metadata(self) -> dict[str, str]:
         """What was found, for the metadata of the table's file."""
@@ -105,7 +108,10 @@ def _sorted_fields(table: Table, run_id: str) -> list[tuple[str, str | Column]]:
 
 
 class _Pieces:
-    """The template of a record: literal text and encoded columns in turn, neighbouring literals made one."""
+    """The template of a record: literal text and encoded columns in turn, neighbouring literals made one.
+
+    All of it is expressions, so that one `select` makes the records: each call of Polars costs as much as hundreds of values.
+    """
 
     def __init__(self) -> None:
         self._expressions: list[pl.Expr] = []
@@ -117,11 +123,14 @@ class _Pieces:
         self._pending += text
         self._literal_bytes += len(text.encode())
 
-    def column(self, values: pl.Series) -> None:
+    def column(self, text: pl.Expr) -> None:
         """A column of text without nulls."""
-        self._flush()
-        self._expressions.append(pl.lit(values))
-        self._column_bytes.append(pl.lit(values.str.len_bytes()))
+        self._add(text, text.str.len_bytes())
+
+    def nullable(self, text: pl.Expr, quote: str) -> None:
+        """A column of text whose nulls are written so, and whose other values stand between quotation marks."""
+        quoted = pl.concat_str(pl.lit(quote), text, pl.lit(quote)) if quote else text
+        self._add(quoted.fill_null("null"), (text.str.len_bytes() + 2 * len(quote)).fill_null(len("null")))
 
     def length(self) -> pl.Expr:
         """The bytes of each record so far."""
@@ -130,6 +139,11 @@ class _Pieces:
     def expressions(self) -> list[pl.Expr]:
         self._flush()
         return self._expressions
+
+    def _add(self, text: pl.Expr, length: pl.Expr) -> None:
+        self._flush()
+        self._expressions.append(text)
+        self._column_bytes.append(length)
 
     def _flush(self) -> None:
         if self._pending:
@@ -142,22 +156,24 @@ def _encode_column(values: pl.Series, kind: Kind, is_plain: bool, pieces: _Piece
     if nulls == len(values):
         pieces.literal("null")
         return
-    text = as_text(values, kind)
-    quoted = kind in _QUOTED
-    if kind is Kind.TEXT and not is_plain:
-        text = _escaped(text)
-    if nulls == 0:
-        quote = '"' if quoted else ""
+    quote = '"' if kind in _QUOTED else ""
+    text = _as_expression(values, kind, is_plain)
+    if nulls:
+        pieces.nullable(text, quote)
+    else:
         pieces.literal(quote)
         pieces.column(text)
         pieces.literal(quote)
-    elif quoted:
-        name = text.name
-        pieces.column(
-            text.to_frame().select(pl.concat_str(pl.lit('"'), pl.col(name), pl.lit('"')).fill_null("null")).to_series()
-        )
-    else:
-        pieces.column(text.fill_null("null"))
+
+
+def _as_expression(values: pl.Series, kind: Kind, is_plain: bool) -> pl.Expr:
+    if kind is Kind.ENUM or (kind is Kind.TEXT and is_plain):
+        return pl.col(values.name)
+    if kind is Kind.TEXT:
+        return pl.lit(_escaped(values))
+    if kind in (Kind.INTEGER, Kind.BOOLEAN):
+        return pl.col(values.name).cast(pl.String)
+    return pl.lit(as_text(values, kind))
 
 
 _QUOTED = (Kind.TEXT, Kind.ENUM, Kind.TIME)
@@ -179,14 +195,16 @@ def number_text(values: pl.Series) -> pl.Series:
 
     Both print the shortest digits that denote the value; they differ in zeros, and in when an exponent is used.
     """
-    text = values.cast(pl.String).str.strip_suffix(".0")
-    special = values.filter((values.abs() < 1e-4) | (values.abs() >= 1e15)).unique()
-    if special.is_empty():
-        return text
+    value, size = pl.col("value"), pl.col("value").abs()
+    frame = values.to_frame("value").select(
+        value, text=value.cast(pl.String).str.strip_suffix(".0"), special=(size < 1e-4) | (size >= 1e15)
+    )
+    if not frame["special"].any():
+        return frame["text"].alias(values.name)
+    special = frame.filter("special")["value"].unique()
     exact = pl.Series([canonical_json(value) for value in special], dtype=pl.String)
-    frame = pl.DataFrame({"value": values, "text": text})
     mapped = frame["value"].replace_strict(special, exact, default=None, return_dtype=pl.String)
-    return frame.select(pl.coalesce(pl.lit(mapped), "text")).to_series()
+    return frame.select(pl.coalesce(pl.lit(mapped), "text").alias(values.name)).to_series()
 
 
 _TIME_WIDTH = len("YYYY-MM-DD HH:MM:SS.ffffff")
@@ -196,7 +214,8 @@ def _time_text(values: pl.Series) -> pl.Series:
     """As Python's isoformat: the fraction is left out when it is zero (contract, section 1, Values)."""
     zone = values.dtype.time_zone if isinstance(values.dtype, pl.Datetime) else None
     # Arrow prints each time in the same width, half as slow as Polars formats it; then the blank in it becomes a T.
-    text = values.dt.replace_time_zone(None).to_arrow().cast(pa.large_string())
+    local = values if zone is None else values.dt.replace_time_zone(None)
+    text = local.to_arrow().cast(pa.large_string())
     digits = np.frombuffer(text_of(text), np.uint8).copy()
     digits.reshape(-1, _TIME_WIDTH)[:, _TIME_WIDTH - len(" HH:MM:SS.ffffff")] = ord("T")
     validity, offsets, _ = text.buffers()

@@ -29,12 +29,12 @@ ROW_GROUP_BYTES = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A finished file: its size in bytes, the hex SHA-256 and XXH3-128 of its content (if they were asked for), its rows or records."""
+    """A finished file: its size in bytes, the hex SHA-256 and XXH3-128 of its content (where asked for), its rows or records."""
 
     path: Path
     size: int
-    sha256: str
-    checksum: str
+    sha256: str | None
+    checksum: str | None
     rows: int
 
 
@@ -56,20 +56,22 @@ class HashedFile(io.RawIOBase):
 
     Args:
         path: where; a file that is there is an error.
-        hashed: whether its hash is asked for at all.
-        will_be_synced: whether to begin with that while the file is written, so that nobody has to wait for all of it at the end.
+        hashed: whether its XXH3-128 is asked for.
+        for_package: whether it is a file for a package: then its SHA-256 is asked for, and it will be synced. That begins while the
+            file is written, so that nobody has to wait for all of it at the end.
 
     Raises:
         OSError: as the file system says.
     """
 
-    def __init__(self, path: Path, *, hashed: bool = True, will_be_synced: bool = False) -> None:
+    def __init__(self, path: Path, *, hashed: bool = True, for_package: bool = False) -> None:
         super().__init__()
-        self._will_be_synced, self._synced = will_be_synced, 0
+        self._for_package, self._synced = for_package, 0
         self._sync: Future[None] | None = None
         self.path = path
         self._file = path.open("xb", buffering=0)
-        self._sha256, self._xxh3 = (hashlib.sha256(), xxhash.xxh3_128()) if hashed else (None, None)
+        self._xxh3 = xxhash.xxh3_128() if hashed else None
+        self._sha256 = hashlib.sha256() if for_package else None
         self._size = 0
 
     def writable(self) -> bool:
@@ -81,15 +83,15 @@ class HashedFile(io.RawIOBase):
     def write(self, data: bytes | memoryview | pa.Buffer) -> int:
         view = memoryview(data).cast("B")
         self._size += len(view)
-        if self._sha256 is None or self._xxh3 is None:
+        if self._xxh3 is not None:
+            self._xxh3.update(view)
+        if self._sha256 is None:
             return self._write(view)
         if len(view) < _LARGE:
             self._sha256.update(view)
-            self._xxh3.update(view)
             return self._write(view)
         hashed = _hashing.submit(self._sha256.update, view)
         try:
-            self._xxh3.update(view)
             return self._write(view)
         finally:
             hashed.result()
@@ -99,7 +101,7 @@ class HashedFile(io.RawIOBase):
         while written < len(view):
             # A raw write may be short; the next one then says why.
             written += self._file.write(view[written:])
-        if self._will_be_synced and self._size - self._synced >= _SYNCED_AT_ONCE:
+        if self._for_package and self._size - self._synced >= _SYNCED_AT_ONCE:
             self._begin_sync()
         return written
 
@@ -128,7 +130,7 @@ class HashedFile(io.RawIOBase):
 
     def facts(self, rows: int) -> FileFacts:
         """What was written."""
-        sha256, xxh3 = (each.hexdigest() if each is not None else "" for each in (self._sha256, self._xxh3))
+        sha256, xxh3 = (each.hexdigest() if each is not None else None for each in (self._sha256, self._xxh3))
         return FileFacts(self.path, self._size, sha256, xxh3, rows)
 
 
@@ -141,7 +143,8 @@ class ParquetWriter:
         path: where; a file that is there is an error.
         schema: of what will be written.
         metadata: text for the file's metadata.
-        compression: a codec of Parquet.
+        for_package: whether it is a file for a package: then it is compressed, and its SHA-256 is asked for. What is kept between the
+            steps is not: it is written and read within a minute, and compression took longer than the bytes that it saved.
     """
 
     def __init__(
@@ -150,19 +153,19 @@ class ParquetWriter:
         schema: pa.Schema,
         metadata: dict[str, str],
         *,
-        compression: str = "lz4",
+        for_package: bool = False,
     ) -> None:
         self.schema = schema
         self.rows = 0
         self._metadata = dict(metadata)
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
-        self._file = HashedFile(path)
+        self._file = HashedFile(path, for_package=for_package)
         try:
             self._writer = pq.ParquetWriter(
                 self._file,
                 schema,
-                compression=compression,
+                compression="zstd" if for_package else "none",
                 use_dictionary=False,
                 write_statistics=False,
                 write_page_checksum=True,

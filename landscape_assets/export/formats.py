@@ -102,9 +102,9 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
         signature = signed.signatures.group(i).column(SIGNATURE) if signed.is_signed else None
         return lines(batch.column("canonical"), batch.column("head"), signature), batch.num_rows
 
-    file, rows = HashedFile(folder / "records.jsonl", will_be_synced=True), 0
+    file, rows = HashedFile(folder / "records.jsonl", for_package=True), 0
     with file, ThreadPoolExecutor(budget.threads, "jsonl") as pool:
-        for text, count in in_order(pool, group, range(signed.records.groups), budget.threads):
+        for text, count in in_order(pool, group, range(signed.records.groups), budget.threads + 1):
             file.write(text)
             rows += count
         content, exported_at = file.facts(rows).sha256, None
@@ -125,7 +125,7 @@ def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[Stage
             name = table.record_type
             if name not in files:
                 files[name] = stack.enter_context(
-                    HashedFile(folder / "csv" / f"{name}.csv", will_be_synced=True)
+                    HashedFile(folder / "csv" / f"{name}.csv", for_package=True)
                 )
                 files[name].write((",".join(_header(signed, table)) + "\r\n").encode())
                 rows[name] = 0
@@ -150,7 +150,7 @@ def write_parquet(signed: SignedRecords, folder: Path, budget: Budget) -> list[S
                     "landscape.record_type": name,
                 }
                 path = folder / "parquet" / f"{name}.parquet"
-                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata, compression="zstd"))
+                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata, for_package=True))
             writers[name].write(batch)
     media_type = "application/vnd.apache.parquet"
     return [_staged(f"parquet/{name}.parquet", media_type, writer.facts()) for name, writer in writers.items()]
@@ -189,7 +189,7 @@ def _by_type(
         return found
 
     with ThreadPoolExecutor(budget.threads, "formats") as pool:
-        for group_results in in_order(pool, group, range(signed.records.groups), budget.threads):
+        for group_results in in_order(pool, group, range(signed.records.groups), budget.threads + 1):
             yield from group_results
 
 

@@ -181,7 +181,7 @@ def write_signatures(
         ArrowWriter(path, SIGNATURES_SCHEMA, metadata) as writer,
         ThreadPoolExecutor(budget.threads, "sign") as pool,
     ):
-        for signatures in in_order(pool, sign, range(records.groups), budget.threads):
+        for signatures in in_order(pool, sign, range(records.groups), budget.threads + 1):
             chain.update(text_of(signatures))
             writer.write(pa.RecordBatch.from_arrays([signatures], schema=SIGNATURES_SCHEMA))
         writer.annotate({"final_hash": chain.hexdigest()})

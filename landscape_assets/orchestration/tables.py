@@ -66,7 +66,7 @@ def _observe(context: dg.AssetExecutionContext, database: AuditDatabase) -> None
 def _shown(made: TableFacts) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         value=made.file,
-        data_version=dg.DataVersion(made.file.sha256),
+        data_version=dg.DataVersion(made.file.checksum),
         metadata={
             "dagster/partition_row_count": made.file.rows,
             "dagster/column_schema": _column_schema(made.table),
@@ -76,7 +76,7 @@ def _shown(made: TableFacts) -> dg.MaterializeResult:
             "contract": made.contract,
             "bytes": made.file.size,
             "seconds": round(made.seconds, 3),
-            "sha256": made.file.sha256,
+            "XXH3-128": made.file.checksum,
         },
     )
 

@@ -179,7 +179,7 @@ def test_each_materialization_says_what_was_done(daemon: Daemon) -> None:
     assert table["dagster/partition_row_count"]["intValue"] == 3
     assert all(column["description"] for column in table["dagster/column_schema"]["schema"]["columns"])
     assert "FROM rows" in table["statement"]["mdStr"] and ":run_id" in table["statement"]["mdStr"]
-    assert {"bytes", "seconds", "sha256"} <= set(table)
+    assert {"bytes", "seconds", "XXH3-128"} <= set(table)
 
     records = metadata("export", "records")
     lineage = {column["columnName"]: column["columnDeps"] for column in records["dagster/column_lineage"]["lineage"]}
