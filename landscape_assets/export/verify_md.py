@@ -1,4 +1,4 @@
-"""VERIFY.md: for one package, how to check it with nothing but sha256sum and openssl.
+"""VERIFY.md: for one package, how to check it with nothing but sha256sum, find and openssl.
 
 Belongs here: that text. The commands in it are run as they stand by a test.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-
 
 def verify_md(run_id: str, files: Sequence[dict[str, Any]], public_key_id: str | None) -> str:
     """The text of VERIFY.md.
@@ -18,6 +17,14 @@ def verify_md(run_id: str, files: Sequence[dict[str, Any]], public_key_id: str |
         public_key_id: the id of the public key that manifest.json.sig verifies under, or None when there is no such file.
     """
     sums = "\n".join(f"{file['sha256']}  {file['path']}" for file in files)
+    paths = sorted(["manifest.json", "VERIFY.md", *(file["path"] for file in files)])
+    if public_key_id:
+        paths.append("manifest.json.sig")
+    folders = sorted({path.rpartition("/")[0] for path in paths} - {""})
+    places = " \\\n".join(
+        [f"  ! '(' -type d -path ./{path} ')'" for path in folders]
+        + [f"  ! '(' -type f -path ./{path} ')'" for path in paths]
+    )
     shown = run_id.encode("unicode_escape").decode().replace("`", "'")
     manifest = _SIGNED.format(key_id=public_key_id) if public_key_id else _UNSIGNED
     return f"""# How to check this package
@@ -39,13 +46,22 @@ sha256sum VERIFY.md
 
 ## 3. The other files
 
-Every line must end in `OK`. The folder holds these files, this page, manifest.json and, when it is signed with a public-key
-signature, manifest.json.sig, and nothing else.
+Every line must end in `OK`.
 
 ```sh
 sha256sum --check --strict <<'SUMS'
 {sums}
 SUMS
+```
+
+## 4. Nothing else
+
+This lists whatever is in the folder besides these files, this page, manifest.json{" and its signature" if public_key_id else ""}.
+It must print nothing.
+
+```sh
+find . ! -name . \\
+{places}
 ```
 
 ## What this shows, and what it does not

@@ -1,10 +1,11 @@
-"""VERIFY.md: its commands run as they stand, by a shell that finds nothing but sha256sum and openssl.
+"""VERIFY.md: its commands run as they stand, by a shell that finds nothing but sha256sum, find and openssl.
 
 Belongs here: what the commands say of a whole package and of a changed one. Does not belong here: the verifier
 (`../verify/`).
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ from landscape_assets.keygen import make_key_pair
 from landscape_assets.sample import COMPLETED_RUN
 
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("bash", "sha256sum", "openssl"))), reason="bash, sha256sum or openssl is not there"
+    not all(map(shutil.which, ("bash", "sha256sum", "find", "openssl"))),
+    reason="bash, sha256sum, find or openssl is not there",
 )
 
 
@@ -44,7 +46,7 @@ def shell(tmp_path):
     """Runs the commands of a package's VERIFY.md one after the other."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ("sha256sum", "openssl"):
+    for name in ("sha256sum", "find", "openssl"):
         (tools / name).symlink_to(shutil.which(name))
     bash = shutil.which("bash")
 
@@ -64,18 +66,20 @@ def is_accepted(package: Path, done: list[subprocess.CompletedProcess[str]]) -> 
     """Whether someone who does as the page says finds nothing wrong."""
     manifest = json.loads((package / "manifest.json").read_text("utf-8", "replace"))
     sums = {file["path"]: file["sha256"] for file in manifest["files"]}
-    key, signature, page, files = done
+    key, signature, page, files, others = done
     return (
         all(one.returncode == 0 for one in done)
         and key.stdout.split()[0] == manifest["public_key"]["key_id"]
         and "Signature Verified Successfully" in signature.stdout
         and page.stdout.split()[0] == sums["VERIFY.md"]
         and {line.removesuffix(": OK") for line in files.stdout.splitlines()} == set(sums) - {"VERIFY.md"}
+        and others.stdout == ""
     )
 
 
 def test_the_commands_accept_a_whole_package(package, shell):
-    """Four commands: the key's id, the signature, the page's own sum, and the sums of all other files; all are well."""
+    """Five commands: the key's id, the signature, the page's own sum, the sums of all other files, and what else is
+    there; all are well."""
     assert is_accepted(package, shell(package))
 
 
@@ -103,16 +107,46 @@ def test_the_commands_refuse_a_missing_file(package, shell, name):
     assert not is_accepted(package, shell(package))
 
 
+@pytest.mark.parametrize(
+    "name", ["evil.txt", ".hidden", "csv/more.csv", "manifest.json ", "folder/", "csv/folder/", "parquet/fifo|", "link@"]
+)
+def test_the_commands_refuse_an_added_file(package, shell, name):
+    """A file, a folder, a FIFO or a link, at the top or further down, is listed."""
+    path = package / name.rstrip("/|@")
+    if name.endswith("/"):
+        path.mkdir()
+    elif name.endswith("|"):
+        os.mkfifo(path)
+    elif name.endswith("@"):
+        path.symlink_to("records.jsonl")
+    else:
+        path.write_bytes(b"")
+    done = shell(package)
+    assert not is_accepted(package, done)
+    assert done[-1].stdout == f"./{path.relative_to(package)}\n"
+
+
+def test_the_commands_refuse_a_link_in_the_place_of_a_file(package, shell):
+    """The sums are those of what it leads to; it is listed all the same."""
+    records = package / "records.jsonl"
+    records.rename(package.parent / "elsewhere")
+    records.symlink_to(package.parent / "elsewhere")
+    done = shell(package)
+    assert done[3].returncode == 0
+    assert done[4].stdout == "./records.jsonl\n"
+
+
 def test_the_commands_refuse_another_key(package, shell, tmp_path):
     """Another public key has another id than the page names, and the signature is not its."""
     other, _ = make_key_pair(tmp_path / "other.pem")
     shutil.copy(other, package.parent / "public-key.pem")
-    key, signature, _, _ = shell(package)
+    key, signature, *_ = shell(package)
     assert key.stdout.split()[0] not in (package / "VERIFY.md").read_text()
     assert signature.returncode != 0
 
 
 def test_the_page_of_an_unsigned_package_names_no_key(sample, exporter, shell):
-    """Without a public-key signature there are two commands, both of sha256sum, and both are well."""
+    """Without a public-key signature there are three commands, none of openssl, and all are well."""
     done = shell(Path(exporter.outcome(sample, COMPLETED_RUN, "--no-sign")["package"]))
-    assert [one.returncode for one in done] == [0, 0]
+    assert [one.returncode for one in done] == [0, 0, 0]
+    assert done[-1].stdout == ""
