@@ -40,7 +40,8 @@ def folder_name(run_id: str) -> str:
         A name of at most 200 bytes of ASCII.
     """
     raw = run_id.encode("utf-8")
-    parts = [chr(byte) if _UNRESERVED.match(bytes([byte])) else f"%{byte:02X}" for byte in raw]
+    some = raw[: _MAX_NAME + 1]  # each byte gives one character at least: more of them cannot be in the name
+    parts = [chr(byte) if _UNRESERVED.match(bytes([byte])) else f"%{byte:02X}" for byte in some]
     if not parts:
         return "%"
     if parts[0] == ".":
@@ -67,10 +68,8 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
 
     Returns:
         path → what lstat says, for each listed file that is there and may be opened. manifest.json and
-        manifest.json.sig have been opened before, and are only looked for.
-
-    Raises:
-        OSError: a folder cannot be read.
+        manifest.json.sig have been opened before, and are only looked for. Of what is in a folder that cannot be
+        read, nothing is said but that.
     """
     wanted = {NAME, *(one.path for one in listed)}
     if signature:
@@ -91,12 +90,27 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
         else:
             findings.add(code, path, None, f"The manifest does not list this {what}.")
 
-    def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        with os.scandir(os.path.join(root, folder) if folder else root) as entries:
-            for entry in entries:
-                yield (f"{folder}/{entry.name}" if folder else entry.name), entry.stat(follow_symlinks=False)
-
     accounted: set[str] = set()
+
+    def unknown(path: str, error: OSError, what: str) -> None:
+        # Whether it is there, or what is below it, cannot be told: it is not called missing too.
+        accounted.update(one for one in wanted if not path or one == path or one.startswith(path + "/"))
+        message = f"The {what} cannot be read: {error.strerror or error}."
+        findings.add(codes.UNREADABLE, path or ".", None, message)
+
+    def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+        try:
+            with os.scandir(os.path.join(root, folder) if folder else root) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    try:
+                        seen = entry.stat(follow_symlinks=False)
+                    except OSError as error:
+                        unknown(path, error, "file")
+                    else:
+                        yield path, seen
+        except OSError as error:
+            unknown(folder, error, "folder")
 
     def visit(folder: str) -> None:
         for path, seen in scan(folder):
@@ -150,16 +164,18 @@ def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> It
         The open file.
 
     Raises:
-        Unreadable: it cannot be opened, or it was replaced or changed meanwhile.
+        Unreadable: it cannot be opened, or is another one by now. That it was changed while it was open is only noted:
+            what was read of it is judged all the same.
     """
     try:
         descriptor = os.open(os.path.join(root, *path.split("/")), _READ)
     except OSError as error:
         raise _unreadable(path, error, findings) from error
     try:
-        _same(os.fstat(descriptor), seen, path, findings)
+        if not _is_same(descriptor, seen, path, findings):
+            raise Unreadable(path)
         yield Source(descriptor, path, findings)
-        _same(os.fstat(descriptor), seen, path, findings)
+        _is_same(descriptor, seen, path, findings)
     finally:
         os.close(descriptor)
 
@@ -240,12 +256,13 @@ class Measure:
         return True
 
 
-def _same(now: os.stat_result, seen: os.stat_result, path: str, findings: Findings) -> None:
-    if any(
-        getattr(now, name) != getattr(seen, name) for name in ("st_dev", "st_ino", "st_mode", "st_size", "st_mtime_ns")
-    ):
-        findings.add(codes.FILE_CHANGED, path, None, "The file was replaced or changed while it was verified.")
-        raise Unreadable
+def _is_same(descriptor: int, seen: os.stat_result, path: str, findings: Findings) -> bool:
+    now = os.fstat(descriptor)
+    names = ("st_dev", "st_ino", "st_mode", "st_size", "st_mtime_ns")
+    if all(getattr(now, name) == getattr(seen, name) for name in names):
+        return True
+    findings.add(codes.FILE_CHANGED, path, None, "The file was replaced or changed while it was verified.")
+    return False
 
 
 def _fold(name: str) -> str:

@@ -28,6 +28,8 @@ FILE = "records.jsonl"
 NULL = b"null"
 MAX_FAULTS = 20
 """Findings about one record; more would not help anyone."""
+LONG_RUN_ID = 2000
+"""Bytes of a run_id from which on the expressions, which hold it, would cost more than they save."""
 
 _STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+"'
 """A canonical string, in bytes known to be UTF-8: only what must be escaped is, in the one way (RFC 8785, 3.2.2.2)."""
@@ -44,6 +46,12 @@ _SHORT_FLOAT = rb"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{0,5}[1-9])?(?=[,}])"
 """A decimal of at most 15 digits from 1e-6 up without trailing zeros: no shorter one reads back as the same double,
 because a double tells all decimals of 15 digits apart. So it is canonical as it stands."""
 _ANY_FLOAT = rb"[0-9][0-9.e+-]*+"
+
+
+RUN_FACTS = ("status", "started_at", "completed_at")
+"""What a run's record says that manifest.json says too."""
+MANIFEST_FACTS = ("record_count", "final_hash", "exported_at")
+"""What the manifest record says that the records, or manifest.json, say too."""
 
 
 def is_time(text: str) -> bool:
@@ -94,7 +102,7 @@ class Stretch:
         first, last: the first and last top-level record; with a context there is no `first`: they have been compared.
         context: where the stretch stopped, for a next one that does not begin with a top-level record.
         csv: record type → rows.
-        runs, manifests: the run and the manifest records, with their lines.
+        runs, manifests: the run and the manifest records: their lines, and what of them is compared.
     """
 
     findings: Findings = field(default_factory=Findings)
@@ -170,12 +178,14 @@ class _Plan:
         values."""
         parts: list[bytes] = []
         groups = 0
-        possible = self.names[-1] != "signature"  # the comma after it is cut with it
+        run_id = canonical(job.run_id)
+        # The comma after the signature is cut with it.
+        possible = self.names[-1] != "signature" and len(run_id) < LONG_RUN_ID
         for name in self.names:
             if name == "record_type":
                 value = json.dumps(self.name).encode()
             elif name == "run_id":
-                value = re.escape(canonical(job.run_id))
+                value = re.escape(run_id) if possible else b""
             elif name == "signature":
                 self.at[name] = groups
                 groups += 1
@@ -241,10 +251,16 @@ class _Plan:
             return None
         return b",".join([canonical(part) for part in parts])
 
-    def csv_row(self, values: tuple) -> bytes:
-        """The row of a record, with its line end. Only for types whose CSV is wanted."""
+    def csv_row(self, values: tuple, run_id: str | None) -> bytes:
+        """The row of a record, with its line end. Only for types whose CSV is wanted.
+
+        Args:
+            values: of the record.
+            run_id: the record's own, when that may be another than the run's.
+        """
         cells = [values[at] if at == self.signature else csvrule.cell(values[at], kind) for at, kind in self.csv]
-        return self.csv_start + b",".join(cells) + b"\r\n"
+        start = self.csv_start if run_id is None else csvrule.first_cells(self.name, run_id)
+        return start + b",".join(cells) + b"\r\n"
 
 
 def _value(one: Field) -> bytes | None:
@@ -367,7 +383,7 @@ class Checker:
         line_number = 0
         for line in lines:
             line_number += 1
-            values = None
+            values = record = None
             for plan in by_start.get(line[2:10], ()):
                 match = plan.match(line)
                 if match is None:
@@ -470,7 +486,7 @@ class Checker:
                     )
                 once = values[plan.once[0]]
             if plan.csv:
-                csv[plan.name].append(plan.csv_row(values))
+                csv[plan.name].append(plan.csv_row(values, record and record["run_id"]))
 
         for target, seen in references.items():
             for known in seen.keys() & ids.get(target, ()):
@@ -556,10 +572,11 @@ class Checker:
         sound = self._judge(plan, record, line_number, findings)
         self._judge_signature(plan, record, line, line_number, findings, chain)
         if plan is self.manifest_plan:
-            stretch.manifests.append((line_number, record))
+            stretch.manifests.append((line_number, {name: record.get(name) for name in MANIFEST_FACTS}))
             return None, None, None
         if plan.name == "run":
-            stretch.runs.append((line_number, record))
+            # Only that of the first is compared; a file may hold very many.
+            stretch.runs.append((line_number, {} if stretch.runs else {name: record.get(name) for name in RUN_FACTS}))
         if not sound:
             return plan, None, record
         values: list[bytes | None] = [None] * plan.width

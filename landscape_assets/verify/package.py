@@ -160,15 +160,26 @@ class _Verification:
 
     def check_public_signature(self, manifest: Manifest, data: bytes) -> None:
         what = "Ed25519 signature of manifest.json"
-        signature = self.read_small(SIGNATURE_NAME, 64) if manifest.public_key_id else None
+        signature, unreadable = None, False
+        try:
+            if manifest.public_key_id:
+                signature = self.read_small(SIGNATURE_NAME, 64)
+        except Unreadable:
+            unreadable = True
         if signature is not None and len(signature) != 64:
             self.findings.add(
                 codes.PUBLIC_SIGNATURE_SIZE, SIGNATURE_NAME, None, "The signature does not have 64 bytes."
             )
         if self.public_key is None:
-            self.skip(what, "no public key was given")
+            if signature is not None:
+                self.report.notices.append(
+                    f"{SIGNATURE_NAME} is there, but it was NOT CHECKED, because no public key was given "
+                    "(--public-key): that it is the exporter's, and unchanged, is not shown."
+                )
+            there = f", and {SIGNATURE_NAME} is there" if signature is not None else ""
+            self.skip(what, f"no public key was given{there}")
             return
-        if signature is None:
+        if signature is None and not unreadable:
             self.findings.add(
                 codes.NO_PUBLIC_SIGNATURE,
                 SIGNATURE_NAME,
@@ -190,7 +201,12 @@ class _Verification:
                 "This is not the given key's signature of manifest.json: it was changed, or signed with another key.",
             )
         self.note(
-            what, codes.NO_PUBLIC_SIGNATURE, codes.OTHER_PUBLIC_KEY, codes.PUBLIC_SIGNATURE, codes.PUBLIC_SIGNATURE_SIZE
+            what,
+            codes.UNREADABLE,
+            codes.NO_PUBLIC_SIGNATURE,
+            codes.OTHER_PUBLIC_KEY,
+            codes.PUBLIC_SIGNATURE,
+            codes.PUBLIC_SIGNATURE_SIZE,
         )
 
     def check_names(self, manifest: Manifest) -> None:
@@ -221,24 +237,22 @@ class _Verification:
         findings = self.findings
         seen = survey(self.root, manifest.files, manifest.public_key_id is not None, findings)
         records = manifest.file(FILE)
-        streamed: set[str] = set()
+        done: set[str] = set()
         file: RecordsFile | None = None
+        unreadable = False
         if records is not None and FILE in seen:
             file = RecordsFile(self.root, manifest, self.key, seen, findings, self.processes)
-            streamed = {FILE, *(one.path for one in file.csv_files)}
-        unreadable = False
-        for listed in manifest.files:
-            if listed.path not in seen or listed.path in streamed:
-                continue
-            try:
-                self.measure(listed, seen[listed.path])
-            except Unreadable:
-                unreadable = True
-        if file is not None:
             try:
                 file.check()
             except Unreadable:
                 unreadable = True
+            done = {FILE, *file.compared, *file.unreadable}
+        for listed in manifest.files:
+            if listed.path in seen and listed.path not in done:
+                try:
+                    self.measure(listed, seen[listed.path])
+                except Unreadable:
+                    pass  # noted where it happened
         self.note(
             "files: exactly those listed, with their sizes and SHA-256",
             codes.UNREADABLE,
@@ -270,23 +284,29 @@ class _Verification:
             self.report.record_count = file.data_records
             record_codes = [code for code in codes.CODES.values() if code.id.startswith("E3")]
             detail = f"{file.data_records} data records"
+            reason = "records.jsonl could not be read to the end"
             if unreadable:
-                self.skip(what, "a file could not be read to the end")
+                self.skip(what, reason)
             else:
                 self.note(what, *(code for code in record_codes if code is not codes.RECORD_SIGNATURE), detail=detail)
-            if self.hmac is not None and manifest.signed:
+            signatures = "HMAC-SHA256 signature of every record"
+            if self.hmac is None or not manifest.signed:
+                self.skip(signatures, "no key was given" if manifest.signed else "not signed")
+            elif unreadable:
+                self.skip(signatures, reason)
+            else:
                 self.note(
-                    "HMAC-SHA256 signature of every record",
+                    signatures,
+                    codes.LINE_TOO_LONG,
                     codes.RECORD_SIGNATURE,
                     codes.RECORD_UNSIGNED,
                     detail=detail,
                 )
-            else:
-                self.skip(
-                    "HMAC-SHA256 signature of every record", "no key was given" if manifest.signed else "not signed"
-                )
-            if csv:
-                self.note("CSV files are what the records give", codes.CSV, detail=f"{len(csv)} files")
+            compared = "CSV files are what the records give"
+            if len(file.compared) < len(csv) and not self.findings.any_of(codes.CSV):
+                self.skip(compared, f"{len(file.compared)} of {len(csv)} files could be compared")
+            elif csv:
+                self.note(compared, codes.CSV, detail=f"{len(csv)} files")
         if parquet:
             self.skip("content of Parquet files", "only their size and SHA-256 are checked, as for every file")
 

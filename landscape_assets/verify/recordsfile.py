@@ -23,7 +23,7 @@ from multiprocessing import current_process, get_context
 
 from . import codes, csvrule
 from .folder import Measure, Source, Unreadable, opened
-from .lines import FILE, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
+from .lines import FILE, RUN_FACTS, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
 from .manifest import Listed, Manifest
 from .records import CONTRACTS
 from .report import Findings
@@ -112,26 +112,37 @@ class _CsvFile:
         self.held = b""
         self.lines = 0
         self.differs: int | None = None
+        self.unreadable = False
 
     def expect(self, wanted: bytes) -> None:
         """Take `wanted` for the next bytes of the file, and note the line of the first that is another."""
-        while len(self.held) < len(wanted) and (block := next(self.blocks, b"")):
-            self.held += self.measure.update(block)
-        if self.differs is None and not self.held.startswith(wanted):
-            pairs = zip(self.held, wanted, strict=False)
-            same = next((at for at, (one, two) in enumerate(pairs) if one != two), min(len(self.held), len(wanted)))
-            self.differs = self.lines + wanted.count(b"\n", 0, same) + 1
+        held = [self.held]
+        size = len(self.held)
+        while size < len(wanted) and (block := self.block()):
+            held.append(block)
+            size += len(block)
+        found = b"".join(held)
+        if self.differs is None and not found.startswith(wanted):
+            self.differs = self.lines + wanted.count(b"\n", 0, _alike(found, wanted)) + 1
         self.lines += wanted.count(b"\n")
-        self.held = self.held[len(wanted) :]
+        self.held = found[len(wanted) :]
+
+    def block(self) -> bytes:
+        """The next bytes of the file; none at the listed size, and none any more when it cannot be read."""
+        try:
+            return self.measure.update(next(self.blocks, b""))
+        except Unreadable:
+            self.unreadable = True
+            return b""
 
     def finish(self, findings: Findings) -> None:
         """Read the rest, and note what is wrong."""
+        while block := self.block():
+            self.held = self.held or block
+        if self.unreadable:
+            return
         if self.differs is None and self.held:
             self.differs = self.lines + 1
-        for block in self.blocks:
-            kept = self.measure.update(block)
-            if kept and self.differs is None:
-                self.differs = self.lines + 1
         self.measure.judge(findings)
         if self.differs is not None:
             findings.add(
@@ -140,6 +151,18 @@ class _CsvFile:
                 self.differs,
                 "From this line on, the file is not what records.jsonl gives.",
             )
+
+
+def _alike(one: bytes, two: bytes) -> int:
+    """How many bytes both begin with alike."""
+    low, high = 0, min(len(one), len(two))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == two[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 class RecordsFile:
@@ -181,12 +204,17 @@ class RecordsFile:
         self.last: Sibling | None = None
         self.runs: list[tuple[int, dict]] = []
         self.manifests: list[tuple[int, dict]] = []
+        self.compared: set[str] = set()
+        self.unreadable: set[str] = set()
 
     def check(self) -> None:
         """Read the file and the CSV files, and note what is wrong with them.
 
+        A CSV file that cannot be read does not keep the records from being checked. `compared` has the paths of those
+        that were read to the end, `unreadable` of those that could not be, which has been noted.
+
         Raises:
-            Unreadable: the file could not be read to the end; the finding has been noted.
+            Unreadable: records.jsonl could not be read to the end; the finding has been noted.
         """
         listed = self.manifest.file(FILE)
         measure = Measure(listed)
@@ -195,7 +223,11 @@ class RecordsFile:
         with ExitStack() as stack:
             csv: dict[str, _CsvFile] = {}
             for one in self.csv_files:
-                source = stack.enter_context(opened(self.root, one.path, self.seen[one.path], self.findings))
+                try:
+                    source = stack.enter_context(opened(self.root, one.path, self.seen[one.path], self.findings))
+                except Unreadable:
+                    self.unreadable.add(one.path)
+                    continue
                 csv[one.record_type] = _CsvFile(source, one)
                 csv[one.record_type].expect(csvrule.header(self.contract.types[one.record_type], self.manifest.signed))
             source = stack.enter_context(opened(self.root, FILE, seen, self.findings))
@@ -205,7 +237,8 @@ class RecordsFile:
                 for stretch in pool.results(self.stretches(source.blocks(listed.size, STRETCH), measure)):
                     self.take(stretch)
                     for name, rows in stretch.csv.items():
-                        csv[name].expect(rows)
+                        if name in csv:
+                            csv[name].expect(rows)
             except BrokenProcessPool as error:
                 self.findings.add(
                     codes.UNREADABLE, FILE, None, "A process that checked the records died; is memory short?"
@@ -214,6 +247,7 @@ class RecordsFile:
             measure.judge(self.findings)
             for file in csv.values():
                 file.finish(self.findings)
+                (self.unreadable if file.unreadable else self.compared).add(file.measure.listed.path)
             self.conclude()
             self.repeated_ids(source)
 
@@ -227,12 +261,13 @@ class RecordsFile:
         held: list[bytes] = []
         size = 0
         aligned = True
+        cut = 0
         for block in source:
             block = measure.update(block)
             held.append(block)
             size += len(block)
-            if size < STRETCH:
-                continue
+            if size < STRETCH or (cut < 0 and b"\n" not in block and size <= MAX_LINE):
+                continue  # what is held has no line end if there was nowhere to cut
             data = b"".join(held)
             cut = max(data.rfind(start) for start in starts)
             next_aligned = cut >= 0
@@ -328,7 +363,7 @@ class RecordsFile:
         for line, _ in self.runs[1:]:
             add(codes.RUN_RECORD, FILE, line, "A second run record.")
         for line, record in self.runs[:1]:
-            for name in ("status", "started_at", "completed_at"):
+            for name in RUN_FACTS:
                 if record.get(name) != getattr(manifest, name):
                     add(codes.RUN_RECORD, FILE, line, f"{name} of the run is not what manifest.json says.")
 

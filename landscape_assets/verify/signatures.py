@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 _BLOCK = 64
 _SPKI_ED25519 = bytes.fromhex("302a300506032b6570032100")
 """The DER of an Ed25519 SubjectPublicKeyInfo up to the 32 bytes of the key (RFC 8410, 4)."""
-_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s(.*?)-----END PUBLIC KEY-----", re.DOTALL)
+_BEGIN, _END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 
 
 class UsageError(ValueError):
@@ -70,9 +69,11 @@ class PublicKey:
             raise UsageError(
                 "The public key file holds a private key; the verifier needs, and should have, only the public one."
             )
-        bodies = _PEM.findall(pem)
+        _, begin, rest = pem.partition(_BEGIN)
+        body, end, rest = rest.partition(_END)
+        one = begin and end and _BEGIN not in rest
         try:
-            der = base64.b64decode(b"".join(bodies[0].split()), validate=True) if len(bodies) == 1 else b""
+            der = base64.b64decode(b"".join(body.split()), validate=True) if one else b""
         except binascii.Error:
             der = b""
         if len(der) != len(_SPKI_ED25519) + 32 or not der.startswith(_SPKI_ED25519):
