@@ -172,7 +172,7 @@ def main() -> int:
                 if part in CRASHES:
                     jobs[part] = [pool.submit(_crashes, name, options.spread)]
                 else:
-                    of = processors * (1 if options.spread > 1 else 16)
+                    of = 1 if options.spread > 1 else processors * 16  # each share prepares the scenario anew
                     jobs[part] = [pool.submit(_faults, name, options.spread, share, of) for share in range(of)]
             for part, mine in jobs.items():
                 counts, problems = Counter(), []
