@@ -35,7 +35,10 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
         The exit status, a value of `Status`.
     """
     parser = argparse.ArgumentParser(
-        prog=prog, description="Verify export packages, without the database and without a network.", epilog=_EPILOG
+        prog=prog,
+        description="Verify export packages, without the database and without a network.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
     )
     parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="the folder of a package")
     parser.add_argument(

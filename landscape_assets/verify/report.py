@@ -9,10 +9,13 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .codes import CODES, Code, Status
+from .codes import CODES, RECORD_SIGNATURE, SIGNATURE, Code, Status
 
 LIMIT = 1000
 """Findings kept for each code; the rest are counted."""
+
+_TOLD = 3
+"""So many records with a wrong signature are listed one by one, for a reader, where that of the manifest is wrong too."""
 
 NOT_PROVEN = (
     "A signature shows who exported the records, not that what they say is true.",
@@ -99,6 +102,7 @@ class Report:
         omitted: code → how many more findings there are than are listed.
         checks: what was checked, and what was not.
         facts: further figures: contract, key ids, files, bytes, manifest_sha256.
+        notices: what a reader of the verdict must know beside it: something that is there and was not checked.
     """
 
     path: str
@@ -109,6 +113,7 @@ class Report:
     omitted: dict[str, int] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """The report as plain data, for JSON."""
@@ -116,6 +121,7 @@ class Report:
             "path": self.path,
             "status": int(self.status),
             "verdict": self.status.name.lower(),
+            "notices": self.notices,
             "run_id": self.run_id,
             "record_count": self.record_count,
             "findings": [
@@ -135,14 +141,24 @@ class Report:
     def to_text(self) -> str:
         """The report as lines for a terminal. Text from the package is escaped, so it cannot steer the terminal."""
         lines = [f"{_printable(self.path)}: {SENTENCES[self.status]}"]
+        lines += [f"  NOTICE: {_printable(notice)}" for notice in self.notices]
         if self.run_id is not None:
             lines.append(f"  run_id {json.dumps(self.run_id)}")
         lines += [
             f"  {check.outcome:8}  {check.name}{': ' + _printable(check.detail) if check.detail else ''}"
             for check in self.checks
         ]
-        lines += [f"  {_printable(str(finding))}" for finding in self.findings]
-        lines += [f"  {CODES[code]}: {count} more not listed" for code, count in self.omitted.items()]
+        findings, omitted = [str(finding) for finding in self.findings], dict(self.omitted)
+        wrong = [at for at, finding in enumerate(self.findings) if finding.code == RECORD_SIGNATURE.id]
+        if len(wrong) > _TOLD and any(finding.code == SIGNATURE.id for finding in self.findings):
+            # Another key, most likely: what there is to say of each record was said of the manifest.
+            first, count = self.findings[wrong[0]], len(wrong) + omitted.pop(RECORD_SIGNATURE.id, 0)
+            summary = f"The signatures of {count} records, this the first, are not the key's either; --json lists them."
+            findings[wrong[0]] = str(Finding(first.code, first.file, first.record, summary))
+            for at in reversed(wrong[1:]):
+                del findings[at]
+        lines += [f"  {_printable(finding)}" for finding in findings]
+        lines += [f"  {CODES[code]}: {count} more not listed" for code, count in omitted.items()]
         return "\n".join(lines)
 
 
