@@ -30,7 +30,7 @@ _OPTIONS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """`dagster dev` on the sample's audit database, with nothing exported yet."""
     if os.environ.get("SCREENSHOTS"):  # pictures show paths that mean something to their readers
@@ -44,7 +44,7 @@ def deployment(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     """A browser of its own."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
