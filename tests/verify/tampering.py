@@ -135,7 +135,8 @@ def without_signature(line: bytes) -> bytes:
 
 
 def resealed(package: dict[str, bytes], key: bytes | None = None) -> dict[str, bytes]:
-    """The files of a package with the manifest's sizes and hashes made to fit them.
+    """The files of a package with the manifest's sizes and hashes made to fit them, and without a public-key signature,
+    so that nothing but the content is wrong.
 
     Args:
         package: the files.
@@ -144,6 +145,7 @@ def resealed(package: dict[str, bytes], key: bytes | None = None) -> dict[str, b
     files = {name: content for name, content in package.items() if not name.startswith("manifest.json")}
     manifest = build.read(package["manifest.json"])
     build.list_files(manifest, files)
+    manifest["public_key"] = None
     return {**files, "manifest.json": build.seal(manifest, key)}
 
 

@@ -60,7 +60,8 @@ def test_exit_statuses(package: Path, key_file: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--nonsense"], ["x", "--key-file"], ["x", "--key-file", "/nonexistent/key"]]
+    "arguments",
+    [[], ["--nonsense"], ["x", "--key-file"], ["x", "--key-file", "/nonexistent/key"], ["x", "--key", str(PEM)]],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture):
     assert main(arguments) == 2
@@ -185,6 +186,68 @@ def test_it_imports_the_standard_library_alone(package: Path, key_file: Path):
     )
     done = run(sys.executable, "-c", program, package, "--key-file", key_file, cwd=ROOM.parents[1])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("size", [64, 63, 65])
+def test_a_public_key_signature_that_was_not_checked(
+    tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture, size: int
+):
+    """Without the public key the bytes of manifest.json.sig may be anybody's, and whoever reads the report is told."""
+    folder = build.build(
+        tmp_path, small_run(), private_key=PRIVATE_KEY, after=lambda files: files.update({"manifest.json.sig": b"x" * size})
+    )
+    sound = size == 64
+    for arguments, status in ((["--key-file", str(key_file)], 0), ([], 10)):
+        assert main([str(folder), *arguments]) == (status if sound else 40)
+        verdict, notice, *_ = capsys.readouterr().out.splitlines()
+        assert ("VERIFIED" if status == 0 else "CONSISTENT") in verdict or not sound
+        assert notice.startswith("  NOTICE: manifest.json.sig is there, but it was NOT CHECKED")
+        assert main([str(folder), *arguments, "--json"]) == (status if sound else 40)
+        (report,) = json.loads(capsys.readouterr().out)["packages"]
+        assert [notice.startswith("manifest.json.sig is there") for notice in report["notices"]] == [True]
+        (check,) = [check for check in report["checks"] if check["name"].startswith("Ed25519")]
+        assert (check["outcome"], "manifest.json.sig is there" in check["detail"]) == ("not done", True)
+    assert main([str(folder), "--key-file", str(key_file), "--public-key", str(PEM)]) == 40
+    assert "NOTICE" not in capsys.readouterr().out
+
+
+def test_no_notice_where_there_is_no_public_key_signature(package: Path, tmp_path: Path, key_file: Path):
+    removed = build.build(
+        tmp_path / "removed",
+        small_run(),
+        private_key=PRIVATE_KEY,
+        after=lambda files: files.pop("manifest.json.sig"),
+    )
+    for folder, status in ((package, 0), (removed, 40)):
+        report = verify_package(folder, key=KEY)
+        assert (report.status, report.notices) == (status, [])
+
+
+def test_another_key_is_told_of_in_few_lines(package: Path, capsys: pytest.CaptureFixture, tmp_path: Path):
+    """One line for the signatures of all records where the manifest's is wrong too; the JSON report has each."""
+    (tmp_path / "other").write_bytes(OTHER_KEY)
+    assert main([str(package), "--key-file", str(tmp_path / "other")]) == 40
+    lines = [line for line in capsys.readouterr().out.splitlines() if "E132" in line or "E322" in line]
+    assert len(lines) == 2
+    assert "of 32 records" in lines[1]
+    assert main([str(package), "--key-file", str(tmp_path / "other"), "--json"]) == 40
+    (report,) = json.loads(capsys.readouterr().out)["packages"]
+    assert [one["record"] for one in report["findings"] if one["code"] == "E322"] == list(range(1, 33))
+
+
+def test_wrong_signatures_of_records_are_listed_where_the_manifests_holds(tmp_path: Path):
+    records = [build.sign(one, OTHER_KEY) for one in small_run()]
+    report = verify_package(build.build(tmp_path, records), key=KEY)
+    assert report.to_text().count("E322") == 31
+
+
+def test_more_wrong_signatures_than_are_kept(tmp_path: Path):
+    records = small_run()
+    records += [{**records[-1], "artifact_id": f"artifact-{number:04}"} for number in range(1200)]
+    report = verify_package(build.build(tmp_path, records, formats=("jsonl",)), key=OTHER_KEY)
+    assert report.omitted == {"E322": 232}
+    (line,) = [line for line in report.to_text().splitlines() if "E322" in line]
+    assert "of 1232 records" in line
 
 
 @pytest.mark.parametrize("tool", ["cryptography", "openssl"])

@@ -5,11 +5,14 @@ Belongs here: everything about the file system.
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,8 @@ from landscape_assets.verify import folder as room
 from landscape_assets.verify import manifest, recordsfile, verify_package
 
 from . import build
-from .build import KEY
+from .build import KEY, OTHER_KEY
+from .make_corpus import PRIVATE_KEY
 from .small import small_run
 
 
@@ -113,6 +117,90 @@ def test_unreadable(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "read", read)
     report = verify_package(package, key=KEY)
     assert (report.status, [(one.code, one.file) for one in report.findings]) == (2, [("E001", "VERIFY.md")])
+
+
+def give_up_reading_everything() -> None:
+    """What root may do beyond others, a program that is started after this may not: CAP_DAC_OVERRIDE and
+    CAP_DAC_READ_SEARCH are taken from what it can be given."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Callable[[Path, int], dict]:
+    """Takes the rights to a file or folder of a package away, and gives the JSON report of the command, run by someone
+    for whom rights count."""
+    pem = Path(__file__).parent / "corpus" / "public.pem"
+
+    def verify(path: Path, mode: int) -> dict:
+        (tmp_path / "key").write_bytes(KEY)
+        package = next(folder for folder in path.parents if (folder / "manifest.json").exists())
+        before = path.stat().st_mode
+        path.chmod(mode)
+        command = [sys.executable, "-m", "landscape_assets.verify", package, "--key-file", tmp_path / "key"]
+        try:
+            done = subprocess.run(
+                [*command, "--public-key", pem, "--json"],
+                cwd=Path(__file__).parents[2],
+                preexec_fn=give_up_reading_everything,
+                capture_output=True,
+                timeout=120,
+            )
+        finally:
+            path.chmod(before)
+        assert done.stderr == b""
+        (report,) = json.loads(done.stdout)["packages"]
+        assert done.returncode == report["status"]
+        return report
+
+    return verify
+
+
+RECORDS = {("E322", "records.jsonl")}
+EDGES = {("E208", "csv/edge.csv")}
+BOTH = {*RECORDS, *EDGES, ("E401", "csv/edge.csv")}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "told"),
+    [
+        ("csv", 0, {("E001", "csv"), *RECORDS}),
+        ("csv", 0o400, {*(("E001", f"csv/{name}.csv") for name in build.FIELDS), *RECORDS}),
+        ("csv/row.csv", 0, {("E001", "csv/row.csv"), *BOTH}),
+        ("records.jsonl", 0, {("E001", "records.jsonl"), *EDGES}),
+        ("manifest.json.sig", 0, {("E001", "manifest.json.sig"), *BOTH}),
+        ("VERIFY.md", 0, {("E001", "VERIFY.md"), *BOTH}),
+    ],
+)
+def test_what_cannot_be_read_is_told_where_it_is_and_the_rest_is_checked(
+    tmp_path: Path, locked: Callable[[Path, int], dict], name: str, mode: int, told: set[tuple[str, str]]
+):
+    records = small_run()
+    records[3] = build.sign(records[3], OTHER_KEY)
+    package = build.build(
+        tmp_path,
+        records,
+        private_key=PRIVATE_KEY,
+        after=lambda files: files.update({"csv/edge.csv": files["csv/edge.csv"].replace(b"move", b"copy"), "extra": b""}),
+    )
+    report = locked(package / name, mode)
+    assert {(one["code"], one["file"]) for one in report["findings"]} == told | {("E202", "extra")}
+    assert report["status"] == 2
+    outcomes = {check["name"]: check["outcome"] for check in report["checks"]}
+    assert outcomes["files: exactly those listed, with their sizes and SHA-256"] == "failed"
+    for check, outcome in outcomes.items():
+        if name == "records.jsonl" and "record" in check:
+            assert outcome == "not done", check
+        if name == "manifest.json.sig" and check.startswith("Ed25519"):
+            assert outcome == "failed"
+        if name == "csv" and check.startswith("CSV"):
+            assert outcome == "not done"
+
+
+def test_a_package_folder_that_cannot_be_listed(package: Path, locked: Callable[[Path, int], dict]):
+    """What is in it cannot be told, and so no file is called missing, or checked."""
+    report = locked(package / "csv" / "..", 0o100)
+    assert {(one["code"], one["file"]) for one in report["findings"]} == {("E001", "."), ("E133", "manifest.json.sig")}
 
 
 @pytest.mark.parametrize("name", ["VERIFY.md", "records.jsonl", "csv/row.csv"])
