@@ -60,6 +60,9 @@ class Deployment:
         instance = (DEPLOY / "dagster.yaml").read_text("utf-8")
         (home / "dagster.yaml").write_text(instance.replace("port: 5432", f"port: {server.port}"))
         shutil.copy(DEPLOY / "workspace.yaml", home)
+        # As in the container, whose root is read-only: only the storage can be written to. (Nothing stops root here.)
+        home.chmod(0o555)
+        self.home = home
         self._services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
         (folder / "signing_key").write_text(KEY)
         self._ports = {"3030": str(free_port()), "3000": str(free_port())}
@@ -128,6 +131,7 @@ class Deployment:
 
     def stop(self) -> None:
         """Ends what was started, run workers included."""
+        self.home.chmod(0o755)
         for process in self._processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -281,7 +285,8 @@ def test_the_definitions_are_valid_through_the_code_server(deployment: Deploymen
 
 @pytest.mark.timeout(PATIENCE)
 def test_dagsters_records_are_on_postgresql(deployment: Deployment) -> None:
-    """Runs, events, partitions and ticks are in the server's tables, none of it on disk; and no secret among them."""
+    """Runs, events, partitions and ticks are in the server's tables, none of it on disk; and no secret among them.
+    Nothing is written to the home but below its storage, which is a volume: its root is read-only in the container."""
     with deployment.server.admin(deployment.dagster_database) as connection:
         for table, least in (("runs", 3), ("event_logs", 100), ("dynamic_partitions", 3), ("bulk_actions", 1)):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] >= least
@@ -291,6 +296,9 @@ def test_dagsters_records_are_on_postgresql(deployment: Deployment) -> None:
         ):
             for (body,) in text:
                 assert PASSWORD not in body and KEY not in body and "p%C3%A4" not in body
-    assert not list((deployment.folder / "home").rglob("*.db"))
+    assert not list(deployment.home.rglob("*.db"))
+    # Telemetry's folders, which the webserver makes although it is off, it does without where it cannot make them.
+    kept = {path.name for path in deployment.home.iterdir()} - {"logs", ".logs_queue"}
+    assert kept == {"dagster.yaml", "workspace.yaml", "storage"}
     for service in ("code", "webserver", "daemon"):
         assert PASSWORD not in deployment.log(service) and KEY not in deployment.log(service)
