@@ -246,7 +246,8 @@ def _open(url: str) -> Source:
             from .postgresql import PostgreSQLSource
         except ModuleNotFoundError as error:
             raise DatabaseError(
-                f"PostgreSQL needs the package {error.name}. Install landscape-assets[postgres]."
+                f"PostgreSQL needs the package {error.name}. Install the project with its extra, in a clone of it: "
+                "pip install '.[postgres]'."
             ) from None
         return PostgreSQLSource(parsed)
     raise DatabaseError(f"Audit databases of the kind {backend!r} are not supported. {_WRITE}")

@@ -226,6 +226,8 @@ class PostgreSQLSource:
 
     def _unreachable(self, error: Exception) -> DatabaseError:
         reason = self._reason(error)
+        if _sqlstate(error) is not None or re.search("statement timeout", reason):
+            return self._failure(error)  # it was entered, and a statement failed
         plain = re.sub('"[^"]*"', '""', reason)  # names could look like anything
         permanent = next((advice for sign, advice in _PERMANENT if re.search(sign, plain)), None)
         advice = permanent or "check that the server is up and can be reached, and try again"
@@ -288,6 +290,7 @@ _PERMANENT: tuple[tuple[str, str], ...] = (
     ('database "" does not exist', "check the database's name in the URL"),
     ("permission denied|is not permitted to log in", "grant the role LOGIN, and CONNECT on the database"),
     ("SSL", "check sslmode in the URL"),
+    ("definition of service|service file", "check the service in the URL, and the file that defines it"),
     ("invalid|missing|unrecognized|requires a value", "check the database URL"),
 )
 """Why trying again to connect does not help, by what the message says: libpq gives no SQLSTATE there. All else may
@@ -351,8 +354,14 @@ def _conninfo(url: sa.URL) -> str:
     """The libpq connection string of a SQLAlchemy URL, read as SQLAlchemy's own dialect for psycopg does.
 
     Raises:
-        DatabaseError: hosts and ports in the URL do not go together.
+        DatabaseError: hosts and ports in the URL do not go together, or a part of the password seems to be in them.
     """
+    # In the query, one at the start of a host stands for a socket without a file.
+    if "@" in f"{url.host or ''}{url.database or ''}{_text(url.query.get('host', ''))[1:]}":
+        raise DatabaseError(
+            "The host or the database's name in the database URL holds an `@`. If it belongs to the password, write %40 "
+            "for it there (and %2F for `/`, %3F for `?`)."
+        )
     try:
         _, given = PGDialect_psycopg().create_connect_args(url)
     except (sa.exc.ArgumentError, ValueError):

@@ -113,6 +113,8 @@ def test_a_wrong_password(sample_copy, exporter):
         ),
         ({"query": {"options": "-c nonsense"}}, "check the database URL"),
         ({"query": {"host": "a,b", "port": "1,2,3"}}, "Hosts and ports in the database URL do not go together"),
+        ({"query": {"service": "nix"}}, 'definition of service "nix" not found; check the service in the URL'),
+        ({"query": {"host": "a,b@c"}}, "write %40 for it"),
     ],
 )
 def test_a_wrong_url(sample_copy, change, said):
@@ -120,6 +122,39 @@ def test_a_wrong_url(sample_copy, change, said):
     error = failure(sample_copy.server.url(sample_copy.name).set(**change).render_as_string(hide_password=False))
     assert said in str(error)
     assert not error.transient
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["geheim@wort", "geheim@@", "geheim@wo/rt", "geheim@wo:rt", "@wort"],
+)
+def test_a_password_with_an_at_sign_that_is_not_encoded(exporter, password):
+    """No part of it is repeated, and the sentence says how to write it."""
+    with pytest.raises(DatabaseError) as failed:
+        AuditDatabase(f"postgresql+psycopg://postgres:{password}@127.0.0.1:5/db")
+    assert not failed.value.transient
+    said = refused(exporter, f"postgresql+psycopg://postgres:{password}@127.0.0.1:5/db")
+    assert "%40" in said or "is no SQLAlchemy URL" in said
+    for text in (said, str(failed.value)):
+        assert not [part for part in ("geheim", "wort", "wo/", "rt@", "127.0.0.1") if part in text]
+
+
+@pytest.mark.parametrize("word", ["geheimeswort", "ge'hei\\m", "pä ss@w"])
+def test_a_secret_that_the_server_repeats_is_masked(sample_copy, exporter, word):
+    """The server names the user, which somebody made the password too."""
+    url = sample_copy.server.url(sample_copy.name, word, word).render_as_string(hide_password=False)
+    error = failure(url)
+    assert 'password authentication failed for user "***"' in str(error)
+    assert word not in str(error)
+    assert word not in refused(exporter, url)
+
+
+def test_a_secret_in_a_parameter_is_masked(sample_copy):
+    """Of the client key, in what the server says of another parameter."""
+    query = {"options": "-c geheimeswort=1", "sslpassword": "geheimeswort"}
+    error = failure(sample_copy.server.url(sample_copy.name, **query).render_as_string(hide_password=False))
+    assert 'unrecognized configuration parameter "***"' in str(error)
+    assert "geheimeswort" not in str(error)
 
 
 @pytest.mark.parametrize("change", [{"port": 1}, {"host": "no-such-host.invalid"}])
@@ -205,6 +240,19 @@ def test_a_statement_time_out_says_which_setting(audit, exporter, by):
     said = refused(exporter, url)
     assert "Table calls of the audit database" in said
     assert "canceling statement due to statement timeout; the setting statement_timeout bounds each statement" in said
+
+
+def test_a_time_out_that_no_statement_keeps(sample_copy):
+    """The first statement of the session meets it, and it is the setting that is said, not the server."""
+    url = sample_copy.server.url(sample_copy.name, options="-c statement_timeout=1")
+    for _ in range(20):  # a fast server may keep it a few times
+        try:
+            AuditDatabase(url.render_as_string(hide_password=False)).close()
+        except DatabaseError as error:
+            assert "statement timeout; the setting statement_timeout bounds each statement" in str(error)
+            assert not error.transient
+            return
+    pytest.skip("the server keeps it")
 
 
 def test_a_time_out_in_the_middle_of_a_table(audit):
