@@ -29,9 +29,10 @@ class FileIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: FileFacts) -> None:
         """Puts the file in its place, replacing an earlier one in one step."""
-        path = self.workspace.stored(context.asset_key, context.partition_key, self.extension)
-        # Not synced: what a crash of the machine leaves of it fails its checksums when it is read.
-        obj.path.replace(path)
+        with explained():
+            path = self.workspace.stored(context.asset_key, context.partition_key, self.extension)
+            # Not synced: what a crash of the machine leaves of it fails its checksums when it is read.
+            obj.path.replace(path)
 
     def load_input(self, context: dg.InputContext) -> ParquetReader | ArrowReader:
         """The file of the asset's partition.
@@ -43,8 +44,7 @@ class FileIOManager(dg.ConfigurableIOManager):
         if not path.is_file():
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} of run {context.partition_key!r} is not stored ({path} is not "
-                f"there). "
-                f"Materialize it again, or the whole job export_run.",
+                f"there). Materialize it again, or the whole job export_run.",
                 allow_retries=False,
             )
         with explained():
