@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,7 @@ import click
 
 from . import __version__
 from .errors import ExportError
+from .printable import printable
 
 if TYPE_CHECKING:
     from .landscape import AuditDatabase
@@ -31,14 +33,15 @@ _database_option = click.option(
     metavar="URL",
     envvar="LANDSCAPE_DATABASE_URL",
     show_envvar=True,
-    help="The audit database, as a SQLAlchemy URL: sqlite:///FILE.",
+    help="The audit database, as a SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
+    "(with a password better in the variable: others can see arguments).",
 )
 _output_option = click.option(
     "--output",
     metavar="DIR",
     envvar="LANDSCAPE_EXPORT_DIR",
     show_envvar=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="The export folder, in which each run gets its package.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, and nothing else.")
@@ -50,23 +53,33 @@ def main() -> None:
     """Complete, ordered, signed exports of ELSPETH audit trails."""
 
 
-@main.command()
+@main.command(
+    epilog="Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting or an unusable database."
+)
 @_database_option
 @_output_option
-@click.option("--run-id", "run_ids", metavar="ID", multiple=True, help="A run to export; may be given several times.")
+@click.option(
+    "--run-id",
+    "run_ids",
+    metavar="ID",
+    multiple=True,
+    callback=lambda context, option, given: _texts(given),
+    help="A run to export; may be given several times.",
+)
 @click.option("--all", "every", is_flag=True, help="Export every finished run.")
 @click.option(
     "--sign/--no-sign",
     default=None,
     help="Sign every record and the manifest (the default), with the key in LANDSCAPE_SIGNING_KEY or the file named by "
-    "LANDSCAPE_SIGNING_KEY_FILE.",
+    "LANDSCAPE_SIGNING_KEY_FILE.  [env var: LANDSCAPE_SIGN=yes|no]",
 )
 @click.option(
     "--format",
     "formats",
     type=click.Choice(_FORMATS),
     multiple=True,
-    help="A format to write; may be given several times. All three by default.",
+    help="A format to write; may be given several times. All three by default.  "
+    "[env var: LANDSCAPE_FORMATS=FORMAT,...]",
 )
 @click.option("--supersede", is_flag=True, help="Replace a package that differs; the old one is kept aside.")
 @_json_option
@@ -83,10 +96,10 @@ def export(
     """Export runs: one package each, complete when its manifest is there."""
     if bool(run_ids) == every:
         raise click.UsageError("Name runs with --run-id, or take every finished run with --all.")
-    _use_settings(database, output, sign, formats)
-    from .orchestration import settings
+    with _stopping():
+        _use_settings(database, output, sign, formats)
+        from .orchestration import settings
 
-    try:
         settings.export_dir()
         key = settings.signing_key()
         settings.manifest_key()
@@ -101,11 +114,11 @@ def export(
                     for run in audit.runs.values()
                     if run.is_finished(audit.contract) or run.status not in known
                 )
-    except ExportError as error:
-        _stop(error)
-    if key is not None and key.is_short:
-        _say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
-    outcomes = list(_export_all(tuple(dict.fromkeys(run_ids)), supersede, quiet=as_json))
+        settings.require_folders()
+        if key is not None and key.is_short:
+            _say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
+        with _stopping(f"The export folder or another ({settings.EXPORT_DIR}, {settings.SCRATCH_DIR}) cannot be used"):
+            outcomes = list(_export_all(tuple(dict.fromkeys(run_ids)), supersede, quiet=as_json))
     if as_json:
         click.echo(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
     sys.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
@@ -116,45 +129,67 @@ def export(
 @_output_option
 @_json_option
 def runs(database: str | None, output: Path | None, as_json: bool) -> None:
-    """List the runs of the audit database, and whether each has a complete package."""
-    _use_settings(database, output, None, ())
+    """List the runs of the audit database, and whether each has a complete package.
+
+    A table on a terminal. Elsewhere one line a run, with tabs between run_id, status, start, end and package.
+    """
+    with _stopping("The export folder (--output or LANDSCAPE_EXPORT_DIR) cannot be read"):
+        _use_settings(database, output, None, ())
+        rows, packages = _list_runs()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        _say("The audit database has no runs.")
+        return
+    shown = ("run_id", "status", "started_at", "completed_at")
+    lines = [
+        [printable(text or "") for text in (*(row[name] for name in shown), package)]
+        for row, package in zip(rows, packages, strict=True)
+    ]
+    if not sys.stdout.isatty():
+        for line in lines:
+            click.echo("\t".join(line))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in ("run", "status", "started", "completed", "package"):
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    Console().print(table)
+
+
+def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
+    """The runs as `--json` gives them, and what the table says of the package of each."""
     from .export.package import is_complete, package_path
     from .orchestration import settings
 
     try:
         folder = settings.export_dir()
     except ExportError:
+        if os.environ.get(settings.EXPORT_DIR):
+            raise  # it is set, and cannot be used
         folder = None  # without an export folder there is nothing to say of packages
-    try:
-        with _open(settings.database_url()) as audit:
-            found = list(audit.runs.values())
-            rows: list[dict[str, Any]] = [
-                {
-                    "run_id": run.run_id,
-                    "status": run.status,
-                    "started_at": run.started_at,
-                    "completed_at": run.completed_at,
-                    "exportable": run.is_finished(audit.contract),
-                    "package": str(package_path(folder, run.run_id))
-                    if folder is not None and is_complete(folder, run.run_id)
-                    else None,
-                }
-                for run in found
-            ]
-    except ExportError as error:
-        _stop(error)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("run", "status", "started", "completed", "package")
-    for row in rows:
-        package = row["package"] or ("" if folder is None else "none" if row["exportable"] else "not finished")
-        table.add_row(*(escape(str(row[name] or "")) for name in ("run_id", "status", "started_at", "completed_at")), escape(package))
-    Console().print(table if rows else "The audit database has no runs.")
+    with _open(settings.database_url()) as audit:
+        rows: list[dict[str, Any]] = [
+            {
+                "run_id": run.run_id,
+                "status": run.status,
+                "started_at": run.started_at,
+                "completed_at": run.completed_at,
+                "exportable": run.is_finished(audit.contract),
+                "package": str(package_path(folder, run.run_id))
+                if folder is not None and is_complete(folder, run.run_id)
+                else None,
+            }
+            for run in audit.runs.values()
+        ]
+    absent = ("", "") if folder is None else ("not finished", "none")
+    return rows, [row["package"] or absent[row["exportable"]] for row in rows]
 
 
 @main.command()
@@ -163,14 +198,8 @@ def demo(directory: Path) -> None:
     """Make a sample audit database in DIR (./demo), export it signed, and say what to look at."""
     from .demo import run_demo
 
-    try:
+    with _stopping("The sample cannot be written"):
         succeeded = run_demo(directory, lambda run_ids: list(_export_all(run_ids, False, quiet=False)))
-    except ExportError as error:
-        _stop(error)
-    except BrokenPipeError:
-        raise  # whoever read the output has gone; click ends quietly
-    except OSError as error:
-        _stop(ExportError(f"The sample cannot be written: {error.strerror or error} ({error.filename or directory})."))
     sys.exit(0 if succeeded else 1)
 
 
@@ -209,11 +238,19 @@ def _use_settings(database: str | None, output: Path | None, sign: bool | None, 
     """Puts options into the environment, where assets and resources read all settings."""
     given = {
         "LANDSCAPE_DATABASE_URL": database,
-        "LANDSCAPE_EXPORT_DIR": None if output is None else str(output.absolute()),
+        "LANDSCAPE_EXPORT_DIR": None if output is None else str(output),
         "LANDSCAPE_SIGN": None if sign is None else "yes" if sign else "no",
         "LANDSCAPE_FORMATS": ",".join(formats) or None,
     }
     os.environ.update({name: value for name, value in given.items() if value is not None})
+
+
+def _texts(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of an option, which must be UTF-8: Python keeps other bytes as surrogates."""
+    for text in given:
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise click.BadParameter(f"{text!r} is not UTF-8 text.")
+    return given
 
 
 def _open(url: str) -> AuditDatabase:
@@ -243,7 +280,7 @@ def _export_all(run_ids: tuple[str, ...], supersede: bool, *, quiet: bool) -> It
     with progress, session(first, lambda step: progress.advance(task)) as exports:
         task = progress.add_task("", total=exports.steps * len(run_ids))
         for number, run_id in enumerate(run_ids, 1):
-            progress.update(task, description=f"run {number} of {len(run_ids)}: {run_id}")
+            progress.update(task, description=f"run {number} of {len(run_ids)}: {printable(run_id)}")
             outcome = exports.export(run_id, supersede=supersede)
             progress.update(task, completed=exports.steps * number)
             if not quiet:
@@ -253,8 +290,8 @@ def _export_all(run_ids: tuple[str, ...], supersede: bool, *, quiet: bool) -> It
 
 def _line(outcome: Outcome) -> str:
     if outcome.status == "failed":
-        return f"{outcome.run_id}: failed: {outcome.error}"
-    return f"{outcome.run_id}: {outcome.status}, {outcome.record_count:,} records, {outcome.package}"
+        return printable(f"{outcome.run_id}: failed: {outcome.error}")
+    return printable(f"{outcome.run_id}: {outcome.status}, {outcome.record_count:,} records, {outcome.package}")
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
@@ -269,7 +306,25 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
+
+
+@contextmanager
+def _stopping(what: str = "The file system refused") -> Iterator[None]:
+    """Within it, what a person can act on ends the command with one sentence.
+
+    Args:
+        what: what an error of the file system means.
+    """
+    try:
+        yield
+    except ExportError as error:
+        _stop(error)
+    except BrokenPipeError:
+        raise  # whoever read the output has gone; click ends quietly
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _stop(ExportError(f"{what}{where}: {error.strerror or error}."))
 
 
 def _stop(error: ExportError) -> NoReturn:

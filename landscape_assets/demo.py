@@ -19,6 +19,9 @@ from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
 if TYPE_CHECKING:
     from .orchestration.in_process import Outcome
 
+_PROJECT = Path(__file__).resolve().parent.parent
+"""The folder of the project, where this is a clone of it."""
+
 _DAGSTER_YAML = "telemetry:\n  enabled: false\n"
 
 
@@ -39,12 +42,16 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
     from .orchestration.settings import (
         DATABASE_URL,
         EXPORT_DIR,
+        FORMAT_NAMES,
+        PRIVATE_KEY_FILE,
         SAMPLE_DATABASE,
         SAMPLE_DIR,
         SAMPLE_EXPORTS,
         SAMPLE_KEY,
+        SIGN,
         SIGNING_KEY,
         SIGNING_KEY_FILE,
+        SIGNING_KEY_ID,
     )
 
     root = directory.absolute()
@@ -59,11 +66,11 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
     home = Path(os.environ.get("DAGSTER_HOME") or root / "dagster_home").absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        of_project = Path("dagster.yaml")
-        (home / "dagster.yaml").write_text(of_project.read_text() if of_project.is_file() else _DAGSTER_YAML)
+        is_clone = (_PROJECT / "pyproject.toml").is_file() and (_PROJECT / "dagster.yaml").is_file()
+        (home / "dagster.yaml").write_text((_PROJECT / "dagster.yaml").read_text() if is_clone else _DAGSTER_YAML)
 
-    for name in (SIGNING_KEY, "LANDSCAPE_SIGN", "LANDSCAPE_FORMATS"):
-        os.environ.pop(name, None)  # the sample is exported with its own key, whole
+    for name in (SIGNING_KEY, SIGNING_KEY_ID, PRIVATE_KEY_FILE, SIGN, FORMAT_NAMES):
+        os.environ.pop(name, None)  # the sample is exported with its own key and no other, whole
     os.environ |= {
         "DAGSTER_HOME": str(home),
         DATABASE_URL: f"sqlite:///{database}",
@@ -78,7 +85,8 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
     if not in_place:
         variables |= {name: os.environ[name] for name in (DATABASE_URL, EXPORT_DIR, SIGNING_KEY_FILE)}
     command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    start = "dagster dev" if Path("workspace.yaml").is_file() else "dagster dev -m landscape_assets.definitions"
+    in_project = Path.cwd() == _PROJECT and Path("workspace.yaml").is_file()
+    start = "dagster dev" if in_project else "dagster dev -m landscape_assets.definitions"
     click.echo(
         f"""
 Where everything is:

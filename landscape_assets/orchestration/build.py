@@ -26,6 +26,7 @@ def build_defs(
     resources: Mapping[str, Any] | None = None,
     jobs: Sequence[dg.UnresolvedAssetJobDefinition | dg.JobDefinition] = (),
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    automation: bool = True,
 ) -> dg.Definitions:
     """Everything that Dagster is told.
 
@@ -33,6 +34,7 @@ def build_defs(
         resources: resources in place of the default ones, by name.
         jobs: jobs beside the default ones.
         loggers: loggers in place of Dagster's own.
+        automation: with schedules and sensors; whoever needs none need not set them right.
 
     Raises:
         ExportError: the environment names a cron expression or a time zone that is none.
@@ -42,8 +44,8 @@ def build_defs(
         assets=[AUDIT_DATABASE, *TABLE_ASSETS, *EXPORT_ASSETS],
         asset_checks=CHECKS,
         jobs=[*JOBS, *jobs],
-        schedules=schedules(),
-        sensors=SENSORS,
+        schedules=schedules() if automation else [],
+        sensors=SENSORS if automation else [],
         executor=EXECUTOR,
         loggers=loggers,
         resources={

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster_shared.check import CheckError
 
 from ..errors import ExportError
 from ..export.package import package_path
@@ -23,7 +25,7 @@ from ..export.tables import TablesAhead
 from . import settings
 from .build import build_defs
 from .exports import EXPORTED, MANIFEST, UNCHANGED
-from .failures import explain_os_error
+from .failures import explain_os_error, explain_unforeseen
 from .jobs import EXECUTOR, EXPORT_RUN
 from .partitions import IN_FLIGHT, PARTITION_TAG, register
 from .resources import BEGUN
@@ -70,7 +72,7 @@ class Session:
         self._instance, self._storage, self._begun = instance, storage, begun
         # Checks are reports in an instance; in one that passes away nobody would see them.
         job = _WITHOUT_CHECKS if instance.is_ephemeral else EXPORT_RUN
-        defs = build_defs(jobs=[_WITHOUT_CHECKS], loggers={"console": _step_logger(on_step)})
+        defs = build_defs(jobs=[_WITHOUT_CHECKS], loggers={"console": _step_logger(on_step)}, automation=False)
         self._job = defs.resolve_job_def(job.name)
 
     @classmethod
@@ -78,9 +80,13 @@ class Session:
     def opened(
         cls, storage: Path | None, begun: TablesAhead | None, on_step: Callable[[str], None]
     ) -> Iterator[Session]:
-        """A session in the instance that DAGSTER_HOME names, or in a passing one. Arguments as for the class."""
+        """A session in the instance that DAGSTER_HOME names, or in a passing one. Arguments as for the class.
+
+        Raises:
+            ExportError: there is no usable instance where DAGSTER_HOME says.
+        """
         named = os.environ.get("DAGSTER_HOME")
-        with dg.DagsterInstance.get() if named else dg.DagsterInstance.ephemeral() as instance:
+        with _instance(named) if named else dg.DagsterInstance.ephemeral() as instance:
             yield cls(instance, storage, begun, on_step)
 
     @property
@@ -105,6 +111,8 @@ class Session:
             return Outcome(run_id, FAILED, error=str(error))
         except OSError as error:
             return Outcome(run_id, FAILED, error=explain_os_error(error))
+        except Exception as error:  # of Dagster's storage, for one: the other runs may do better
+            return Outcome(run_id, FAILED, error=explain_unforeseen(error))
 
     def _clear_up(self, run_id: str) -> None:
         if self._instance.is_ephemeral:
@@ -150,6 +158,42 @@ class Session:
             self._instance.report_run_failed(killed, "The process ended before the export did.")
 
 
+_AFTER_THE_PLACE = r"\. |\n| of original value "
+"""Where Dagster's messages about dagster.yaml have said what is wrong where, and go on with values."""
+
+
+def _instance(home: str) -> dg.DagsterInstance:
+    """The Dagster instance of a folder.
+
+    Raises:
+        ExportError: there is none that can be used. What dagster.yaml says is not repeated: it may hold a password.
+    """
+    path = Path(home)
+    if not path.is_absolute():
+        raise ExportError(f"DAGSTER_HOME is {home!r}; it must be an absolute path.")
+    if not path.is_dir():
+        raise ExportError(f"DAGSTER_HOME is {home!r}, and there is no such folder. Make it, or unset DAGSTER_HOME.")
+    try:
+        return dg.DagsterInstance.get()
+    except OSError as error:
+        reason = f"{error.strerror or error} ({error.filename or home})"
+    except dg.DagsterInvalidConfigError as error:
+        said = [one.message for one in error.errors] or [error.message]
+        reason = f"its dagster.yaml is wrong: {'; '.join(re.split(_AFTER_THE_PLACE, one)[0] for one in said)}"
+    except Exception as error:
+        mark = getattr(error, "problem_mark", None)
+        if mark is not None:
+            reason = f"its dagster.yaml is no YAML at line {mark.line + 1}, column {mark.column + 1}"
+        elif isinstance(error, CheckError):
+            reason = "its dagster.yaml is no mapping of names to settings"
+        else:
+            reason = f"Dagster says {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    raise ExportError(
+        f"DAGSTER_HOME is {home!r}, and no Dagster instance can be opened there: {reason.rstrip('.')}. Mend it, or "
+        f"unset DAGSTER_HOME."
+    )
+
+
 def _step_logger(on_step: Callable[[str], None]) -> dg.LoggerDefinition:
     """Dagster's console logger replaced by one that prints nothing but warnings, and reports steps as they end."""
 
@@ -177,7 +221,9 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
             failure = event.step_failure_data
             if failure.user_failure_data is not None and failure.user_failure_data.description:
                 return failure.user_failure_data.description
-            return (
-                f"Step {event.step_key} failed: {failure.error.message.strip() if failure.error else 'unknown error'}"
-            )
+            error = failure.error
+            while error is not None and error.cause is not None:
+                error = error.cause  # what Dagster says of it is only in which step it was
+            said = "unknown error" if error is None else " ".join(error.message.split())
+            return f"Step {event.step_key} failed: {said}"
     return "The Dagster run failed before any step."

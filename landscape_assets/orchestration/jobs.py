@@ -32,10 +32,8 @@ VERIFY_PACKAGE = dg.define_asset_job(
     tags={"landscape/work": "verification"},
     description=(
         "Checks one published package again: that it is unchanged, and that it still agrees with the audit database. "
-        "A job of checks "
-        "alone has no partitions in Dagster 1.13; the package is named by the tag dagster/partition, which the "
-        "schedule reverification "
-        "sets."
+        "A job of checks alone has no partitions in Dagster 1.13; the package is named by the tag dagster/partition, "
+        "which the schedule reverification sets."
     ),
 )
 

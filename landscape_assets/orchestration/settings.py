@@ -14,6 +14,7 @@ from ..errors import ExportError, SigningKeyError
 from ..export.formats import FORMATS
 from ..export.settings import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from ..export.signing import ManifestKey, SigningKey
+from ..export.staging import staging_root
 
 DATABASE_URL = "LANDSCAPE_DATABASE_URL"
 EXPORT_DIR = "LANDSCAPE_EXPORT_DIR"
@@ -34,6 +35,9 @@ EXPORTS_PER_TICK = "LANDSCAPE_EXPORTS_PER_TICK"
 CHECKS_PER_TICK = "LANDSCAPE_CHECKS_PER_TICK"
 KEEP_DAYS = "LANDSCAPE_KEEP_DAYS"
 
+_SHOWN = {EXPORT_DIR: f"The export folder (--output or {EXPORT_DIR})"}
+"""What messages call a setting that is an option, too."""
+
 DEFAULT_CRONS = {SCHEDULE_CRON: "0 2 * * *", VERIFY_CRON: "0 4 * * *", HOUSEKEEPING_CRON: "0 6 * * *"}
 
 SAMPLE_DIR = Path("demo")
@@ -45,7 +49,20 @@ SAMPLE_KEY = "signing.key"
 
 
 def _value(name: str) -> str | None:
-    return os.environ.get(name) or None
+    """What a variable is set to; None when it is unset or empty.
+
+    Raises:
+        ExportError: it is not UTF-8.
+    """
+    given = os.environ.get(name) or None
+    if given is not None and not _is_text(given):
+        raise ExportError(f"{name} is not UTF-8 text.")  # not repeated: it may hold a password
+    return given
+
+
+def _is_text(given: str) -> bool:
+    """Whether a value of the environment was UTF-8: Python keeps other bytes as surrogates."""
+    return not any("\ud800" <= c <= "\udfff" for c in given)
 
 
 def _sample(name: str) -> Path | None:
@@ -65,10 +82,10 @@ def export_dir() -> Path:
     """The export folder.
 
     Raises:
-        ExportError: none is set.
+        ExportError: none is set, or the one that is set is no path.
     """
-    if (given := _value(EXPORT_DIR)) is not None:
-        return Path(given).absolute()
+    if (given := _folder(EXPORT_DIR)) is not None:
+        return given
     if (sample := _sample(SAMPLE_EXPORTS)) is not None:
         return sample
     raise ExportError(f"No export folder is named. Give it with --output or {EXPORT_DIR}.")
@@ -92,14 +109,13 @@ def signing_key() -> SigningKey | None:
         return None
     key_id = _value(SIGNING_KEY_ID)
     if SIGNING_KEY in os.environ:
-        return SigningKey(os.environ[SIGNING_KEY], key_id)
+        return _key_of_environment(os.environ[SIGNING_KEY], key_id)
     sample = _sample(SAMPLE_KEY)
     file = _value(SIGNING_KEY_FILE) or (str(sample) if sample else None)
     if file is None:
         raise SigningKeyError(
-            f"There is no signing key. Give one with {SIGNING_KEY} or {SIGNING_KEY_FILE}, or choose an unsigned "
-            f"export with "
-            f"--no-sign ({SIGN}=no)."
+            f"There is no signing key. Give one with {SIGNING_KEY} or {SIGNING_KEY_FILE}, or choose an unsigned export "
+            f"with --no-sign ({SIGN}=no)."
         )
     try:
         text = Path(file).read_bytes().decode()
@@ -107,8 +123,21 @@ def signing_key() -> SigningKey | None:
         raise SigningKeyError(f"The signing key file {file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise SigningKeyError(f"The signing key file {file} is not UTF-8 text.") from None
-    # A trailing newline in the file is not part of the key.
-    return SigningKey(text.removesuffix("\n").removesuffix("\r"), key_id)
+    # One line end at the end of the file is not part of the key; the verifier takes a key file so, too.
+    return SigningKey(text.removesuffix("\r\n" if text.endswith("\r\n") else "\n"), key_id)
+
+
+def _key_of_environment(text: str, key_id: str | None) -> SigningKey:
+    if not _is_text(text):
+        raise SigningKeyError(f"{SIGNING_KEY} is not UTF-8 text.")
+    key = SigningKey(text, key_id)
+    if text.endswith(("\r", "\n")):
+        raise SigningKeyError(
+            f"{SIGNING_KEY} ends in a line end. In a key file that is no part of the key, so that packages signed with "
+            f"it would not verify with the file that it may come from. Set the variable without the line end, or name the "
+            f"file in {SIGNING_KEY_FILE}."
+        )
+    return key
 
 
 def manifest_key() -> ManifestKey | None:
@@ -136,14 +165,59 @@ def budget() -> Budget:
 
 def storage_dir() -> Path | None:
     """Where tables and records are kept between the assets; None for the Dagster instance's own storage folder."""
-    given = _value(STORAGE_DIR)
-    return Path(given).absolute() if given else None
+    return _folder(STORAGE_DIR)
 
 
 def scratch_dir() -> Path | None:
     """Where temporary files go; None for a folder beside the storage."""
-    given = _value(SCRATCH_DIR)
-    return Path(given).absolute() if given else None
+    return _folder(SCRATCH_DIR)
+
+
+def _folder(name: str) -> Path | None:
+    given = _value(name)
+    if given is None:
+        return None
+    try:
+        return Path(given).absolute()
+    except FileNotFoundError:
+        raise ExportError(
+            f"{_SHOWN.get(name, name)} is {given!r}, relative to the working folder, which is no longer there. Give an "
+            f"absolute path."
+        ) from None
+
+
+def require_folders() -> None:
+    """Makes sure, as far as can be seen without writing, that the folders that are set can be written to.
+
+    Raises:
+        ExportError: none is set for the exports, or one cannot be written to.
+    """
+    exports = export_dir()
+    folders = (
+        (EXPORT_DIR, exports),
+        (EXPORT_DIR, staging_root(exports)),
+        (STORAGE_DIR, storage_dir()),
+        (SCRATCH_DIR, scratch_dir()),
+    )
+    for name, folder in folders:
+        if folder is not None and (reason := _why_unusable(folder)) is not None:
+            raise ExportError(f"{_SHOWN.get(name, name)} cannot be used: {reason}. Mend it, or name another folder.")
+
+
+def _why_unusable(folder: Path) -> str | None:
+    """Why a folder cannot be written to, or be made where it is to be."""
+    try:
+        for path in (folder, *folder.parents):
+            if not os.path.lexists(path):
+                continue
+            if not path.is_dir():
+                return f"{path} is no folder"
+            # A folder must be readable to be synced.
+            needed = os.W_OK | os.X_OK | (os.R_OK if path == folder else 0)
+            return None if os.access(path, needed) else f"this user may not read or write {path}"
+    except OSError as error:
+        return f"{error.strerror} ({error.filename or folder})"
+    return None
 
 
 def cron(name: str) -> str:

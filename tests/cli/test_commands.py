@@ -4,12 +4,14 @@ Belongs here: what they print and leave behind. Does not belong here: `export` (
 """
 
 import json
+import os
 import subprocess
 import sys
 
 import dagster as dg
 import pytest
-from support.exporter import Exporter, content
+from support.databases import changing
+from support.exporter import KEY, Exporter, content
 
 from landscape_assets import __version__
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
@@ -50,9 +52,69 @@ def test_runs_lists_every_run(sample, exporter):
     assert [row["package"] for row in rows] == [None, str(exporter.output / FAILED_RUN), None]
     assert rows[0]["started_at"] == "2026-11-03 06:00:00.000000"
     assert (rows[2]["started_at"] is None, rows[2]["completed_at"]) == (False, None)
-    table = exporter.run("runs", *options, COLUMNS="200").stdout
-    for text in (COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, "none", "not finished", str(exporter.output / FAILED_RUN)):
-        assert text in table.replace("\n", "") or text in table
+    assert [line.split("\t") for line in exporter.run("runs", *options).stdout.splitlines()] == [
+        [COMPLETED_RUN, "completed", rows[0]["started_at"], rows[0]["completed_at"], "none"],
+        [FAILED_RUN, "failed", rows[1]["started_at"], rows[1]["completed_at"], str(exporter.output / FAILED_RUN)],
+        [RUNNING_RUN, "running", rows[2]["started_at"], "", "not finished"],
+    ]
+
+
+def on_terminal(exporter, columns, *arguments):
+    """What a command shows on a terminal of some width."""
+    reader, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "landscape_assets.cli", *map(str, arguments)],
+        env=os.environ | {"LANDSCAPE_SIGNING_KEY": KEY, "COLUMNS": str(columns), "TERM": "xterm"},
+        cwd=exporter.folder,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = b""
+    with open(reader, "rb", buffering=0) as screen:
+        try:
+            while data := screen.read(4096):
+                shown += data
+        except OSError:  # the other end is closed
+            pass
+    assert process.wait() == 0, shown
+    return shown.decode()
+
+
+def test_runs_on_a_narrow_terminal_cuts_nothing(sample, exporter):
+    """What does not fit goes on in the next line of its cell."""
+    exporter.export(sample, "--run-id", FAILED_RUN, "--format", "jsonl")
+    shown = on_terminal(exporter, 80, "runs", "--database", f"sqlite:///{sample}", "--output", exporter.output)
+    assert "…" not in shown
+    lines = [line for line in shown.splitlines() if line.startswith("│")]
+    assert {len(line) for line in lines} == {80}
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+    columns = ["".join(column) for column in zip(*cells, strict=True)]
+    assert columns[0] == COMPLETED_RUN + FAILED_RUN + RUNNING_RUN
+    assert str(exporter.output / FAILED_RUN).replace(" ", "") in columns[4].replace(" ", "")
+
+
+ODD = "a\x1b[2J\nb\tc\x9bd"
+SHOWN = "a\\x1b[2J\\nb\\tc\\x9bd"
+
+
+def test_a_run_id_cannot_steer_the_terminal(sample, exporter):
+    """Control characters in a run_id are shown escaped by `runs`, by `export` and by its progress; JSON escapes them, too."""
+    with changing(sample) as connection:
+        connection.execute("UPDATE runs SET run_id = ? WHERE run_id = ?", (ODD, RUNNING_RUN))
+        connection.execute("DELETE FROM runs WHERE run_id != ?", (ODD,))
+        connection.execute("UPDATE runs SET status = 'completed', completed_at = started_at")
+    options = ("--database", f"sqlite:///{sample}", "--output", exporter.output)
+    assert exporter.run("runs", *options).stdout.startswith(f"{SHOWN}\tcompleted\t")
+    result = exporter.run("export", *options, f"--run-id={ODD}")
+    assert (result.stdout + result.stderr).startswith(f"{SHOWN}: ")
+    assert len((result.stdout + result.stderr).splitlines()) == 1
+    missing = exporter.run("export", *options, f"--run-id={ODD}x")
+    assert missing.stderr.startswith(f"{SHOWN}x: failed: ")
+    assert json.loads(exporter.run("runs", *options, "--json").stdout)[0]["run_id"] == ODD
+    shown = on_terminal(exporter, 80, "runs", *options)
+    assert ODD[:3] not in shown and "\x9b" not in shown
 
 
 def test_a_folder_without_a_manifest_is_no_package(sample, exporter):
@@ -77,16 +139,33 @@ def test_unknown_options_end_with_2(exporter):
     assert exporter.run("explode").exit_code == 2
 
 
+def test_the_help_of_export_says_what_there_is_to_know(exporter):
+    """Both kinds of database, the variables behind options, and the exit statuses."""
+    text = " ".join(exporter.run("export", "--help").stdout.split())
+    for part in ("sqlite:///FILE", "postgresql+psycopg://", "LANDSCAPE_SIGN=", "LANDSCAPE_FORMATS=", "Exit status: 0 "):
+        assert part in text
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The demo run twice in one folder: what it printed each time, what was there after each, and the folder."""
+    """The demo run twice in one folder: what it printed each time, what was there after each, and the folder. Settings of
+    the environment, and a dagster.yaml and a workspace.yaml of somebody else's project, are in its way."""
     folder = tmp_path_factory.mktemp("demo")
+    (folder / "dagster.yaml").write_text("nonsense: 1\n")
+    (folder / "workspace.yaml").write_text("nonsense: 1\n")
+    others = {
+        "LANDSCAPE_SIGNING_KEY": KEY,
+        "LANDSCAPE_SIGNING_KEY_ID": "of somebody",
+        "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE": "/nowhere/private.pem",
+        "LANDSCAPE_SIGN": "no",
+        "LANDSCAPE_FORMATS": "csv",
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         exporter = Exporter(folder)
-        first = exporter.run("demo", "here", LANDSCAPE_SIGNING_KEY=None)
+        first = exporter.run("demo", "here", **others)
         packages = content(folder / "here" / "exports")
-        second = exporter.run("demo", "here", LANDSCAPE_SIGNING_KEY=None)
+        second = exporter.run("demo", "here", **others)
     return first, second, packages, folder / "here"
 
 
@@ -98,9 +177,11 @@ def test_demo_exports_a_signed_sample(demo):
     assert (folder / "landscape.db").is_file()
     for run_id in (COMPLETED_RUN, FAILED_RUN):
         manifest = json.loads(packages[f"{run_id}/manifest.json"])
-        assert manifest["signing"]["algorithm"] == "hmac-sha256"
+        assert manifest["signing"]["key_id"].startswith("hmac:")
+        assert manifest["public_key"] is None
+        assert f"{run_id}/records.jsonl" in packages
         assert f"{run_id}: exported, " in first.stdout
-    for text in ("landscape.db", "signing.key", "exports", "dagster dev", "VERIFY.md", "DAGSTER_HOME="):
+    for text in ("landscape.db", "signing.key", "exports", "dagster dev", "VERIFY.md", "DAGSTER_HOME=", "-m landscape"):
         assert text in first.stdout
     assert (folder / "signing.key").read_text().strip() not in first.output
 

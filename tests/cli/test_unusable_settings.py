@@ -1,0 +1,187 @@
+"""Settings that cannot be used: one sentence that names the setting, on standard error, and exit status 2.
+
+Belongs here: wrong folders, a wrong Dagster home, bytes that are no text, of every command. Does not belong here: what a
+setting that is right does (`test_settings.py`).
+"""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from support.exporter import KEY, Exporter
+from support.pipeline import url
+
+from landscape_assets.sample import COMPLETED_RUN
+
+NOT_UTF8 = os.fsdecode(b"abcdefghijklmnopqrst\xff")
+EXPORT = (f"--run-id={COMPLETED_RUN}", "--format=jsonl", "--json")
+
+
+def said(result) -> str:
+    """The one sentence that a command ended with, which is all that it said."""
+    assert (result.exit_code, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("Error: ") and "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def taken(tmp_path) -> Path:
+    """A file, where a folder would have to be."""
+    path = tmp_path / "taken"
+    path.write_text("a file")
+    return path
+
+
+@pytest.mark.parametrize("setting", ["LANDSCAPE_EXPORT_DIR", "LANDSCAPE_STORAGE_DIR", "LANDSCAPE_SCRATCH_DIR"])
+@pytest.mark.parametrize("below", ["", "x/y"])
+@pytest.mark.parametrize("with_home", [False, True], ids=["no home", "home"])
+def test_a_file_in_the_way_of_a_folder(sample, exporter, taken, tmp_path, setting, below, with_home):
+    """With a Dagster home and without."""
+    (tmp_path / "home").mkdir()
+    settings = {"LANDSCAPE_DATABASE_URL": url(sample), "LANDSCAPE_EXPORT_DIR": str(exporter.output)}
+    settings |= {setting: str(taken / below)} | ({"DAGSTER_HOME": str(tmp_path / "home")} if with_home else {})
+    sentence = said(exporter.run("export", *EXPORT, **settings))
+    assert setting in sentence
+    assert f"{taken} is no folder" in sentence
+    assert not exporter.output.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize(("mode", "below"), [(0o500, ""), (0o500, "x"), (0o300, ""), (0o300, ".staging")])
+def test_an_export_folder_without_permissions(sample, exporter, mode, below):
+    """Read-only, below a read-only folder, or not to be read."""
+    folder = exporter.output / below if below.startswith(".") else exporter.output
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    try:
+        output = exporter.output if below.startswith(".") else exporter.output / below
+        sentence = said(exporter.run("export", "--database", url(sample), "--output", output, *EXPORT))
+    finally:
+        folder.chmod(stat.S_IRWXU)
+    assert "LANDSCAPE_EXPORT_DIR" in sentence
+    assert str(folder) in sentence
+
+
+def test_a_folder_that_can_never_be_made_ends_the_command(sample, exporter):
+    """In /proc there is a folder above, and none can be made in it: not tried for ever."""
+    process = exporter.start("export", "--database", url(sample), "--output", "/proc/x", *EXPORT)
+    try:
+        stdout, stderr = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert (process.returncode, stdout) == (2, "")
+    assert "(/proc/x): No such file or directory" in stderr
+    assert "LANDSCAPE_EXPORT_DIR" in stderr
+
+
+def test_an_export_folder_that_cannot_be_read(sample, exporter):
+    """`runs` cannot tell which packages there are."""
+    output = exporter.folder / ("y" * 300)
+    sentence = said(exporter.run("runs", "--database", url(sample), "--output", output, "--json"))
+    assert "LANDSCAPE_EXPORT_DIR" in sentence
+    assert "File name too long" in sentence
+
+
+def make_home(home: Path, dagster_yaml: str) -> None:
+    home.mkdir()
+    (home / "dagster.yaml").write_text(dagster_yaml)
+
+
+@pytest.mark.parametrize(
+    ("make", "named", "says"),
+    [
+        (lambda home: None, None, "there is no such folder"),
+        (lambda home: None, "home", "it must be an absolute path"),
+        (lambda home: home.write_text(""), None, "there is no such folder"),
+        (lambda home: make_home(home, "a: ["), None, "its dagster.yaml is no YAML at line 1, column 5"),
+        (lambda home: make_home(home, "- needle\n"), None, "its dagster.yaml is no mapping"),
+        (lambda home: make_home(home, "nonsense: needle\n"), None, 'unexpected config entry "nonsense" at the root'),
+        (lambda home: make_home(home, "telemetry:\n  enabled: needle\n"), None, "root:telemetry:enabled"),
+        (lambda home: (home / "history").parent.mkdir() or (home / "history").write_text(""), None, "history"),
+    ],
+    ids=["missing", "relative", "file", "broken", "list", "unknown key", "wrong value", "unusable"],
+)
+def test_a_dagster_home_that_is_none(sample, exporter, tmp_path, make, named, says):
+    """The sentence says what is wrong with it, and no value of dagster.yaml, which may hold a password."""
+    make(tmp_path / "home")
+    sentence = said(exporter.export(sample, *EXPORT, DAGSTER_HOME=named or str(tmp_path / "home")))
+    assert "DAGSTER_HOME is " in sentence
+    assert says in sentence
+    assert "needle" not in sentence
+    assert not list(exporter.output.glob("[!.]*"))
+
+
+def test_an_export_on_the_command_line_needs_no_schedule(sample, exporter, monkeypatch):
+    """A wrong cron expression is for whoever loads the schedules to mend."""
+    monkeypatch.setenv("LANDSCAPE_SCHEDULE_CRON", "bad")
+    assert exporter.outcome(sample, COMPLETED_RUN, "--format=jsonl")["status"] == "exported"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "LANDSCAPE_SIGNING_KEY",
+        "LANDSCAPE_SIGNING_KEY_ID",
+        "LANDSCAPE_SIGNING_KEY_FILE",
+        "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE",
+        "LANDSCAPE_EXPORT_DIR",
+        "LANDSCAPE_DATABASE_URL",
+    ],
+)
+def test_a_setting_that_is_not_utf8(sample, exporter, setting):
+    """It is named, and not repeated."""
+    settings = {"LANDSCAPE_DATABASE_URL": url(sample), "LANDSCAPE_EXPORT_DIR": str(exporter.output), setting: NOT_UTF8}
+    if setting == "LANDSCAPE_SIGNING_KEY_FILE":
+        settings["LANDSCAPE_SIGNING_KEY"] = None
+    sentence = said(exporter.run("export", *EXPORT, **settings))
+    assert sentence == f"Error: {setting} is not UTF-8 text."
+    assert not exporter.output.exists()
+
+
+def test_a_run_id_that_is_not_utf8(sample, exporter):
+    """Wrong usage."""
+    result = exporter.export(sample, "--run-id", NOT_UTF8)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'--run-id': 'abcdefghijklmnopqrst\\udcff' is not UTF-8 text" in result.stderr
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r", "\r\n", "\n\n"])
+def test_a_key_that_ends_in_a_line_end_is_refused(sample, exporter, ending):
+    """As a key that was made of a file with its line end: the file itself stands for another key."""
+    sentence = said(exporter.export(sample, *EXPORT, LANDSCAPE_SIGNING_KEY=KEY + ending))
+    assert "LANDSCAPE_SIGNING_KEY ends in a line end" in sentence
+    assert "LANDSCAPE_SIGNING_KEY_FILE" in sentence
+    assert KEY not in sentence
+    assert not exporter.output.exists()
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])
+def test_a_package_verifies_with_the_key_file_that_it_was_signed_with(sample, exporter, tmp_path, ending):
+    """Whatever the file ends in, export and verify take the same key from it."""
+    file = tmp_path / "key"
+    file.write_bytes(KEY.encode() + ending)
+    settings = {"LANDSCAPE_SIGNING_KEY": None, "LANDSCAPE_SIGNING_KEY_FILE": str(file)}
+    package = exporter.outcome(sample, COMPLETED_RUN, "--format=jsonl", **settings)["package"]
+    assert exporter.run("verify", package, "--key-file", file).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("export", *EXPORT, "--output", "relative"), "'relative', relative to the working folder"),
+        (("runs", "--json", "--output", "relative"), "'relative', relative to the working folder"),
+        (("demo",), "The sample cannot be written"),
+    ],
+)
+def test_a_working_folder_that_is_gone(sample, exporter: Exporter, tmp_path, monkeypatch, arguments, says):
+    """Only what is relative to it cannot be used."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        assert says in said(exporter.run(*arguments, LANDSCAPE_DATABASE_URL=url(sample)))
+    finally:
+        os.chdir(tmp_path)
