@@ -1,7 +1,7 @@
 """Exports and readers at the same time.
 
-Belongs here: processes that meet in one export folder. Does not belong here: two exports of one run, of which one loses
-(`../cli/test_interruption.py`).
+Belongs here: processes that meet in one export folder. Does not belong here: two exports of one run that start at the
+same time, of which one may lose or may find the package (`../cli/test_interruption.py`).
 """
 
 import hashlib
@@ -12,8 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.exporter import KEY, content
 
+from landscape_assets.export.staging import release, run_lock, staging_root, work_folder
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package
 
@@ -83,6 +85,37 @@ def test_two_runs_at_once_do_not_disturb_each_other(sample, exporter):
     for run_id in run_ids:
         report = verify_package(exporter.output / run_id, key=KEY.encode(), run_id=run_id, processes=1)
         assert report.status is Status.VERIFIED
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_who_comes_while_another_exports_the_run_loses_clearly(sample, exporter, published):
+    """As long as one process exports a run, another that is asked for it fails, says why, and changes nothing: neither
+    what the first has staged, nor a package that is there. Other runs are free, and so is this one afterwards."""
+    if published:
+        exporter.outcome(sample, COMPLETED_RUN, "--format", "jsonl")
+    options = ("export", "--database", f"sqlite:///{sample}", "--output", exporter.output, "--json")
+    command = (*options, "--format", "csv", "--supersede", "--run-id")
+
+    def run(run_id: str) -> tuple[int, dict]:
+        process = exporter.start(*command, run_id)
+        output, _ = process.communicate(timeout=120)
+        (outcome,) = json.loads(output)
+        return process.returncode, outcome
+
+    with run_lock(exporter.output, COMPLETED_RUN):
+        staged = work_folder(staging_root(exporter.output), COMPLETED_RUN, "the-first")
+        (staged / "records.jsonl").write_text("half of a rec")
+        before = content(exporter.output)
+        code, outcome = run(COMPLETED_RUN)
+        assert (code, outcome["status"]) == (1, "failed")
+        assert f"Another export of run '{COMPLETED_RUN}' into {exporter.output} is under way." in outcome["error"]
+        assert content(exporter.output) == before
+        assert run(FAILED_RUN)[0] == 0
+        assert {name: now for name, now in content(exporter.output).items() if name in before} == before
+        release(staged)
+    code, outcome = run(COMPLETED_RUN)
+    assert (code, outcome["status"]) == (0, "exported")
+    assert (exporter.output / ".superseded").exists() == published
 
 
 _MANY_FOLDERS = """
