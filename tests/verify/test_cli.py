@@ -194,7 +194,10 @@ def test_a_public_key_signature_that_was_not_checked(
 ):
     """Without the public key the bytes of manifest.json.sig may be anybody's, and whoever reads the report is told."""
     folder = build.build(
-        tmp_path, small_run(), private_key=PRIVATE_KEY, after=lambda files: files.update({"manifest.json.sig": b"x" * size})
+        tmp_path,
+        small_run(),
+        private_key=PRIVATE_KEY,
+        after=lambda files: files.update({"manifest.json.sig": b"x" * size}),
     )
     sound = size == 64
     for arguments, status in ((["--key-file", str(key_file)], 0), ([], 10)):

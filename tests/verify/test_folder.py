@@ -181,7 +181,9 @@ def test_what_cannot_be_read_is_told_where_it_is_and_the_rest_is_checked(
         tmp_path,
         records,
         private_key=PRIVATE_KEY,
-        after=lambda files: files.update({"csv/edge.csv": files["csv/edge.csv"].replace(b"move", b"copy"), "extra": b""}),
+        after=lambda files: files.update(
+            {"csv/edge.csv": files["csv/edge.csv"].replace(b"move", b"copy"), "extra": b""}
+        ),
     )
     report = locked(package / name, mode)
     assert {(one["code"], one["file"]) for one in report["findings"]} == told | {("E202", "extra")}
