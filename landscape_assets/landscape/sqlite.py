@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 
 import adbc_driver_sqlite.dbapi as adbc
@@ -64,8 +65,16 @@ class SQLiteSource:
     def __init__(self, url: sa.URL) -> None:
         self._url, self._path = url, _file(url)
         self.shown = str(self._path)
-        self._opened_at = self._state()
-        uri, self._is_quiet = _read_only_uri(self._path)
+        self._files = _Files()
+        try:
+            self._opened_at = self._state()
+            uri, self._is_quiet = _read_only_uri(self._path, self._files)
+            self._connect(uri)
+        except BaseException:
+            self._files.release()
+            raise
+
+    def _connect(self, uri: str) -> None:
         self._engine = sa.create_engine(
             "sqlite+adbc://", creator=lambda: _connect(uri, self._is_quiet), poolclass=sa.pool.NullPool
         )
@@ -83,16 +92,21 @@ class SQLiteSource:
 
     def twin(self) -> SQLiteSource | None:
         """Another connection that sees the same state; None when the database was written to since this one was opened."""
-        other = SQLiteSource(self._url)
-        if other._state() == self._opened_at:
-            return other
-        other.close()
+        try:
+            other = SQLiteSource(self._url)
+            # Neither was there a commit before the other's snapshot, nor will there be one in it.
+            if other._state() == self._opened_at:
+                return other
+            other.close()
+        except DatabaseError:  # this connection may do without
+            pass
         return None
 
     def close(self) -> None:
         """Ends the transaction and closes the file."""
         self._connection.close()
         self._engine.dispose()
+        self._files.release()
 
     def columns(self) -> dict[str, set[str]]:
         """Table name → its column names."""
@@ -217,12 +231,12 @@ class SQLiteSource:
         the header of the log's index (https://www.sqlite.org/walformat.html, section 2.1), where a commit is first seen."""
         found: list[object] = []
         for suffix, header in (("", 100), ("-wal", 0), ("-shm", 48)):
+            path = Path(f"{self._path}{suffix}")
             try:
-                with open(f"{self._path}{suffix}", "rb", buffering=0) as file:
-                    found.append(file.read(header))
-                    if suffix != "-shm":  # which readers touch
-                        status = os.fstat(file.fileno())
-                        found.append((status.st_size, status.st_mtime_ns))
+                found.append(self._files.head(path, header))
+                if suffix != "-shm":  # which readers touch
+                    status = path.stat()
+                    found.append((status.st_size, status.st_mtime_ns))
             except FileNotFoundError:
                 found.append(None)
             except OSError as error:
@@ -316,7 +330,48 @@ def _file(url: sa.URL) -> Path:
     return path
 
 
-def _read_only_uri(path: Path) -> tuple[str, bool]:
+class _Files:
+    """The database's files as they are on disk, read beside SQLite.
+
+    A process that closes any descriptor of a file loses all its locks on it (POSIX, fcntl), those of SQLite included
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2). So each file is opened once in the process, and closed when nobody
+    here uses the database any more.
+    """
+
+    _lock = threading.Lock()
+    _open: ClassVar[dict[tuple[int, int], list[int]]] = {}
+    """Device and inode → the descriptor, and how many use it."""
+
+    def __init__(self) -> None:
+        self._mine: set[tuple[int, int]] = set()
+
+    def head(self, path: Path, size: int) -> bytes:
+        """The first bytes of a file.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+        """
+        with self._lock:
+            status = os.stat(path)
+            file = (status.st_dev, status.st_ino)
+            if file not in self._mine:
+                if file not in self._open:
+                    self._open[file] = [os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0]
+                self._open[file][1] += 1
+                self._mine.add(file)
+            return os.pread(self._open[file][0], size, 0)
+
+    def release(self) -> None:
+        """To be called when the connection is closed."""
+        with self._lock:
+            for file in self._mine:
+                self._open[file][1] -= 1
+                if self._open[file][1] == 0:
+                    os.close(self._open.pop(file)[0])
+            self._mine.clear()
+
+
+def _read_only_uri(path: Path, files: _Files) -> tuple[str, bool]:
     """How to open the file so that nothing on disk changes, and whether that is without locks.
 
     A log's index (`-shm`) that is there is opened read-only: a writer is, or was just now, at work. Where there is no log,
@@ -325,8 +380,7 @@ def _read_only_uri(path: Path) -> tuple[str, bool]:
     `SQLiteSource._unchanged` makes up for the locks.
     """
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
+        header = files.head(path, 100)
     except OSError as error:
         raise DatabaseError(f"The audit database {path} cannot be read: {error.strerror}.") from None
     if not header.startswith(_MAGIC):
