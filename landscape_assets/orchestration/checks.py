@@ -47,8 +47,7 @@ def _spec(name: str, description: str) -> dg.AssetCheckSpec:
         _spec(
             _VERIFIES,
             "The package is whole and unchanged: every size, SHA-256, count, rule and signature, the chain of the "
-            "records, and "
-            "manifest.json is the one that was published.",
+            "records, and manifest.json is the one that was published.",
         ),
         _spec(_RESOLVE, "Every id in the package that refers to a record is the id of a record in the package."),
     ],
@@ -114,9 +113,8 @@ def _verifies(report: Report, published: str | None, unproven: str) -> dg.AssetC
         passed = False
         said = (
             f"manifest.json: it is not the one that Dagster knows to be published (SHA-256 {found} instead of "
-            f"{published}). If the "
-            f"package was superseded from elsewhere, materialize export/manifest again; otherwise the package was "
-            f"exchanged."
+            f"{published}). If the package was superseded from elsewhere, materialize export/manifest again; otherwise "
+            f"the package was exchanged."
         )
     elif unproven and published is None:
         passed, severity = False, dg.AssetCheckSeverity.WARN
@@ -221,8 +219,7 @@ def compare_counts_with_database(
         more = f" And {len(differing) - 1} more tables differ, below." if len(differing) > 1 else ""
         said = (
             f"Table {name} has {counted.get(name, 0):,} rows of this run now, and had {exported.get(name, 0):,} when "
-            f"it was exported."
-            f"{more}"
+            f"it was exported.{more}"
         )
     else:
         said = f"All {len(counted)} tables have as many rows as when they were exported."

@@ -286,8 +286,8 @@ class ManifestConfig(dg.Config):
     retry_policy=RETRIES,
     description=(
         "The published package. Its files are read back and compared with what was written, manifest.json is written "
-        "last, and "
-        "the folder appears in one rename: a package with a manifest is complete, anything else is not an export."
+        "last, and the folder appears in one rename: a package with a manifest is complete, anything else is not an "
+        "export."
     ),
 )
 def manifest(

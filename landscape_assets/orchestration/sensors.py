@@ -24,8 +24,7 @@ PER_TICK = 5000
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Registers a partition for every finished run of the audit database, so that it can be exported. It starts no "
-        "export. "
-        "Runs that have not finished appear when they have."
+        "export. Runs that have not finished appear when they have."
     ),
 )
 def discover_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
