@@ -77,7 +77,8 @@ def _make(folder: Path) -> None:
                 raise  # the folder above has been there all the time; such are those of /proc
             before = above
         except FileExistsError as error:
-            if os.path.lexists(error.filename):  # it is no folder
+            # Gone by now, or made again by another export: the next try tells. Anything else is no folder.
+            if os.path.lexists(error.filename) and not os.path.isdir(error.filename):
                 raise
 
 
