@@ -203,10 +203,14 @@ def demo(directory: Path) -> None:
     sys.exit(0 if succeeded else 1)
 
 
-@main.command(
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
+class _Verbatim(click.Command):
+    """A command whose arguments are another parser's, a `--` too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--", *args])
+
+
+@main.command(cls=_Verbatim, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def verify(arguments: tuple[str, ...]) -> None:
     """Verify packages, without database, Dagster or network; `verify --help` tells all.

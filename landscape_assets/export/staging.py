@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,9 +78,12 @@ def _make(folder: Path) -> None:
                 raise  # the folder above has been there all the time; such are those of /proc
             before = above
         except FileExistsError as error:
-            # Gone by now, or made again by another export: the next try tells. Anything else is no folder.
-            if os.path.lexists(error.filename) and not os.path.isdir(error.filename):
-                raise
+            try:
+                if not stat.S_ISDIR(os.stat(error.filename).st_mode):
+                    raise
+            except FileNotFoundError:  # gone by now, or a link that leads nowhere
+                if os.path.islink(error.filename):
+                    raise error from None
 
 
 def _seen(folder: Path) -> tuple[int, ...] | None:

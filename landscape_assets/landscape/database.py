@@ -242,6 +242,11 @@ def _open(url: str) -> Source:
 
         return SQLiteSource(parsed)
     if backend == "postgresql":
+        if any("=" not in option for option in url.partition("?")[2].split("&") if option):
+            raise DatabaseError(
+                "The database URL holds a `?` that no options follow. If it belongs to the password, write %3F for it there (and "
+                "%40 for `@`, %2F for `/`)."
+            )
         try:
             from .postgresql import PostgreSQLSource
         except ModuleNotFoundError as error:

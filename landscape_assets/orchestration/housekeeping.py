@@ -53,7 +53,7 @@ def _is_older(path: Path, before: float) -> bool:
     executor_def=dg.in_process_executor,
     tags={"landscape/work": "housekeeping"},
     description=(
-        "Removes the Parquet files between the assets for runs whose package is complete and older than "
+        "Removes the tables and records between the assets for runs whose package is complete and older than "
         "LANDSCAPE_KEEP_DAYS days, "
         "never for one in flight. The packages hold the same and are not touched."
     ),

@@ -126,7 +126,7 @@ def test_a_wrong_url(sample_copy, change, said):
 
 @pytest.mark.parametrize(
     "password",
-    ["geheim@wort", "geheim@@", "geheim@wo/rt", "geheim@wo:rt", "@wort"],
+    ["geheim@wort", "geheim@@", "geheim@wo/rt", "geheim@wo:rt", "@wort", "geheim@wo?rt"],
 )
 def test_a_password_with_an_at_sign_that_is_not_encoded(exporter, password):
     """No part of it is repeated, and the sentence says how to write it."""
