@@ -5,7 +5,6 @@ Belongs here: what is in the files. Does not belong here: how they become a pack
 
 import hashlib
 import hmac
-import hmac
 import json
 import tempfile
 from collections import defaultdict
