@@ -1,4 +1,8 @@
-"""The one statement that reads a run's rows of a table, derived from the contract.
+"""The statements that read a run's rows of a table, derived from the contract.
+
+`select_run` alone gives them. Where a table has no run_id, a database that joins row by row is faster without the join: `select_all`
+gives the rows of every run, `select_parents` the ids by which those of one run are told, and `select_strays` those that no parent
+claims.
 
 Belongs here: SQLAlchemy Core statements. Does not belong here: how a database runs them (`landscape/`), order (the export sorts
 by itself, so that ids compare as bytes whatever the collation).
@@ -16,7 +20,7 @@ RUN_ID = "run_id"
 """The name of the one bound parameter: the run."""
 
 
-def select_run(contract: Contract, table: Table) -> sa.Select:
+def select_run(contract: Contract, table: Table, *, strays: bool = True) -> sa.Select:
     """The statement that reads the rows of one table that belong to one run, strays included.
 
     A row belongs to the run when its path leads there (contract, section 2), or when it says so by its own run_id. A row of a
@@ -28,33 +32,86 @@ def select_run(contract: Contract, table: Table) -> sa.Select:
     Args:
         contract: the contract of the database.
         table: one of its tables.
+        strays: whether rows that belong to no run by any path are among them.
 
     Returns:
         A SELECT of `table.selected`, and `run_id` last when the table claims its run, with the bound parameter `run_id`;
         in no order.
     """
-    run = sa.bindparam(RUN_ID, type_=sa.Text())
+    statement, row = _select(contract, table)
+    if not table.paths:
+        return statement.where(row.c.run_id == _RUN)
+
+    joined, parents, runs = _follow_all(contract, table, row)
+    conditions = [run_id == _RUN for run_id in runs]
+    if table.own_run_id:
+        conditions.append(row.c.run_id == _RUN)
+    elif strays:
+        conditions.append(_is_stray(contract, table, row, parents))
+    return statement.select_from(joined).where(sa.or_(*conditions))
+
+
+def select_all(contract: Contract, table: Table) -> sa.Select:
+    """The statement that reads the rows of one table of every run.
+
+    Args and returns as `select_run`, but that no parameter is bound.
+    """
+    return _select(contract, table)[0]
+
+
+def select_parents(contract: Contract, path: Path) -> sa.Select:
+    """The statement that reads by which ids a path leads to one run.
+
+    Args:
+        contract: the contract of the database.
+        path: a path of one of its tables.
+
+    Returns:
+        A SELECT of the ids of those rows of `path.table` that belong to the run, with the bound parameter `run_id`.
+    """
+    table = contract.tables[path.table]
+    row = contract.metadata.tables[table.name].alias("parent")
+    statement = sa.select(row.c[table.id[0]])
+    if not table.paths:
+        return statement.where(row.c.run_id == _RUN)
+    joined, _, run_id = _follow(contract, row, row, table.paths[0])
+    return statement.select_from(joined).where(run_id == _RUN)
+
+
+def select_strays(contract: Contract, table: Table) -> sa.Select:
+    """The statement that reads those rows of `select_run` that belong to no run by any path. Arguments and result as there."""
+    statement, row = _select(contract, table)
+    joined, parents, _ = _follow_all(contract, table, row)
+    return statement.select_from(joined).where(_is_stray(contract, table, row, parents))
+
+
+_RUN = sa.bindparam(RUN_ID, type_=sa.Text())
+
+
+def _select(contract: Contract, table: Table) -> tuple[sa.Select, sa.FromClause]:
     row = contract.metadata.tables[table.name].alias("t")
     columns = [row.c[name] for name in table.selected]
     if table.claims_run:
         columns.append(row.c.run_id)
-    statement = sa.select(*columns)
-    if not table.paths:
-        return statement.where(row.c.run_id == run)
+    return sa.select(*columns), row
 
-    joined: sa.FromClause = row
-    parents, runs = [], []
+
+def _follow_all(
+    contract: Contract, table: Table, row: sa.FromClause
+) -> tuple[sa.FromClause, list[sa.ColumnElement], list[sa.ColumnElement]]:
+    """Joins all paths of a table; gives the join, and for each path what `_follow` gives."""
+    joined, parents, runs = row, [], []
     for path in table.paths:
         joined, parent, run_id = _follow(contract, joined, row, path)
         parents.append(parent)
         runs.append(run_id)
-    conditions = [run_id == run for run_id in runs]
-    if table.own_run_id:
-        conditions.append(row.c.run_id == run)
-    else:
-        stray = [parent.is_(None) for parent in parents]
-        conditions.append(sa.and_(*stray, _may_belong(contract, table, row, run)))
-    return statement.select_from(joined).where(sa.or_(*conditions))
+    return joined, parents, runs
+
+
+def _is_stray(
+    contract: Contract, table: Table, row: sa.FromClause, parents: list[sa.ColumnElement]
+) -> sa.ColumnElement[bool]:
+    return sa.and_(*(parent.is_(None) for parent in parents), _may_belong(contract, table, row, _RUN))
 
 
 def _follow(

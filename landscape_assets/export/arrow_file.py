@@ -1,28 +1,34 @@
-"""Arrow files between the steps: record batches as they are in memory, each with a checksum.
+"""Arrow files between the steps: record batches as they are in memory, each with checksums.
 
-Belongs here: writing and reading of the files of records and signatures. Every byte of a record passes through them, and Arrow's IPC
-format costs a copy where Parquet's encoding and decoding cost several (measured: a fifth of the time). Does not belong here:
-Parquet (`files.py`), and what is in the files (`records.py`, `signing.py`).
+Belongs here: writing and reading of what is stored of tables, records and signatures. It is written and read within a minute, and
+every byte passes through it: Arrow's IPC format costs a copy, where Parquet's pages cost several (measured: two and a half times
+the processor's time for tables). Does not belong here: files for packages (`parquet_file.py`, `formats.py`), and what is in
+the files (`tables.py`, `records.py`, `signing.py`).
 
-A file is in Arrow's IPC file format. Each batch has the XXH3-64 of its values as custom metadata; the last batch is empty, and has
-the file's own metadata with a checksum of it, because counts and hashes are known only at the end.
+A file is in Arrow's IPC file format. Each batch has the XXH3-64 of each of its columns as custom metadata, so that some columns can be
+read by themselves. The last batch is empty, and has the file's own metadata with a checksum of it, because counts and hashes are
+known only at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+import polars as pl
 import pyarrow as pa
 import xxhash
 
 from ..errors import StorageError
 from .canonical import text_of
-from .files import FileFacts, HashedFile, checksum_of
+from .files import FileFacts, NewFile, give_back
 
-_BATCH_CHECKSUM = "landscape.checksum"
+_CHECKSUMS = "landscape.checksums"
+_BATCHES = "landscape.batches"
 _FILE_CHECKSUM = "landscape.metadata_checksum"
 
 
@@ -33,13 +39,15 @@ class ArrowWriter:
 
     Args:
         path: where; a file that is there is an error.
-        schema: of what will be written: large strings and numbers without nulls.
+        schema: of what will be written: text, booleans, numbers and times.
         metadata: text for the file's metadata.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, metadata: dict[str, str]) -> None:
-        self._schema, self._metadata, self._rows = schema, dict(metadata), 0
-        self._file = HashedFile(path, hashed=False)
+        self._schema, self._metadata = schema, dict(metadata)
+        self._batches: list[tuple[int, int, int]] = []
+        self._content = xxhash.xxh3_128()
+        self._file = NewFile(path)
         try:
             self._writer = pa.ipc.new_file(self._file, schema)
         except BaseException:
@@ -56,8 +64,9 @@ class ArrowWriter:
             self._file.abandon()
             return
         try:
+            self._metadata[_BATCHES] = json.dumps(self._batches)
             end = pa.RecordBatch.from_pylist([], self._schema)
-            self._writer.write_batch(end, self._metadata | {_FILE_CHECKSUM: checksum_of(self._metadata)})
+            self._writer.write_batch(end, self._metadata | {_FILE_CHECKSUM: _checksum_of(self._metadata)})
             self._writer.close()
             self._file.close()
         except BaseException:
@@ -65,76 +74,145 @@ class ArrowWriter:
             raise
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Adds a batch of rows."""
-        self._writer.write_batch(batch, {_BATCH_CHECKSUM: _checksum(batch)})
-        self._rows += batch.num_rows
+        """Adds a batch of rows; an empty one is left out."""
+        if not batch.num_rows:
+            return
+        if any(column.offset for column in batch.columns):
+            # A slice: what is read back begins at the beginning, and checksums are of what is read back.
+            batch = pa.ipc.read_record_batch(batch.serialize(), self._schema)
+        start = self._file.tell()
+        checksums = json.dumps([_checksum(column) for column in batch.columns])
+        self._writer.write_batch(batch, {_CHECKSUMS: checksums})
+        self._content.update(checksums.encode())
+        self._batches.append((batch.num_rows, start, self._file.tell() - start))
 
     def annotate(self, metadata: dict[str, str]) -> None:
         """Adds text to the file's metadata, where it is known only when the rows are written."""
         self._metadata |= metadata
 
     def facts(self) -> FileFacts:
-        """What was written, once it is; its SHA-256 is not asked for."""
-        return self._file.facts(self._rows)
+        """What was written, once it is. The checksum is of the file's content: an XXH3-128 over those of its batches and metadata."""
+        content = self._content.copy()
+        content.update(_checksum_of(self._metadata).encode())
+        return replace(self._file.facts(sum(rows for rows, _, _ in self._batches)), checksum=content.hexdigest())
 
 
 class ArrowReader:
-    """An Arrow file that `ArrowWriter` wrote, read batch by batch, checksums and all.
+    """An Arrow file that `ArrowWriter` wrote, read batch by batch, checksums and all. Threads may share it.
 
     Args:
         path: the file.
+        passing: whether it is there for this export alone, so that what has been consumed is not needed any more.
 
     Raises:
-        StorageError: it is not as it was written; so does `group`.
+        StorageError: it is not as it was written; so do the methods that read it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, passing: bool = False) -> None:
+        self.path, self._passing = path, passing
         with self._intact():
             self._source = pa.OSFile(str(path), "rb")
             self._file = pa.ipc.open_file(self._source)
             _, found = self._file.get_batch_with_custom_metadata(self._file.num_record_batches - 1)
             self.metadata = {key.decode(): value.decode() for key, value in (found or {}).items()}
             """The text that was written as the file's metadata."""
-            if self.metadata.pop(_FILE_CHECKSUM, None) != checksum_of(self.metadata):
+            if self.metadata.pop(_FILE_CHECKSUM, None) != _checksum_of(self.metadata):
                 raise pa.ArrowInvalid("the checksum of its metadata is wrong")
+            self._batches: list[tuple[int, int, int]] = json.loads(self.metadata.pop(_BATCHES))
+        self._some: dict[tuple[str, ...], pa.ipc.RecordBatchFileReader] = {}
 
     @property
-    def groups(self) -> int:
-        """How many batches of rows there are."""
-        return self._file.num_record_batches - 1
+    def schema(self) -> pa.Schema:
+        return self._file.schema
 
-    def group(self, i: int) -> pa.RecordBatch:
-        """One batch of rows."""
+    @property
+    def rows(self) -> int:
+        """Rows of all batches."""
+        return sum(rows for rows, _, _ in self._batches)
+
+    @property
+    def batches(self) -> int:
+        """How many batches of rows there are; none is empty."""
+        return len(self._batches)
+
+    def batch_rows(self, i: int) -> int:
+        """Rows of a batch."""
+        return self._batches[i][0]
+
+    def batch_bytes(self, i: int) -> int:
+        """Bytes of a batch, in the file and in memory."""
+        return self._batches[i][2]
+
+    def batch(self, i: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """One batch, or some of its columns."""
         with self._intact():
-            batch, found = self._file.get_batch_with_custom_metadata(i)
-            if (found or {}).get(_BATCH_CHECKSUM.encode()) != _checksum(batch).encode():
-                raise pa.ArrowInvalid(f"the checksum of batch {i} is wrong")
+            batch, found = self._reader(columns).get_batch_with_custom_metadata(i)
+            checksums = json.loads((found or {})[_CHECKSUMS.encode()])
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if checksums[self.schema.get_field_index(name)] != _checksum(column):
+                    raise pa.ArrowInvalid(f"the checksum of the column {name} in batch {i} is wrong")
             return batch
+
+    def consume(self, i: int) -> pa.RecordBatch:
+        """One batch, read for the last time."""
+        batch = self.batch(i)
+        if self._passing:
+            _, start, size = self._batches[i]
+            give_back(self.path, start, size)
+        return batch
+
+    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns, one frame a batch."""
+        for i in range(self.batches):
+            # A table keeps its number of rows even without columns.
+            yield pl.from_arrow(pa.Table.from_batches([self.batch(i, columns)]).select(columns))
+
+    def frame(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns of the whole file."""
+        return pl.concat([self.empty(columns), *self.frames(columns)])
+
+    def empty(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns without rows."""
+        return pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table())
 
     def close(self) -> None:
         """Closes the file."""
         self._source.close()
 
+    def _reader(self, columns: Sequence[str] | None) -> pa.ipc.RecordBatchFileReader:
+        if columns is None:
+            return self._file
+        names = tuple(columns)
+        if names not in self._some:
+            options = pa.ipc.IpcReadOptions(included_fields=[self.schema.get_field_index(name) for name in names])
+            self._some[names] = pa.ipc.open_file(self._source, options=options)
+        return self._some[names]
+
     @contextmanager
     def _intact(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError, ValueError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
             raise StorageError(
-                f"The stored file {self.path} is not as it was written ({error}). Materialize the run's records again."
+                f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables and records again."
             ) from None
 
 
-def _checksum(batch: pa.RecordBatch) -> str:
-    """The XXH3-64 of a batch's values, column by column."""
-    digest = xxhash.xxh3_64(batch.num_rows.to_bytes(8, "little"))
-    for column in batch.columns:
-        width, rows = 8, len(column) + 1  # the offsets of text, one more than there are values
-        if pa.types.is_large_string(column.type):
-            digest.update(text_of(column))
-        else:
-            width, rows = column.type.bit_width // 8, len(column)
-        fixed = memoryview(column.buffers()[1] or b"")
-        digest.update(fixed[column.offset * width : (column.offset + rows) * width])
+def _checksum_of(metadata: dict[str, str]) -> str:
+    """The XXH3-64 of a file's metadata."""
+    return xxhash.xxh3_64_hexdigest("\0".join(f"{key}\0{metadata[key]}" for key in sorted(metadata)).encode())
+
+
+def _checksum(column: pa.Array) -> str:
+    """The XXH3-64 of a column that begins at the beginning of its buffers: which values are there, and all of them."""
+    rows = len(column)
+    digest = xxhash.xxh3_64(rows.to_bytes(8, "little"))
+    validity, first, *text = (memoryview(buffer or b"") for buffer in column.buffers())
+    if column.null_count:
+        digest.update(validity[: (rows + 7) // 8])
+    if text:
+        digest.update(first[: (rows + 1) * (8 if pa.types.is_large_string(column.type) else 4)])
+        digest.update(text_of(column))
+    else:
+        digest.update(first[: (rows * column.type.bit_width + 7) // 8])
     return digest.hexdigest()

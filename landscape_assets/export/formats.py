@@ -22,7 +22,8 @@ from ..contract.canonical import canonical_json
 from ..parallel import in_order
 from .arrow_file import ArrowReader
 from .canonical import SIGNATURE, as_text, lines
-from .files import FileFacts, HashedFile, ParquetWriter
+from .files import FileFacts, NewFile
+from .parquet_file import ParquetWriter
 from .settings import Budget
 from .signing import SigningKey, manifest_record, now
 
@@ -45,6 +46,7 @@ class SignedRecords:
         records: the file of `records.write_records`.
         signatures: the file of `signing.write_signatures`.
         key: the key of the signatures; None where that file holds hashes, for an unsigned export.
+        is_last: whether nobody reads them after this.
     """
 
     contract: Contract
@@ -53,6 +55,7 @@ class SignedRecords:
     records: ArrowReader
     signatures: ArrowReader
     key: SigningKey | None
+    is_last: bool = False
 
     @property
     def is_signed(self) -> bool:
@@ -63,10 +66,16 @@ class SignedRecords:
         """The record types by their code in the file of records."""
         return list(self.contract.record_types)
 
+    def batches(self, i: int) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+        """One batch of records, and that of its signatures when signed. Each is asked for once."""
+        records = self.records.consume(i) if self.is_last else self.records.batch(i)
+        return records, self.signatures.batch(i) if self.is_signed else None
+
     def group(self, i: int) -> pl.DataFrame:
-        """One batch, with the column `signature` when signed."""
-        frame = pl.from_arrow(self.records.group(i))
-        return frame.hstack(pl.from_arrow(self.signatures.group(i))) if self.is_signed else frame
+        """The same as one frame, with the column `signature` when signed."""
+        records, signatures = self.batches(i)
+        frame = pl.from_arrow(records)
+        return frame if signatures is None else frame.hstack(pl.from_arrow(signatures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +107,13 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
     """
 
     def group(i: int) -> tuple[memoryview, int]:
-        batch = signed.records.group(i)
-        signature = signed.signatures.group(i).column(SIGNATURE) if signed.is_signed else None
+        batch, signatures = signed.batches(i)
+        signature = None if signatures is None else signatures.column(SIGNATURE)
         return lines(batch.column("canonical"), batch.column("head"), signature), batch.num_rows
 
-    file, rows = HashedFile(folder / "records.jsonl", for_package=True), 0
+    file, rows = NewFile(folder / "records.jsonl", for_package=True), 0
     with file, ThreadPoolExecutor(budget.threads, "jsonl") as pool:
-        for text, count in in_order(pool, group, range(signed.records.groups), budget.threads + 1):
+        for text, count in in_order(pool, group, range(signed.records.batches), budget.threads + 1):
             file.write(text)
             rows += count
         content, exported_at = file.facts(rows).sha256, None
@@ -117,7 +126,7 @@ def write_jsonl(signed: SignedRecords, folder: Path, budget: Budget) -> list[Sta
 
 def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[StagedFile]:
     """csv/<record_type>.csv for every type that occurs. Arguments as of `write_jsonl`."""
-    files: dict[str, HashedFile] = {}
+    files: dict[str, NewFile] = {}
     rows: dict[str, int] = {}
     (folder / "csv").mkdir()
     with ExitStack() as stack:
@@ -125,7 +134,7 @@ def write_csv(signed: SignedRecords, folder: Path, budget: Budget) -> list[Stage
             name = table.record_type
             if name not in files:
                 files[name] = stack.enter_context(
-                    HashedFile(folder / "csv" / f"{name}.csv", for_package=True)
+                    NewFile(folder / "csv" / f"{name}.csv", for_package=True)
                 )
                 files[name].write((",".join(_header(signed, table)) + "\r\n").encode())
                 rows[name] = 0
@@ -150,7 +159,7 @@ def write_parquet(signed: SignedRecords, folder: Path, budget: Budget) -> list[S
                     "landscape.record_type": name,
                 }
                 path = folder / "parquet" / f"{name}.parquet"
-                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata, for_package=True))
+                writers[name] = stack.enter_context(ParquetWriter(path, batch.schema, metadata))
             writers[name].write(batch)
     media_type = "application/vnd.apache.parquet"
     return [_staged(f"parquet/{name}.parquet", media_type, writer.facts()) for name, writer in writers.items()]
@@ -189,7 +198,7 @@ def _by_type(
         return found
 
     with ThreadPoolExecutor(budget.threads, "formats") as pool:
-        for group_results in in_order(pool, group, range(signed.records.groups), budget.threads + 1):
+        for group_results in in_order(pool, group, range(signed.records.batches), budget.threads + 1):
             yield from group_results
 
 

@@ -13,18 +13,20 @@ of unit for each token and node state, and 4 bytes for each row of every table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from ..contract import Contract, Group, Table
 from ..contract.model import AtMostOne, OrderKey
 from ..errors import CorruptTable
 from ..parallel import in_order
-from .files import ParquetReader
+from .arrow_file import ArrowReader
 from .settings import Budget
 
 _RECORD_OVERHEAD = 200
@@ -44,7 +46,7 @@ class IdIndex:
         self._seed, self._hashes, self._units = seed, hashes, units
 
     @classmethod
-    def build(cls, table: Table, reader: ParquetReader, units: pl.Series) -> IdIndex:
+    def build(cls, table: Table, reader: ArrowReader, units: pl.Series) -> IdIndex:
         """The index of a table's ids.
 
         Args:
@@ -75,7 +77,7 @@ class IdIndex:
         return frame.select(pl.when(pl.col("found") & pl.col("id").is_not_null()).then("unit")).to_series()
 
 
-def _refuse_same_ids(table: Table, reader: ParquetReader) -> None:
+def _refuse_same_ids(table: Table, reader: ArrowReader) -> None:
     ids = reader.frame([table.id[0]])[table.id[0]]
     twice = ids.filter(ids.is_duplicated())
     if len(twice):
@@ -108,8 +110,29 @@ class Placement:
         """The range of each unit."""
         return self.starts.search_sorted(units, side="right") - 1
 
+    def require(self, contract: Contract, table: Table, rows: pa.RecordBatch) -> None:
+        """Makes sure that rows refer to rows of the run.
 
-def place(contract: Contract, tables: Mapping[str, ParquetReader], budget: Budget) -> Placement:
+        Args:
+            contract: the contract.
+            table: the table of the rows.
+            rows: some of its rows, whole.
+
+        Raises:
+            CorruptTable: a reference leads nowhere in the run.
+        """
+        links = {group.link for group in contract.groups if group.table == table.name}
+        for reference in table.references:
+            if reference.column in links:
+                continue  # the order is found by it
+            ids = pl.from_arrow(rows.column(reference.column)).drop_nulls().unique()
+            lost = ids.filter(self.indexes[reference.table].units(ids).is_null())
+            if len(lost):
+                row = pl.from_arrow(rows).filter(pl.col(reference.column).is_in(lost.implode())).row(0, named=True)
+                raise _orphan(table, reference.column, reference.table, row)
+
+
+def place(contract: Contract, tables: Mapping[str, ArrowReader], budget: Budget) -> Placement:
     """Numbers the units of a run and cuts them into ranges.
 
     Args:
@@ -128,7 +151,7 @@ class _Numbering:
     """The work of `place`."""
 
     def __init__(
-        self, contract: Contract, tables: Mapping[str, ParquetReader], pool: ThreadPoolExecutor, threads: int
+        self, contract: Contract, tables: Mapping[str, ArrowReader], pool: ThreadPoolExecutor, threads: int
     ) -> None:
         self._contract, self._tables, self._pool, self._threads = contract, tables, pool, threads
         self._units: dict[str, pl.Series] = {}
@@ -188,17 +211,17 @@ class _Numbering:
             index, reader = self._index(parent.table), self._tables[group.table]
             found = [pl.Series([], dtype=pl.UInt32)]
             look_up = partial(self._units_of_parents, parent, group, index)
-            found.extend(in_order(self._pool, look_up, range(reader.row_groups), self._threads))
+            found.extend(in_order(self._pool, look_up, range(reader.batches), self._threads))
             self._merge(group.table, pl.concat(found))
             self._number_below(group)
 
     def _units_of_parents(self, parent: Group, group: Group, index: IdIndex, i: int) -> pl.Series:
-        """The unit of the parent of each row of a row group; null where none is given."""
+        """The unit of the parent of each row of a batch; null where none is given."""
         table, reader = self._contract.tables[group.table], self._tables[group.table]
-        links = pl.from_arrow(reader.group(i, [group.link]))[group.link]
+        links = pl.from_arrow(reader.batch(i, [group.link]))[group.link]
         units = index.units(links)
         if units.null_count() > links.null_count():
-            rows = pl.from_arrow(reader.group(i, list(dict.fromkeys((group.link, *table.id)))))
+            rows = pl.from_arrow(reader.batch(i, list(dict.fromkeys((group.link, *table.id)))))
             lost = rows.filter(units.is_null() & links.is_not_null())
             raise _orphan(table, group.link, parent.table, lost.row(0, named=True))
         return units
@@ -243,9 +266,9 @@ class _Numbering:
         weights = []
         for name, reader in self._tables.items():
             done = 0
-            for i in range(reader.row_groups):
-                rows = reader.group_rows(i)
-                each = reader.group_bytes(i) // rows + _RECORD_OVERHEAD
+            for i in range(reader.batches):
+                rows = reader.batch_rows(i)
+                each = reader.batch_bytes(i) // rows + _RECORD_OVERHEAD
                 units = self._units[name][done : done + rows].to_frame("unit")
                 weights.append(units.group_by("unit").agg(weight=pl.len().cast(pl.UInt64) * each))
                 done += rows
@@ -258,29 +281,15 @@ class _Numbering:
         return starts, int(by_unit["weight"].sum())
 
 
-def _names(keys: tuple[OrderKey, ...]) -> tuple[str, ...]:
+def _names(keys: Sequence[OrderKey]) -> tuple[str, ...]:
     return tuple(key.column for key in keys)
 
 
-def _sorted(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.DataFrame:
+def _sorted(frame: pl.DataFrame, keys: Sequence[OrderKey]) -> pl.DataFrame:
     """The frame in the order of the keys. Polars compares text by its UTF-8 bytes, as the contract wants."""
     if not keys:
         return frame
     return frame.sort(list(_names(keys)), nulls_last=[key.nulls_last for key in keys])
-
-
-def _arg_order(frame: pl.DataFrame, keys: tuple[OrderKey, ...]) -> pl.Series:
-    """The places of the rows in the order of the keys.
-
-    Text is compared only where the keys before it leave rows equal, which is seldom: most orders end in an id.
-    """
-    first = tuple(key for key in keys if frame.schema[key.column] != pl.String)
-    ordered = _sorted(frame.select(*_names(first)).with_row_index("at"), first)
-    if first != keys:
-        same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _names(first))
-        if ordered.select(same.slice(1).any()).item():
-            ordered = _sorted(frame.select(*_names(keys)).with_row_index("at"), keys)
-    return ordered["at"]
 
 
 def _orphan(table: Table, link: str, parent: str, row: Mapping[str, object]) -> CorruptTable:
@@ -288,103 +297,147 @@ def _orphan(table: Table, link: str, parent: str, row: Mapping[str, object]) -> 
     return CorruptTable(table.name, label, link, repr(row[link]), f"which is the id of no row of {parent} in this run")
 
 
+def ordering_columns(contract: Contract, table: Table) -> list[str]:
+    """The columns of a table's rows that `RangeOrder` needs."""
+    links = [group.link for group in contract.groups if group.table == table.name and group.link is not None]
+    rules = [name for rule in table.rules if isinstance(rule, AtMostOne) for name in (rule.per, rule.column)]
+    wanted = dict.fromkeys((*table.id, *links, *_names(table.order), *rules))
+    return ["unit", *(name for name in wanted if name in table.selected)]
+
+
 class RangeOrder:
-    """The order of the records of one range, with all their values at hand.
+    """The order of the records of one range.
+
+    It is found with arrays of numbers: a range is small, and each operation on a frame would cost as much as thousands of numbers.
 
     Args:
         contract: the contract.
-        placement: where the rows of the run go.
-        frames: table → its rows of the range, where there are any, with their unit as the column `unit`.
+        frames: table → its rows of the range, where there are any, with the columns of `ordering_columns` at least.
 
     Raises:
-        CorruptTable: a reference that leads nowhere in the run, or more rows of a kind than may be (`AtMostOne`).
+        CorruptTable: a parent that is not in the run, or more rows of a kind than may be (`AtMostOne`).
     """
 
-    def __init__(self, contract: Contract, placement: Placement, frames: Mapping[str, pl.DataFrame]) -> None:
-        self._contract, self._placement = contract, placement
-        self.groups: list[tuple[Group, pl.DataFrame]] = []
+    def __init__(self, contract: Contract, frames: Mapping[str, pl.DataFrame]) -> None:
+        self._contract = contract
+        self._placed: list[_Placed] = []
         for root in contract.order:
             self._add(root, frames, None)
         for name, frame in frames.items():
-            self._require(contract.tables[name], frame)
+            _require_at_most_one(contract.tables[name], frame)
+
+    @property
+    def frames(self) -> list[pl.DataFrame]:
+        """The rows by group: those of a table with two kinds of parents in two frames."""
+        return [placed.frame for placed in self._placed]
 
     def permutation(self) -> pl.Series:
-        """The places, in the concatenated frames of `groups`, of the range's records in record order."""
-        keys, start = [], 0
-        for group, frame in self.groups:
-            order = tuple(key for key in self._contract.tables[group.table].order if key.column != "run_id")
-            at = _arg_order(frame, (OrderKey("key"), *order))
-            keys.append(pl.DataFrame({"key": frame["key"].gather(at), "at": at + start}))
-            start += len(frame)
+        """The places, in the concatenated `frames`, of the range's records in record order."""
+        keys, places, start = [np.empty(0, np.uint64)], [np.empty(0, np.intp)], 0
+        for placed in self._placed:
+            at = self._order_of(placed)
+            keys.append(placed.key[at])
+            places.append(at + start)
+            start += len(at)
         # Groups come as the contract has them: of records with one key, those of an earlier group are first.
-        return pl.concat(keys).sort("key", maintain_order=True)["at"]
+        order = np.argsort(np.concatenate(keys), kind="stable")
+        return pl.Series(np.concatenate(places)[order].astype(np.uint32))
 
-    def _add(
-        self, group: Group, frames: Mapping[str, pl.DataFrame], parent: tuple[Group, pl.DataFrame | None] | None
-    ) -> None:
-        """Gives each row of a group its key: the unit, and within it the place of the node state that it hangs on."""
-        frame = frames.get(group.table)
-        if frame is not None and group.link is not None and self._has_several_parents(group):
-            frame = frame.filter(pl.col(group.link).is_not_null())
+    def _add(self, group: Group, frames: Mapping[str, pl.DataFrame], above: tuple[Group, _Placed | None] | None) -> None:
+        frame, placed = frames.get(group.table), None
+        if frame is not None and group.link is not None and frame[group.link].null_count():
+            frame = frame.filter(pl.col(group.link).is_not_null())  # a table with two kinds of parents
         if frame is not None and len(frame):
-            frame = self._with_key(group, frame, parent)
-            self.groups.append((group, frame))
+            placed = self._place(group, frame, above)
+            self._placed.append(placed)
         for child in group.children:
-            self._add(child, frames, (group, frame))
+            self._add(child, frames, (group, placed))
 
-    def _has_several_parents(self, group: Group) -> bool:
-        return sum(other.table == group.table for other in self._contract.groups) > 1
-
-    def _with_key(
-        self, group: Group, frame: pl.DataFrame, parent: tuple[Group, pl.DataFrame | None] | None
-    ) -> pl.DataFrame:
-        unit = pl.col("unit").cast(pl.UInt64) * 2**32
-        if parent is None or parent[0] in self._contract.order:
-            return frame.with_columns(key=unit)
-        frame = self._with_parent_key(group, frame, *parent)
+    def _place(self, group: Group, frame: pl.DataFrame, above: tuple[Group, _Placed | None] | None) -> _Placed:
+        """Gives each row of a group its key: the unit, and within it the place of the node state that it hangs on."""
+        unit = frame["unit"].to_numpy().astype(np.uint64) << np.uint64(32)
+        if above is None or above[0] in self._contract.order:
+            return _Placed(group, frame, unit)
+        placed = _Placed(group, frame, self._parent_keys(group, frame, *above))
         if not group.children:
-            return frame
+            return placed
         # A row with children of its own comes behind its unit's other rows, and its children follow it.
-        at = _arg_order(frame, (OrderKey("key"), *self._contract.tables[group.table].order))
-        slots = at.to_frame().with_row_index("slot", 1).sort("at")["slot"]
-        return frame.with_columns(key=unit + pl.lit(slots.cast(pl.UInt64)))
+        at = self._order_of(placed)
+        slots = np.empty(len(at), np.uint64)
+        slots[at] = np.arange(1, len(at) + 1, dtype=np.uint64)
+        return _Placed(group, frame, unit + slots)
 
-    def _with_parent_key(
-        self, group: Group, frame: pl.DataFrame, above: Group, parents: pl.DataFrame | None
-    ) -> pl.DataFrame:
-        parent_id = self._contract.tables[above.table].id[0]
+    def _parent_keys(self, group: Group, frame: pl.DataFrame, above: Group, parents: _Placed | None) -> np.ndarray:
+        table, parent_table = self._contract.tables[group.table], self._contract.tables[above.table]
         if parents is None:
-            raise _orphan(self._contract.tables[group.table], group.link, above.table, frame.row(0, named=True))
-        frame = frame.join(
-            parents.select(pl.col(parent_id).alias(group.link), "key"),
-            on=group.link,
-            how="left",
-            maintain_order="left",
-        )
-        lost = frame.filter(pl.col("key").is_null()).head(1)
+            raise _orphan(table, group.link, above.table, frame.row(0, named=True))
+        at = _places(frame[group.link], parents.frame[parent_table.id[0]])
+        lost = np.flatnonzero(at < 0)
         if len(lost):
-            raise _orphan(self._contract.tables[group.table], group.link, above.table, lost.row(0, named=True))
-        return frame
+            raise _orphan(table, group.link, above.table, frame.row(int(lost[0]), named=True))
+        return parents.key[at]
 
-    def _require(self, table: Table, frame: pl.DataFrame) -> None:
-        links = {group.link for group in self._contract.groups if group.table == table.name}
-        for reference in table.references:
-            if reference.column in links:
-                continue  # the order was found by it
-            ids = frame[reference.column].drop_nulls().unique()
-            lost = ids.filter(self._placement.indexes[reference.table].units(ids).is_null())
-            if len(lost):
-                row = frame.filter(pl.col(reference.column).is_in(lost.implode())).row(0, named=True)
-                raise _orphan(table, reference.column, reference.table, row)
-        for rule in table.rules:
-            if isinstance(rule, AtMostOne):
-                several = frame.filter(pl.col(rule.column) == rule.value).filter(pl.col(rule.per).is_duplicated())
-                if len(several):
-                    row = several.row(len(several) - 1, named=True)
-                    raise CorruptTable(
-                        table.name,
-                        f"{table.id[0]} {row[table.id[0]]!r}",
-                        rule.per,
-                        repr(row[rule.per]),
-                        f"which has more than one {rule.meaning}",
-                    )
+    def _order_of(self, placed: _Placed) -> np.ndarray:
+        """The places of a group's rows in the order of their keys and, among those with one key, of the contract's.
+
+        Text is compared only where the numbers before it leave rows equal, which is seldom: most orders end in an id.
+        """
+        keys = [key for key in self._contract.tables[placed.group.table].order if key.column != "run_id"]
+        columns = [placed.frame[key.column] for key in keys]
+        numbers = [placed.key, *(one for column in columns if column.dtype != pl.String for one in _numbers(column))]
+        at = np.lexsort(numbers[::-1])
+        if any(column.dtype == pl.String for column in columns):
+            same = np.ones(max(len(at) - 1, 0), bool)
+            for each in numbers:
+                sorted_ = each[at]
+                same &= sorted_[1:] == sorted_[:-1]
+            if same.any():
+                frame = placed.frame.select(_names(keys)).with_columns(key=placed.key).with_row_index("at")
+                return _sorted(frame, (OrderKey("key"), *keys))["at"].to_numpy()
+        return at
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """The rows of a group in a range, and the key by which each comes before or behind those of other groups (uint64)."""
+
+    group: Group
+    frame: pl.DataFrame
+    key: np.ndarray
+
+
+def _numbers(column: pl.Series) -> list[np.ndarray]:
+    """A column that is no text as arrays that compare as it does; nulls are last."""
+    if not column.null_count():
+        return [column.to_physical().to_numpy()]
+    return [column.is_null().to_numpy(), column.to_physical().fill_null(0).to_numpy()]
+
+
+def _places(ids: pl.Series, among: pl.Series) -> np.ndarray:
+    """The place of each id among others that are all different; -1 where it is not there."""
+    hashes = among.hash().to_numpy()
+    by_hash = np.argsort(hashes)
+    hashes = hashes[by_hash]
+    found = np.searchsorted(hashes, ids.hash().to_numpy())
+    at = by_hash[np.minimum(found, len(by_hash) - 1)]
+    right = (among.gather(at) == ids).to_numpy()
+    if not right.all():
+        # Seldom: an id is lost, or two have one hash.
+        place = {id_: i for i, id_ in enumerate(among)}
+        at = np.array([place.get(id_, -1) for id_ in ids])
+    return at
+
+
+def _require_at_most_one(table: Table, frame: pl.DataFrame) -> None:
+    for rule in table.rules:
+        if isinstance(rule, AtMostOne):
+            several = frame.filter(pl.col(rule.column) == rule.value).filter(pl.col(rule.per).is_duplicated())
+            if len(several):
+                row = several.row(len(several) - 1, named=True)
+                raise CorruptTable(
+                    table.name,
+                    f"{table.id[0]} {row[table.id[0]]!r}",
+                    rule.per,
+                    repr(row[rule.per]),
+                    f"which has more than one {rule.meaning}",
+                )

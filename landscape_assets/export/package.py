@@ -32,7 +32,7 @@ from ..verify import CODES, Finding, Status, verify_package
 from ..verify.manifest import MAX_BYTES
 from ..verify.manifest import read as judge_manifest
 from ..verify.report import Findings
-from .files import HashedFile, sync_file, sync_folder
+from .files import NewFile, sync_file, sync_folder
 from .formats import StagedFile
 from .names import folder_name
 from .signing import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey, now
@@ -352,7 +352,7 @@ def _read_back(path: Path, file: StagedFile, expected: int) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """A small file, synced and read back."""
-    with HashedFile(path, hashed=False) as file:
+    with NewFile(path) as file:
         file.write(data)
     sync_file(path)
     if path.read_bytes() != data:

@@ -21,11 +21,11 @@ import xxhash
 
 from ..contract import Contract
 from ..parallel import in_order
-from .arrow_file import ArrowWriter
+from .arrow_file import ArrowReader, ArrowWriter
 from .canonical import encode, plain_columns, text_of
-from .files import FileFacts, ParquetReader
-from .order import Placement, RangeOrder, place
-from .ranges import RowsByRange
+from .files import FileFacts
+from .order import Placement, RangeOrder, ordering_columns, place
+from .ranges import Prepare, RowsByRange
 from .settings import Budget
 
 RECORDS_SCHEMA = pa.schema(
@@ -55,7 +55,7 @@ class RecordsFacts:
 def write_records(
     contract: Contract,
     run_id: str,
-    tables: Mapping[str, ParquetReader],
+    tables: Mapping[str, ArrowReader],
     path: Path,
     scratch: Path,
     budget: Budget,
@@ -78,11 +78,11 @@ def write_records(
     """
     _give_back_memory()
     placement = place(contract, tables, budget)
-    rows = RowsByRange(placement, tables, scratch, budget)
+    rows = RowsByRange(placement, tables, _preparation(contract, run_id, tables, placement), scratch, budget)
     counts: Counter[int] = Counter()
     content = xxhash.xxh3_128()
     with ArrowWriter(path, RECORDS_SCHEMA, metadata) as writer:
-        for batch in _ranges(contract, run_id, tables, placement, rows, budget):
+        for batch in _ranges(contract, placement, rows, budget):
             for value in batch.column("record_type").value_counts():
                 counts[value["values"].as_py()] += value["counts"].as_py()
             content.update(text_of(batch.column("canonical")))
@@ -99,44 +99,39 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _ranges(
-    contract: Contract,
-    run_id: str,
-    tables: Mapping[str, ParquetReader],
-    placement: Placement,
-    rows: RowsByRange,
-    budget: Budget,
-) -> Iterator[pa.RecordBatch]:
+def _preparation(
+    contract: Contract, run_id: str, tables: Mapping[str, ArrowReader], placement: Placement
+) -> Prepare:
+    """Makes of table rows what the records need of them: their text, and what they are ordered by."""
     plain = {name: plain_columns(reader.metadata) for name, reader in tables.items()}
+    codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
+    ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
+
+    def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
+        table = contract.tables[name]
+        placement.require(contract, table, rows)
+        code = pl.repeat(codes[name], rows.num_rows, dtype=pl.UInt8, eager=True).alias("record_type")
+        return pl.from_arrow(rows.select(ordering[name])).hstack([code, *encode(rows, table, run_id, plain[name])])
+
+    return prepare
+
+
+def _ranges(
+    contract: Contract, placement: Placement, rows: RowsByRange, budget: Budget
+) -> Iterator[pa.RecordBatch]:
     with ThreadPoolExecutor(budget.threads, "records") as pool:
         yield from in_order(
             pool,
-            lambda number: _order_and_encode(contract, run_id, placement, rows.frames(number), plain),
+            lambda number: _order(contract, rows.frames(number)),
             range(placement.ranges),
             budget.threads + 1,  # one is written while the others are worked on
         )
 
 
-def _order_and_encode(
-    contract: Contract,
-    run_id: str,
-    placement: Placement,
-    frames: dict[str, pl.DataFrame],
-    plain: Mapping[str, frozenset[str]],
-) -> pa.RecordBatch:
-    """The records of one range in order, as a batch of RECORDS_SCHEMA. `frames` is used up."""
-    order = RangeOrder(contract, placement, frames)
-    permutation = order.permutation()
-    codes = {name: code for code, name in enumerate(contract.record_types)}
-    encoded = []
-    frames.clear()
-    while order.groups:  # each frame goes as soon as its records are there
-        group, frame = order.groups.pop(0)
-        table = contract.tables[group.table]
-        code = pl.lit(codes[table.record_type], pl.UInt8)
-        encoded.append(encode(frame, table, run_id, plain[table.name]).with_columns(record_type=code))
-    records = pl.concat(encoded)[permutation]
-    encoded.clear()
+def _order(contract: Contract, frames: dict[str, pl.DataFrame]) -> pa.RecordBatch:
+    """The records of one range in order, as a batch of RECORDS_SCHEMA."""
+    order = RangeOrder(contract, frames)
+    records = pl.concat([frame[RECORDS_SCHEMA.names] for frame in order.frames], rechunk=True)[order.permutation()]
     return pa.RecordBatch.from_arrays(
         [
             records["record_type"].to_arrow(),

@@ -172,7 +172,7 @@ def write_signatures(
     """
 
     def sign(i: int) -> pa.Array:
-        texts = pl.from_arrow(records.group(i).column("canonical"))
+        texts = pl.from_arrow(records.batch(i).column("canonical"))
         hashes = key.sign_column(texts) if key else _sha256(texts)
         return hashes.to_arrow(compat_level=pl.CompatLevel.oldest())
 
@@ -181,7 +181,7 @@ def write_signatures(
         ArrowWriter(path, SIGNATURES_SCHEMA, metadata) as writer,
         ThreadPoolExecutor(budget.threads, "sign") as pool,
     ):
-        for signatures in in_order(pool, sign, range(records.groups), budget.threads + 1):
+        for signatures in in_order(pool, sign, range(records.batches), budget.threads + 1):
             chain.update(text_of(signatures))
             writer.write(pa.RecordBatch.from_arrays([signatures], schema=SIGNATURES_SCHEMA))
         writer.annotate({"final_hash": chain.hexdigest()})

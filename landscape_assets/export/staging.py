@@ -103,6 +103,11 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def is_held(path: Path) -> bool:
+    """Whether a folder is this process's, and goes away with its work."""
+    return path in _held
+
+
 def release(path: Path) -> None:
     """Removes a folder of this process, with what is left in it."""
     shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The tables of a run as Parquet files, one statement and one file a table.
+"""The tables of a run as Arrow files, one statement and one file a table.
 
 Belongs here: moving a table's batches from the database to its file as they come, and doing so ahead of the steps that ask for
 the tables. Does not belong here: statements and checks (`landscape/`), and where the files go (`orchestration/resources.py`).
@@ -19,8 +19,9 @@ from pathlib import Path
 from ..contract import V1, Table
 from ..landscape import AuditDatabase
 from ..landscape.frames import arrow_schema
+from .arrow_file import ArrowWriter
 from .canonical import PlainText
-from .files import FileFacts, ParquetWriter
+from .files import FileFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Stopped(Exception):
 def write_table(
     database: AuditDatabase, name: str, run_id: str, path: Path, is_stopped: Callable[[], bool] = lambda: False
 ) -> TableFacts:
-    """Writes the rows of a finished run in one table to a Parquet file.
+    """Writes the rows of a finished run in one table to an Arrow file.
 
     Args:
         database: the audit database.
@@ -73,13 +74,13 @@ def write_table(
     if name not in contract.tables:
         # The generation of this database has no such records; the empty file keeps the graph the same for all.
         table, statement = V1.tables[name], None
-        with ParquetWriter(path, arrow_schema(table, utc=database.utc), metadata) as writer:
+        with ArrowWriter(path, arrow_schema(table, utc=database.utc), metadata) as writer:
             pass
     else:
         stream = database.read(name, run_id)
         table, statement = stream.table, stream.statement
         plain = PlainText(stream.schema)
-        with closing(stream.batches) as batches, ParquetWriter(path, stream.schema, metadata) as writer:
+        with closing(stream.batches) as batches, ArrowWriter(path, stream.schema, metadata) as writer:
             for batch in batches:
                 if is_stopped():
                     raise Stopped

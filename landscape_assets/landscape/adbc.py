@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.base import PGDialect, PGExecutionContext
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect, SQLiteExecutionContext
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 8_192
 """Rows of one record batch from SQLite: larger ones are no faster and hold more memory."""
 
 BATCH_BYTES = 4 * 2**20

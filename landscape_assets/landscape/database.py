@@ -37,7 +37,12 @@ class Source(Protocol):
 
     def runs(self, select: sa.Select) -> list[dict[str, Any]]: ...
 
-    def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]: ...
+    def statement(self, contract: Contract, table: Table) -> sa.Select:
+        """The statement by which `read` reads a table."""
+
+    def read(
+        self, contract: Contract, table: Table, run_id: str
+    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]: ...
 
     def twin(self) -> Source | None:
         """Another connection that sees the same state; None when there can be none."""
@@ -171,12 +176,11 @@ class AuditDatabase:
             run_id: the run.
         """
         table = self.contract.tables[table_name]
-        select = select_run(self.contract, table)
         return TableStream(
             table,
-            str(select),
+            str(self._source.statement(self.contract, table)),
             arrow_schema(table, utc=self.utc),
-            self._checked(table, self._source.read(table, select, run_id), run_id),
+            self._checked(table, self._source.read(self.contract, table, run_id), run_id),
         )
 
     def count(self, run_id: str) -> dict[str, int]:

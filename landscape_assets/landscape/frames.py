@@ -12,14 +12,14 @@ import pyarrow as pa
 from ..contract import Contract, Kind, Table
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
-    Kind.TEXT: pa.large_string(),
-    Kind.ENUM: pa.large_string(),
+    Kind.TEXT: pa.string(),
+    Kind.ENUM: pa.string(),
     Kind.INTEGER: pa.int64(),
     Kind.FLOAT: pa.float64(),
     Kind.TIME: pa.timestamp("us"),
     Kind.BOOLEAN: pa.bool_(),
-    Kind.JSON: pa.large_string(),
-    Kind.JSON_OBJECTS: pa.large_string(),
+    Kind.JSON: pa.string(),
+    Kind.JSON_OBJECTS: pa.string(),
 }
 
 

@@ -21,8 +21,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from ..contract import Kind, Table
-from ..contract.statements import RUN_ID
+from ..contract import Contract, Kind, Table
+from ..contract.statements import RUN_ID, select_run
 from ..errors import DatabaseError
 from .adbc import record_batches
 from .checks import RAW
@@ -159,12 +159,18 @@ class PostgreSQLSource:
         """The rows of a small statement whose columns are all text, as dicts."""
         return self._all(select)
 
-    def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
-        """Runs a table's statement.
+    def statement(self, contract: Contract, table: Table) -> sa.Select:
+        """The statement by which `read` reads a table: the server joins large tables by hashing."""
+        return select_run(contract, table)
+
+    def read(
+        self, contract: Contract, table: Table, run_id: str
+    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
+        """Reads the rows of one run in a table.
 
         Args:
-            table: the table.
-            select: its statement (`contract.statements.select_run`).
+            contract: the contract of the database.
+            table: one of its tables.
             run_id: the run.
 
         Yields:
@@ -175,7 +181,7 @@ class PostgreSQLSource:
             DatabaseError: the database cannot be read, or a column is of another type than the contract's.
         """
         self._bind(run_id)
-        result = self._execute(_with_setting(select), table=table.name)
+        result = self._execute(_with_setting(self.statement(contract, table)), table=table.name)
         try:
             schema, batches = record_batches(result)
             self._require_types(table, schema)

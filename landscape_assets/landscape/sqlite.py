@@ -20,13 +20,15 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import registry
 
-from ..contract import Kind, Table
-from ..contract.statements import RUN_ID
+from ..contract import Contract, Kind, Table
+from ..contract.model import Path as ParentPath
+from ..contract.statements import RUN_ID, select_all, select_parents, select_run, select_strays
 from ..errors import CorruptTable, DatabaseError
 from ..parallel import read_ahead
 from .adbc import record_batches
 from .checks import RAW, TIME_PATTERN, row_label
 from .frames import arrow_schema
+from .membership import Ids, Members, SharedIds
 
 registry.register("sqlite.adbc", "landscape_assets.landscape.adbc", "AdbcSQLiteDialect")
 
@@ -41,6 +43,9 @@ _RAW_TYPES: dict[Kind, pa.DataType] = {
     Kind.BOOLEAN: pa.int64(),
     Kind.FLOAT: pa.float64(),
 }
+
+_READ_ERRORS = (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError)
+"""What the driver and Arrow raise where rows cannot be read, or are not of their declared types."""
 
 _STORAGE_CLASSES: dict[Kind, tuple[str, ...]] = {
     Kind.INTEGER: ("integer",),
@@ -65,7 +70,7 @@ class SQLiteSource:
     def __init__(self, url: sa.URL) -> None:
         self._url, self._path = url, _file(url)
         self.shown = str(self._path)
-        self._files = _Files()
+        self._files, self._ids = _Files(), SharedIds()
         try:
             self._opened_at = self._state()
             uri, self._is_quiet = _read_only_uri(self._path, self._files)
@@ -96,6 +101,7 @@ class SQLiteSource:
             other = SQLiteSource(self._url)
             # Neither was there a commit before the other's snapshot, nor will there be one in it.
             if other._state() == self._opened_at:
+                other._ids = self._ids
                 return other
             other.close()
         except DatabaseError:  # this connection may do without
@@ -126,12 +132,22 @@ class SQLiteSource:
         pinned = _pinned(select, [Kind.TEXT] * len(select.selected_columns))
         return self._all(pinned)[1:]
 
-    def read(self, table: Table, select: sa.Select, run_id: str) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
-        """Runs a table's statement.
+    def statement(self, contract: Contract, table: Table) -> sa.Select:
+        """The statement by which `read` reads a table: the rows of every run where only their parents tell whose they are.
+
+        SQLite looks parents up one by one, at random places of an index, which takes longer than reading the row, and longer than
+        sorting out the rows of other runs here (measured: 2.7 s for a million calls instead of 5.9).
+        """
+        return select_all(contract, table) if _is_told_by_parents(table) else select_run(contract, table)
+
+    def read(
+        self, contract: Contract, table: Table, run_id: str
+    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
+        """Reads the rows of one run in a table.
 
         Args:
-            table: the table.
-            select: its statement (`contract.statements.select_run`).
+            contract: the contract of the database.
+            table: one of its tables.
             run_id: the run.
 
         Yields:
@@ -142,46 +158,67 @@ class SQLiteSource:
             CorruptTable: a value is stored as another type than the column's, or is no UTF-8.
             DatabaseError: the database cannot be read.
         """
-        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.claims_run
-        result = self._execute(_pinned(select, kinds), run_id)
+        told_by_parents = _is_told_by_parents(table)
+        rows = self._sorted_out(contract, table, run_id) if told_by_parents else self._rows_of(contract, table, run_id)
         try:
-            yield from self._typed(table, kinds, result)
-        except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            for batch in rows:
+                yield _typed(table, batch)
+        except _READ_ERRORS as error:
             self._unchanged()
-            if wrong := self._wrong_storage_class(table, select, run_id):
+            if wrong := self._wrong_storage_class(table, select_run(contract, table), run_id):
                 raise wrong from None
             raise self._failure(error) from None
-        finally:
-            result.close()
         self._unchanged()
 
-    def _typed(
-        self, table: Table, kinds: list[Kind], result: sa.CursorResult
-    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
-        schema = arrow_schema(table)
-        _, batches = record_batches(result)
+    def _sorted_out(self, contract: Contract, table: Table, run_id: str) -> Iterator[pa.RecordBatch]:
+        """The rows of the run among those of all runs, and behind them those that no parent claims."""
+        given, last = 0, None
+        try:
+            parents = {path.column: self._parents(contract, path, run_id) for path in table.paths}
+            members = Members(parents)
+            for batch in members.of(self._raw(table, select_all(contract, table))):
+                yield batch
+                given, last = given + batch.num_rows, batch.slice(batch.num_rows - 1)
+            if not members.has_strangers:
+                return
+        except _READ_ERRORS:
+            # Perhaps another run's row is at fault, and this run is not: its own rows are read by themselves, in the same order.
+            yield from _behind(given, last, self._raw(table, select_run(contract, table, strays=False), run_id))
+        yield from self._raw(table, select_strays(contract, table), run_id)
+
+    def _rows_of(self, contract: Contract, table: Table, run_id: str) -> Iterator[pa.RecordBatch]:
+        yield from self._raw(table, select_run(contract, table), run_id)
+
+    def _raw(self, table: Table, select: sa.Select, run_id: str | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of a statement as they are stored: text may be no UTF-8."""
+        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.claims_run
         names = [*table.selected, *(["run_id"] if table.claims_run else [])]
-        raw_schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
-        first = True
-        # SQLite reads on one thread while the batches before are converted and checked on this one.
-        for batch in read_ahead(batches):
-            if [field.type for field in batch.schema] != raw_schema.types:
-                raise pa.ArrowInvalid("a column is of another type than declared")
-            batch = pa.RecordBatch.from_arrays(batch.columns, schema=raw_schema)
-            _require_utf8(table, batch)
-            if first:
-                batch, first = batch.slice(1), False
-            frame = pl.from_arrow(batch)
-            frame = frame.with_columns(
-                values for column in table.columns for values in _declared(frame[column.name], column.kind)
-            )
-            arrays = [
-                frame[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
-                if column.kind in (Kind.TIME, Kind.BOOLEAN)
-                else batch.column(i).cast(schema.field(i).type)
-                for i, column in enumerate(table.columns)
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema), frame
+        schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
+        result = self._execute(_pinned(select, kinds), run_id)
+        try:
+            _, batches = record_batches(result)
+            first = True
+            # SQLite reads on one thread while the batches before are converted and checked on this one.
+            for batch in read_ahead(batches):
+                if [field.type for field in batch.schema] != schema.types:
+                    raise pa.ArrowInvalid("a column is of another type than declared")
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema).slice(int(first))
+                first = False
+        finally:
+            result.close()
+
+    def _parents(self, contract: Contract, path: ParentPath, run_id: str) -> Ids:
+        """By which ids a path leads to the run."""
+        with self._ids.lock:
+            known = self._ids.of(run_id)
+            if path.table not in known:
+                result = self._execute(_pinned(select_parents(contract, path), [Kind.TEXT]), run_id)
+                try:
+                    _, batches = record_batches(result)
+                    known[path.table] = Ids(batch.column(0).slice(int(i == 0)) for i, batch in enumerate(batches))
+                finally:
+                    result.close()
+            return known[path.table]
 
     def _wrong_storage_class(self, table: Table, select: sa.Select, run_id: str) -> CorruptTable | None:
         """After a read failed: the first value whose storage class is not that of its column's kind, if there is one."""
@@ -214,7 +251,7 @@ class SQLiteSource:
         try:
             _, batches = record_batches(result)
             return [row for batch in batches for row in batch.to_pylist()]
-        except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except _READ_ERRORS as error:
             raise self._failure(error) from None
         finally:
             result.close()
@@ -249,6 +286,45 @@ class SQLiteSource:
             raise DatabaseError(
                 f"The audit database {self.shown} was written to while it was read; try again.", transient=True
             )
+
+
+def _is_told_by_parents(table: Table) -> bool:
+    """Whether rows do not say themselves to which run they belong."""
+    return bool(table.paths) and not table.own_run_id
+
+
+def _behind(given: int, last: pa.RecordBatch | None, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows that come after those that were given already; `last` is the last one of these."""
+    for batch in batches:
+        if given >= batch.num_rows:
+            given -= batch.num_rows
+            before = batch
+            continue
+        if given:
+            before, batch, given = batch.slice(0, given), batch.slice(given), 0
+        if last is not None:
+            if not before.slice(before.num_rows - 1).equals(last):
+                raise pa.ArrowInvalid("rows come in another order than before")
+            last = None
+        yield batch
+    if given:
+        raise pa.ArrowInvalid("there are fewer rows than before")
+
+
+def _typed(table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
+    """Rows with their declared types, and the frame to check."""
+    _require_utf8(table, batch)
+    schema, frame = arrow_schema(table), pl.from_arrow(batch)
+    frame = frame.with_columns(
+        values for column in table.columns for values in _declared(frame[column.name], column.kind)
+    )
+    arrays = [
+        frame[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
+        if column.kind in (Kind.TIME, Kind.BOOLEAN)
+        else batch.column(i).cast(schema.field(i).type)
+        for i, column in enumerate(table.columns)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), frame
 
 
 def _declared(stored: pl.Series, kind: Kind) -> list[pl.Series]:

@@ -51,8 +51,7 @@ def build_defs(
         resources={
             "audit_database": AuditDatabaseResource(),
             "workspace": workspace,
-            "parquet": FileIOManager(workspace=workspace, extension="parquet"),
-            "arrow": FileIOManager(workspace=workspace, extension="arrow"),
+            "arrow": FileIOManager(workspace=workspace),
             **(resources or {}),
         },
     )

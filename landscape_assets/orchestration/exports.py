@@ -17,7 +17,6 @@ from ..contract import CONTRACTS, V1, Contract, Kind
 from ..errors import PackageError
 from ..export.arrow_file import ArrowReader
 from ..export.canonical import as_text
-from ..export.files import ParquetReader
 from ..export.formats import FORMATS, SignedRecords, StagedFile
 from ..export.package import Export, Published, publish
 from ..export.records import write_records
@@ -71,7 +70,7 @@ def records(
     context: dg.AssetExecutionContext,
     audit_database: AuditDatabaseResource,
     workspace: Workspace,
-    **tables: ParquetReader,
+    **tables: ArrowReader,
 ) -> dg.MaterializeResult:
     """Joins the tables of a run into ordered records."""
     started, run_id = time.monotonic(), context.partition_key
@@ -117,7 +116,7 @@ def records(
     )
 
 
-def _times_of_record(runs: ParquetReader) -> list[str]:
+def _times_of_record(runs: ArrowReader) -> list[str]:
     """started_at and completed_at as the run's record has them."""
     row = runs.frame(["started_at", "completed_at"])
     return [as_text(row[name], Kind.TIME)[0] for name in row.columns]
@@ -200,6 +199,7 @@ def _format_asset(name: str) -> dg.AssetsDefinition:
                 records,
                 signed_records,
                 key,
+                all(other == name or workspace.has_staged(other, run_id) for other in settings.formats()),
             )
             files = FORMATS[name](signed, staging, settings.budget())
             workspace.note_staged(name, run_id, facts["final_hash"], files)
@@ -230,7 +230,7 @@ def _require_same(records: ArrowReader, signed_records: ArrowReader, run_id: str
     theirs = signed_records.metadata
     if (
         any(theirs.get(key) != value for key, value in records.metadata.items())
-        or records.groups != signed_records.groups
+        or records.batches != signed_records.batches
     ):
         raise PackageError(
             f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "

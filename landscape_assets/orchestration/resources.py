@@ -20,7 +20,7 @@ from ..errors import PackageError
 from ..export.files import FileFacts
 from ..export.formats import StagedFile
 from ..export.names import folder_name, stored_file, unfinished_file
-from ..export.staging import clear_abandoned, staging_root, work_folder
+from ..export.staging import clear_abandoned, is_held, staging_root, work_folder
 from ..export.tables import TableFacts, TablesAhead, table_path, write_table
 from ..landscape import AuditDatabase
 from . import settings
@@ -87,7 +87,7 @@ class AuditDatabaseResource(dg.ConfigurableResource):
         """
 
         def path(table: str) -> Path:
-            return workspace.unfinished(table_key(table), run_id, "parquet")
+            return workspace.unfinished(table_key(table), run_id, "arrow")
 
         if self._ahead is None or name not in self._ahead:
             self._stop_loading()
@@ -141,6 +141,11 @@ class Workspace(dg.ConfigurableResource):
         """The export folder. Raises ExportError when none is set."""
         return settings.export_dir()
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether the storage is there for exports of this process alone: what is stored is not needed when it has been read."""
+        return self._storage is not None and is_held(self._storage)
+
     def stored(self, asset: dg.AssetKey, partition: str, extension: str) -> Path:
         """The one file in which an asset's partition is kept.
 
@@ -153,8 +158,8 @@ class Workspace(dg.ConfigurableResource):
     def stored_of(self, partition: str) -> list[Path]:
         """The files that are stored of a partition, of all assets."""
         assert self._storage is not None
-        names = [f"{folder_name(partition)}.{extension}" for extension in ("parquet", "arrow")]
-        return [path for folder in self._storage.glob("*/*/") for name in names if (path := folder / name).is_file()]
+        name = f"{folder_name(partition)}.arrow"
+        return [path for folder in self._storage.glob("*/*/") if (path := folder / name).is_file()]
 
     def unfinished(self, asset: dg.AssetKey, partition: str, extension: str) -> Path:
         """Where that file is written before it takes its place; what a killed step left there is removed."""
@@ -214,6 +219,10 @@ class Workspace(dg.ConfigurableResource):
             )
             for file in document["files"]
         ]
+
+    def has_staged(self, format_name: str, partition: str) -> bool:
+        """Whether a format has staged its files."""
+        return self.stored(dg.AssetKey(["export", format_name]), partition, "json").is_file()
 
     def forget_staged(self, format_name: str, partition: str) -> None:
         """Forgets a note: the files have become a package. One that stays is replaced by the next export's."""

@@ -70,7 +70,7 @@ def _begun(run_id: str, storage: Path) -> Iterator[TablesAhead | None]:
             database,
             run_id,
             sorted(V1.tables, key=lambda name: (name != "runs", name)),  # as their steps follow one another
-            lambda name: unfinished_file(stored_file(storage, table_path(name), run_id, "parquet")),
+            lambda name: unfinished_file(stored_file(storage, table_path(name), run_id, "arrow")),
         )
     except ExportError:
         database.close()

@@ -10,7 +10,7 @@ import textwrap
 import dagster as dg
 
 from ..contract import V1, Column, Kind, Table
-from ..export.files import ParquetReader
+from ..export.arrow_file import ArrowReader
 from ..export.tables import TableFacts
 from ..landscape import AuditDatabase
 from .failures import RETRIES, explained
@@ -39,12 +39,12 @@ def _table_asset(table: Table) -> dg.AssetsDefinition:
         partitions_def=RUNS,
         deps=upstream,
         group_name=GROUP,
-        kinds={"polars", "parquet"},
+        kinds={"polars", "arrow"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        io_manager_key="parquet",
+        io_manager_key="arrow",
         retry_policy=RETRIES,
-        description=f"{table.description} The rows of one run, read by one statement, as checked Parquet.",
+        description=f"{table.description} The rows of one run, read by one statement, as a checked Arrow file.",
     )
     def audit_table(
         context: dg.AssetExecutionContext, audit_database: AuditDatabaseResource, workspace: Workspace
@@ -110,7 +110,7 @@ TABLE_ASSETS: list[dg.AssetsDefinition] = [_table_asset(table) for table in V1.t
 """One asset for each audit table, in the order of the contract."""
 
 
-def run_of(tables: dict[str, ParquetReader]) -> list[str]:
+def run_of(tables: dict[str, ArrowReader]) -> list[str]:
     """What the table files say of the run: status, started_at, completed_at; every file says the same.
 
     Raises:

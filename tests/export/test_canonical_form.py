@@ -19,27 +19,19 @@ from landscape_assets.contract import Column, Kind, Table
 from landscape_assets.contract.canonical import InvalidJson, canonical_json, parse_json
 from landscape_assets.contract.model import OrderKey
 from landscape_assets.export.canonical import encode, lines
-
-TYPES = {
-    Kind.TEXT: pl.String,
-    Kind.ENUM: pl.String,
-    Kind.INTEGER: pl.Int64,
-    Kind.FLOAT: pl.Float64,
-    Kind.TIME: pl.Datetime("us"),
-    Kind.BOOLEAN: pl.Boolean,
-    Kind.JSON: pl.String,
-    Kind.JSON_OBJECTS: pl.String,
-}
-
+from landscape_assets.landscape.frames import ARROW_TYPES
 
 def table(kind: Kind, field: str = "value") -> Table:
     column = Column("stored", kind, "A value.", field=field)
     return Table("things", "thing", ("stored",), (column,), (OrderKey("stored"),))
 
 
+def rows(kind: Kind, values: list) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(values, ARROW_TYPES[kind])], ["stored"])
+
+
 def encoded(kind: Kind, values: list, field: str = "value", run_id: str = "r") -> list[str]:
-    frame = pl.DataFrame({"stored": pl.Series(values, dtype=TYPES[kind])})
-    return encode(frame, table(kind, field), run_id)["canonical"].to_list()
+    return encode(rows(kind, values), table(kind, field), run_id)["canonical"].to_list()
 
 
 def canonical(value, field: str = "value", run_id: str = "r") -> str:
@@ -131,8 +123,8 @@ def test_times_of_a_database_that_keeps_instants():
         datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
         None,
     ]
-    frame = pl.DataFrame({"stored": pl.Series(at, dtype=pl.Datetime("us", "UTC"))})
-    assert encode(frame, table(Kind.TIME), "r")["canonical"].to_list() == [
+    instants = pa.RecordBatch.from_arrays([pa.array(at, pa.timestamp("us", "UTC"))], ["stored"])
+    assert encode(instants, table(Kind.TIME), "r")["canonical"].to_list() == [
         canonical("2026-01-02T03:04:05.678901+00:00"),
         canonical("2026-01-02T00:00:00+00:00"),
         canonical(None),
@@ -150,6 +142,55 @@ def test_nested_values(stored):
     holds(Kind.JSON, stored, [json.loads(text) for text in stored])
 
 
+COLUMNS = [Kind.TEXT, Kind.TIME, Kind.INTEGER, Kind.BOOLEAN, Kind.TEXT, Kind.FLOAT, Kind.ENUM]
+
+WIDTHS = st.sampled_from([st.text("0123456789abcdef", min_size=4, max_size=4), hard_text, st.none() | hard_text])
+
+
+@st.composite
+def batches(draw) -> tuple[list[str], list[list]]:
+    """The keys of a record, and the values of each column: of one width, of several, some null, or all."""
+    keys = draw(st.lists(st.sampled_from("bcdefgyz"), min_size=len(COLUMNS), max_size=len(COLUMNS), unique=True))
+    count = draw(st.integers(1, 4))
+    columns = []
+    for kind in COLUMNS:
+        one = {
+            Kind.TEXT: draw(WIDTHS),
+            Kind.ENUM: draw(st.sampled_from([st.just("completed"), st.sampled_from(["completed", "failed", None])])),
+            Kind.TIME: draw(st.sampled_from([st.datetimes(), st.none() | st.datetimes()])),
+            Kind.INTEGER: draw(st.sampled_from([st.integers(0, 9), st.none() | st.integers(-(2**53) + 1, 2**53 - 1)])),
+            Kind.BOOLEAN: draw(st.sampled_from([st.just(True), st.none() | st.booleans()])),
+            Kind.FLOAT: draw(st.sampled_from([st.just(0.5), st.none() | floats])),
+        }[kind]
+        columns.append(draw(st.lists(one, min_size=count, max_size=count)))
+    return keys, columns
+
+
+@given(st.lists(batches(), min_size=2, max_size=3), st.booleans())
+def test_columns_of_every_width_beside_one_another(several, is_plain):
+    """Whatever columns stand beside one another: and what was encoded before stays as it is when more is encoded."""
+    made, wanted = [], []
+    for keys, columns in several:
+        names = [f"column {i}" for i in range(len(COLUMNS))]
+        stored = pa.RecordBatch.from_arrays(
+            [pa.array(values, ARROW_TYPES[kind]) for kind, values in zip(COLUMNS, columns, strict=True)], names
+        )
+        fields = [Column(name, kind, "", field=key) for name, kind, key in zip(names, COLUMNS, keys, strict=True)]
+        of = Table("things", "thing", (names[0],), tuple(fields), (OrderKey(names[0]),))
+        plain = [name for name, values in zip(names, columns, strict=True) if is_plain and all(map(is_hex, values))]
+        made.append(encode(stored, of, "r", frozenset(plain)))
+        for row in zip(*columns, strict=True):
+            values = [value.isoformat() if isinstance(value, datetime.datetime) else value for value in row]
+            wanted.append(rfc8785.dumps({"record_type": "thing", "run_id": "r", **dict(zip(keys, values, strict=True))}))
+    assert [text.encode() for each in made for text in each["canonical"]] == wanted
+    heads = [head for each in made for head in each["head"]]
+    assert [text[:head].count(b'"run_id":"r"') for text, head in zip(wanted, heads, strict=True)] == [1] * len(wanted)
+
+
+def is_hex(value: object) -> bool:
+    return isinstance(value, str) and set(value) <= set("0123456789abcdef")
+
+
 @given(hard_text)
 def test_run_ids(run_id):
     """The run_id is a literal of the template, escaped as any text."""
@@ -161,7 +202,7 @@ def test_run_ids(run_id):
 def test_the_signature_is_put_in_its_place(field, values):
     """The line of a signed record is the canonical form of the record with its signature, wherever that key sorts."""
     of = table(Kind.TEXT, field)
-    made = encode(pl.DataFrame({"stored": values}), of, "é")
+    made = encode(rows(Kind.TEXT, values), of, "é")
     records = [made[name].to_arrow(compat_level=pl.CompatLevel.oldest()) for name in ("canonical", "head")]
     signatures = [f"{i:064x}" for i in range(len(values))]
     signed = bytes(lines(*records, pa.array(signatures, pa.large_string()))).decode()

@@ -18,7 +18,7 @@ from support.strategies import RUN_ID, UNSHRUNK, runs
 
 from benchmarks import reference
 from benchmarks.generate import generate
-from landscape_assets.export import files
+from landscape_assets.export.arrow_file import ArrowReader
 from landscape_assets.export.settings import Budget
 from landscape_assets.landscape import adbc
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
@@ -76,13 +76,12 @@ def test_rows_that_lie_together_are_taken_from_where_they_are(larger, tmp_path, 
     """Of a run recorded row by row nothing is moved; scattered rows are moved through temporary files, with the same result."""
     monkeypatch.setattr(adbc, "BATCH_ROWS", 64)
     monkeypatch.setattr(adbc, "BATCH_BYTES", 16_384)
-    monkeypatch.setattr(files, "ROW_GROUP_BYTES", 8_192)
     for name, budget, moves in (("together", Budget(memory_mb=1, threads=2), False), ("scattered", SmallRanges(), True)):
         made = make_records(larger[0], "run", tmp_path / name, budget)
         assert texts(made) == larger[1]
         assert any((tmp_path / name / "scratch").iterdir()) == moves
-    reader = files.ParquetReader(tmp_path / "together" / "tables" / "node_states.parquet")
-    assert reader.row_groups > 10
+    reader = ArrowReader(tmp_path / "together" / "tables" / "node_states.arrow")
+    assert reader.batches > 10
     reader.close()
 
 

@@ -13,6 +13,7 @@ from support.pipeline import url
 
 from benchmarks.generate import generate
 from landscape_assets.contract import V1
+from landscape_assets.errors import CorruptTable
 from landscape_assets.landscape import AuditDatabase
 from landscape_assets.landscape.frames import arrow_schema, polars_schema
 from landscape_assets.sample import COMPLETED_RUN, insert_rows
@@ -117,22 +118,47 @@ def sent(path, run_id, monkeypatch=None) -> list[str]:
 
 
 def test_statements_do_not_depend_on_the_size_of_the_run(tmp_path):
-    """A run of 10 rows and one of 10,000 take the same statements: one a table, with the run as bound parameter."""
+    """A run of 10 rows and one of 5,000 take the same statements, with the run as bound parameter: one a table; and for those of
+    which only parents tell whose rows they are, the ids of the parents and what no parent claims."""
     path = tmp_path / "landscape.db"
     generate(path, 10, "small'); --", states=2, calls=1)
-    generate(path, 10_000, "large", states=1, calls=1)
+    generate(path, 5_000, "large", states=2, calls=1)
     small, large = sent(path, "small'); --"), sent(path, "large")
     assert [statement for statement, _ in small] == [statement for statement, _ in large]
-    for table in V1.tables:
+    for table in V1.tables.values():
         reading = [
-            (text, parameters)
-            for text, parameters in large
-            if "?" in text and f"FROM {table} AS t" in text.replace("\n", " ").replace('"', "")
+            (text, parameters) for text, parameters in large if f" FROM {table.name} AS t " in text.replace("\n", " ") + " "
         ]
-        assert len(reading) == 1, table
-        assert set(reading[0][1]) == {"large"}
-    assert len(large) <= len(V1.tables) + 5
+        told_by_parents = not table.own_run_id
+        assert len(reading) == 1 + told_by_parents, table.name
+        assert [set(parameters) for _, parameters in reading] == [set()] * told_by_parents + [{"large"}], table.name
+    assert len(large) <= len(V1.tables) + 13
     assert not any("large" in text for text, _ in large)
+
+
+def test_what_no_parent_claims_is_asked_for_only_where_there_are_other_rows(tmp_path):
+    """A database of one run takes one statement a table and the ids of the parents."""
+    path = tmp_path / "landscape.db"
+    generate(path, 10, "run")
+    assert len(sent(path, "run")) <= len(V1.tables) + 9
+
+
+def test_another_run_s_damage_does_not_stop_a_run_in_the_middle(tmp_path):
+    """Rows of another run that cannot be read are met after thousands of this one's: each of these is given once, in order."""
+    path = tmp_path / "landscape.db"
+    generate(path, 3_000, "before", states=2, calls=2)
+    generate(path, 10, "damaged", states=1, calls=2)
+    generate(path, 3_000, "after", states=2, calls=2)
+    wanted = {run: read(path, "calls", run) for run in ("before", "after")}
+    with changing(path) as connection:
+        connection.execute(
+            "UPDATE calls SET call_index = 'x' || call_index WHERE state_id IN (SELECT state_id FROM node_states WHERE run_id = 'damaged')"
+        )
+    for run, rows in wanted.items():
+        assert rows.num_rows > 12_000
+        assert read(path, "calls", run) == rows
+    with pytest.raises(CorruptTable, match="call_index"):
+        read(path, "calls", "damaged")
 
 
 def test_rows_of_other_runs_stay_out(sample):

@@ -100,7 +100,7 @@ class Ahead:
     def __init__(self, audit: AuditDatabase, folder: Path, names=tuple(V1.tables), run_id=COMPLETED_RUN, threads=2):
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.tables = TablesAhead(audit, run_id, names, lambda name: folder / f"{name}.parquet", threads)
+        self.tables = TablesAhead(audit, run_id, names, lambda name: folder / f"{name}.arrow", threads)
 
     @property
     def left(self) -> set[str]:

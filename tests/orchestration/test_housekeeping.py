@@ -16,7 +16,7 @@ DAY = 24 * 60 * 60
 def stored(operator: Operator) -> set[str]:
     """The runs of which something is stored between the assets."""
     storage = Path(operator.instance.storage_directory()) / "landscape_assets"
-    return {path.stem for path in storage.glob("*/*/*.parquet")}
+    return {path.stem for path in storage.glob("landscape/*/*.arrow")}
 
 
 def age(operator: Operator, days: float) -> None:
@@ -74,7 +74,7 @@ def test_what_is_needed_stays(operate: Operator, monkeypatch: pytest.MonkeyPatch
         / "landscape_assets"
         / "landscape"
         / "tokens"
-        / f"{COMPLETED_RUN}.parquet"
+        / f"{COMPLETED_RUN}.arrow"
     )
     os.utime(fresh)
     assert removed(operate)["files"] == 16

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from landscape_assets.contract import CONTRACTS, Contract
-from landscape_assets.export.arrow_file import ArrowReader
+from landscape_assets.export.arrow_file import ArrowReader, ArrowWriter
 from landscape_assets.export.canonical import PlainText
-from landscape_assets.export.files import ParquetReader, ParquetWriter
 from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile
 from landscape_assets.export.records import RecordsFacts, write_records
 from landscape_assets.export.settings import Budget
@@ -31,27 +30,27 @@ def url(database: Path | str) -> str:
 
 
 @contextmanager
-def loaded(database: Path | str, run_id: str, folder: Path) -> Iterator[tuple[Contract, Mapping[str, ParquetReader]]]:
-    """The run's tables as Parquet files in `folder`, read by the statements of the contract."""
+def loaded(database: Path | str, run_id: str, folder: Path) -> Iterator[tuple[Contract, Mapping[str, ArrowReader]]]:
+    """The run's tables as Arrow files in `folder`, read by the statements of the contract."""
     folder.mkdir(parents=True, exist_ok=True)
     with AuditDatabase(url(database)) as audit:
         readers = {}
         for name in audit.contract.tables:
             stream = audit.read(name, run_id)
             plain = PlainText(stream.schema)
-            with ParquetWriter(folder / f"{name}.parquet", stream.schema, {}) as writer:
+            with ArrowWriter(folder / f"{name}.arrow", stream.schema, {}) as writer:
                 for batch in stream.batches:
                     plain.see(batch)
                     writer.write(batch)
                 writer.annotate(plain.metadata())
-            readers[name] = ParquetReader(folder / f"{name}.parquet")
+            readers[name] = ArrowReader(folder / f"{name}.arrow")
         yield audit.contract, readers
         for reader in readers.values():
             reader.close()
 
 
 def make_records(database: Path | str, run_id: str, folder: Path, budget: Budget | None = None) -> RecordsFacts:
-    """The run's records in `folder`/records.parquet."""
+    """The run's records in `folder`/records.arrow."""
     with loaded(database, run_id, folder / "tables") as (contract, tables):
         (folder / "scratch").mkdir()
         metadata = {"contract": contract.name, "run_id": run_id}
@@ -63,7 +62,7 @@ def texts(facts: RecordsFacts) -> list[str]:
     """The canonical form of every record."""
     reader = ArrowReader(facts.file.path)
     try:
-        return [text for i in range(reader.groups) for text in reader.group(i).column("canonical").to_pylist()]
+        return [text for i in range(reader.batches) for text in reader.batch(i).column("canonical").to_pylist()]
     finally:
         reader.close()
 
