@@ -129,9 +129,13 @@ def test_statements_do_not_depend_on_the_size_of_the_run(tmp_path):
         reading = [
             (text, parameters) for text, parameters in large if f" FROM {table.name} AS t " in text.replace("\n", " ") + " "
         ]
-        told_by_parents = not table.own_run_id
-        assert len(reading) == 1 + told_by_parents, table.name
-        assert [set(parameters) for _, parameters in reading] == [set()] * told_by_parents + [{"large"}], table.name
+        parameters = [set(given) for _, given in reading]
+        if table.own_run_id:
+            assert parameters == [{"large"}], table.name
+        elif table.name == "batch_members":  # which has no rows here
+            assert parameters == [set()]
+        else:
+            assert parameters == [set(), {"large"}], table.name
     assert len(large) <= len(V1.tables) + 13
     assert not any("large" in text for text, _ in large)
 
