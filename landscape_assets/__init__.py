@@ -13,3 +13,5 @@ __version__ = "0.1.0"
 # keeps some for each of eight arenas; one is as fast for the few threads that an export has (measured: 20 MB less).
 os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10")
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1")
+# NumPy's linear algebra, which nothing here uses, would start threads that wait for work by turning round.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

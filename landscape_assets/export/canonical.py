@@ -213,11 +213,11 @@ def _encode_column(values: pa.Array, kind: Kind, is_plain: bool, pieces: _Pieces
     pieces.literal(quote)
 
 
-def _text_array(values: pa.Array, kind: Kind, is_plain: bool) -> pa.Array | pa.ChunkedArray:
+def _text_array(values: pa.Array, kind: Kind, is_plain: bool) -> pa.Array:
     if kind is Kind.ENUM or (kind is Kind.TEXT and is_plain):
         return values
     if kind is Kind.TEXT:
-        return _escaped(pl.from_arrow(values)).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return _escaped(values)
     if kind is Kind.INTEGER:
         return values.cast(pa.string())
     if kind is Kind.TIME:
@@ -244,10 +244,14 @@ def as_text(values: pl.Series, kind: Kind) -> pl.Series:
     return _TEXT[kind](values)
 
 
-def _escaped(text: pl.Series) -> pl.Series:
+def _escaped(values: pa.StringArray) -> pa.StringArray | pa.LargeStringArray:
+    """Text with its escapes: each value that occurs is looked at once, because errors and reasons are mostly alike."""
+    distinct = values.dictionary_encode()
+    text = pl.from_arrow(distinct.dictionary)
     if not text.str.contains(_NEEDS_ESCAPE).any():
-        return text
-    return text.str.replace_many(list(_ESCAPES), list(_ESCAPES.values()))
+        return values
+    escaped = text.str.replace_many(list(_ESCAPES), list(_ESCAPES.values()))
+    return escaped.to_arrow(compat_level=pl.CompatLevel.oldest()).take(distinct.indices)
 
 
 def number_text(values: pl.Series) -> pl.Series:

@@ -94,13 +94,11 @@ class Placement:
         units: table → the unit of each row, in the order of the table's file (uint32).
         starts: the first unit of each range, ascending from 0 (uint32).
         indexes: table → the index of its ids, for references.
-        weight: about how many bytes of canonical form the run has.
     """
 
     units: Mapping[str, pl.Series]
     starts: pl.Series
     indexes: Mapping[str, IdIndex]
-    weight: int
 
     @property
     def ranges(self) -> int:
@@ -169,8 +167,7 @@ class _Numbering:
         for table in self._contract.tables.values():
             for reference in table.references:
                 self._index(reference.table)
-        starts, weight = self._cut(range_bytes)
-        return Placement(self._units, starts, self._indexes, weight)
+        return Placement(self._units, self._cut(range_bytes), self._indexes)
 
     def _number_alone(self, root: Group) -> None:
         """Every row of a top group without children is a unit."""
@@ -261,24 +258,21 @@ class _Numbering:
             )
         return self._indexes[table]
 
-    def _cut(self, range_bytes: int) -> tuple[pl.Series, int]:
-        """The first unit of each range, and the weight of all."""
-        weights = []
+    def _cut(self, range_bytes: int) -> pl.Series:
+        """The first unit of each range."""
+        weights = np.zeros(self._count, np.float64)
         for name, reader in self._tables.items():
             done = 0
             for i in range(reader.batches):
                 rows = reader.batch_rows(i)
-                each = reader.batch_bytes(i) // rows + _RECORD_OVERHEAD
-                units = self._units[name][done : done + rows].to_frame("unit")
-                weights.append(units.group_by("unit").agg(weight=pl.len().cast(pl.UInt64) * each))
+                units = self._units[name].slice(done, rows).to_numpy()
+                first = int(units.min())
+                counts = np.bincount(units - first)
+                weights[first : first + len(counts)] += counts * (reader.batch_bytes(i) / rows + _RECORD_OVERHEAD)
                 done += rows
-        if not weights:
-            return pl.Series([0], dtype=pl.UInt32), 0
-        by_unit = pl.concat(weights).group_by("unit").agg(pl.col("weight").sum()).sort("unit")
-        number = ((pl.col("weight").cum_sum() - pl.col("weight")) // range_bytes).alias("range")
-        starts = by_unit.select("unit", number).group_by("range").agg(pl.col("unit").min())["unit"].sort()
-        starts[0] = 0
-        return starts, int(by_unit["weight"].sum())
+        number = (np.cumsum(weights) - weights) // range_bytes
+        starts = np.flatnonzero(np.diff(number, prepend=-1))
+        return pl.Series(starts if len(starts) else [0], dtype=pl.UInt32)
 
 
 def _names(keys: Sequence[OrderKey]) -> tuple[str, ...]:
