@@ -37,8 +37,8 @@ class Source(Protocol):
 
     def runs(self, select: sa.Select) -> list[dict[str, Any]]: ...
 
-    def statement(self, contract: Contract, table: Table) -> sa.Select:
-        """The statement by which `read` reads a table."""
+    def statement(self, contract: Contract, table: Table) -> str:
+        """The statement by which `read` reads a table, as people are shown it."""
 
     def read(
         self, contract: Contract, table: Table, run_id: str
@@ -178,7 +178,7 @@ class AuditDatabase:
         table = self.contract.tables[table_name]
         return TableStream(
             table,
-            str(self._source.statement(self.contract, table)),
+            self._source.statement(self.contract, table),
             arrow_schema(table, utc=self.utc),
             self._checked(table, self._source.read(self.contract, table, run_id), run_id),
         )
