@@ -237,16 +237,28 @@ def _integer(digits: str) -> int | float:
 
 
 def _csv_rows(signed: SignedRecords, table: Table, decoded: pl.DataFrame) -> tuple[bytes, int]:
+    kinds = {column.field: column.kind for column in table.fields}
+    texts = [name for name, kind in kinds.items() if kind not in (Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN)]
+    # Few columns ever hold what looks like a formula: a rough look at all of them costs less than a close one at each.
+    looks = decoded.select(_looks_like_formula(pl.col(name)).any() for name in texts).row(0)
+    suspicious = {name for name, does_look in zip(texts, looks, strict=True) if does_look}
     cells = [pl.lit(table.record_type).alias("record_type"), _defused(pl.lit(signed.run_id)).alias("run_id")]
-    for column in table.fields:
-        if column.kind in (Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN):
-            cells.append(pl.lit(as_text(decoded[column.field], column.kind)).alias(column.field))
+    for name, kind in kinds.items():
+        if name in suspicious:
+            cells.append(_defused(pl.col(name)).alias(name))
+        elif name in texts:
+            cells.append(pl.col(name))
         else:
-            cells.append(_defused(pl.col(column.field)).alias(column.field))
+            cells.append(pl.lit(as_text(decoded[name], kind)).alias(name))
     if signed.is_signed:
         cells.append(pl.col(SIGNATURE))
     text = decoded.select(cells).write_csv(include_header=False, line_terminator="\r\n", quote_style="necessary")
     return text.encode(), len(decoded)
+
+
+def _looks_like_formula(text: pl.Expr) -> pl.Expr:
+    """True for every text that begins as a formula does, and for some others: those characters come before `.`, or are from `=` to `@`."""
+    return (text < ".") | ((text >= "=") & (text < "A"))
 
 
 def _defused(text: pl.Expr) -> pl.Expr:
