@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-DEFAULT_MEMORY_MB = 168
+DEFAULT_MEMORY_MB = 136
 SMALLEST_MEMORY_MB = 1
 
 

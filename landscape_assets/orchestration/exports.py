@@ -7,7 +7,7 @@ compute (`export/`).
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import dagster as dg
@@ -17,7 +17,7 @@ from ..contract import CONTRACTS, V1, Contract, Kind
 from ..errors import PackageError
 from ..export.arrow_file import ArrowReader
 from ..export.canonical import as_text
-from ..export.formats import FORMATS, SignedRecords, StagedFile
+from ..export.formats import FORMATS, SignedRecords, StagedFile, write_files
 from ..export.package import Export, Published, publish
 from ..export.records import write_records
 from ..export.signing import SigningKey, write_signatures
@@ -164,64 +164,73 @@ def signed_records(
     )
 
 
-def _format_asset(name: str) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=format_key(name),
-        partitions_def=RUNS,
-        ins={"records": dg.AssetIn(RECORDS), "signed_records": dg.AssetIn(SIGNED_RECORDS)},
-        group_name=GROUP,
-        kinds={"polars", name},
-        owners=OWNERS,
-        code_version="1",
-        description=_DESCRIPTIONS[name],
-    )
-    def staged_files(
-        context: dg.AssetExecutionContext,
-        workspace: Workspace,
-        records: ArrowReader,
-        signed_records: ArrowReader,
-    ) -> dg.MaterializeResult:
-        started, run_id = time.monotonic(), context.partition_key
-        with explained():
-            if name not in settings.formats():
-                return dg.MaterializeResult(
-                    data_version=dg.DataVersion("none"),
-                    metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."},
-                )
-            facts = signed_records.metadata
-            _require_same(records, signed_records, run_id)
-            key = _key_of(facts, run_id)
-            staging = workspace.staging(run_id, context.run.run_id)
-            signed = SignedRecords(
-                _BY_NAME[facts["contract"]],
-                run_id,
-                json.loads(facts["utc"]),
-                records,
-                signed_records,
-                key,
-                all(other == name or workspace.has_staged(other, run_id) for other in settings.formats()),
-            )
-            files = FORMATS[name](signed, staging, settings.budget())
-            workspace.note_staged(name, run_id, facts["final_hash"], files)
-            records.close()
-            signed_records.close()
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(_digest(files)),
-            metadata={
-                "files": _files_table(files),
-                "bytes": sum(file.facts.size for file in files),
-                "seconds": round(time.monotonic() - started, 3),
-            },
-        )
-
-    return staged_files
-
-
 _DESCRIPTIONS = {
     "jsonl": "records.jsonl: every record in order, canonical form, one a line. Staged for the package.",
     "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused. Staged for the package.",
     "parquet": "parquet/<record_type>.parquet: a derived view with typed columns. Staged for the package.",
 }
+
+
+@dg.multi_asset(
+    name="export__files",
+    specs=[
+        dg.AssetSpec(
+            format_key(name),
+            deps=[RECORDS, SIGNED_RECORDS],
+            group_name=GROUP,
+            kinds={"polars", name},
+            owners=OWNERS,
+            code_version="1",
+            description=_DESCRIPTIONS[name],
+        )
+        for name in FORMATS
+    ],
+    ins={"records": dg.AssetIn(RECORDS), "signed_records": dg.AssetIn(SIGNED_RECORDS)},
+    partitions_def=RUNS,
+    can_subset=True,
+)
+def files(
+    context: dg.AssetExecutionContext, workspace: Workspace, records: ArrowReader, signed_records: ArrowReader
+) -> Iterator[dg.MaterializeResult]:
+    """Writes the files of every format that is wanted, in one step: what two formats need of the records is made once."""
+    started, run_id = time.monotonic(), context.partition_key
+    selected = [name for name in FORMATS if format_key(name) in context.selected_asset_keys]
+    with explained():
+        wanted = [name for name in selected if name in settings.formats()]
+        facts = signed_records.metadata
+        _require_same(records, signed_records, run_id)
+        signed = SignedRecords(
+            _BY_NAME[facts["contract"]],
+            run_id,
+            json.loads(facts["utc"]),
+            records,
+            signed_records,
+            _key_of(facts, run_id),
+            is_last=all(name in wanted or workspace.has_staged(name, run_id) for name in settings.formats()),
+        )
+        staging = workspace.staging(run_id, context.run.run_id)
+        staged = write_files(signed, staging, settings.budget(), wanted)
+        for name, made in staged.items():
+            workspace.note_staged(name, run_id, facts["final_hash"], made)
+        records.close()
+        signed_records.close()
+    for name in selected:
+        if name in staged:
+            yield dg.MaterializeResult(
+                asset_key=format_key(name),
+                data_version=dg.DataVersion(_digest(staged[name])),
+                metadata={
+                    "files": _files_table(staged[name]),
+                    "bytes": sum(file.facts.size for file in staged[name]),
+                    "seconds (all formats of the step)": round(time.monotonic() - started, 3),
+                },
+            )
+        else:
+            yield dg.MaterializeResult(
+                asset_key=format_key(name),
+                data_version=dg.DataVersion("none"),
+                metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."},
+            )
 
 
 def _require_same(records: ArrowReader, signed_records: ArrowReader, run_id: str) -> None:
@@ -260,9 +269,6 @@ def _files_table(files: list[StagedFile]) -> dg.MetadataValue:
         f"| {file.path} | {file.facts.size:,} | {file.facts.rows:,} | `{file.facts.sha256}` |" for file in files
     )
     return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
-
-
-FORMAT_ASSETS: list[dg.AssetsDefinition] = [_format_asset(name) for name in FORMATS]
 
 
 class ManifestConfig(dg.Config):
@@ -387,4 +393,4 @@ def _manifest_metadata(published: Published) -> dict[str, object]:
     }
 
 
-EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, *FORMAT_ASSETS, manifest]
+EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, files, manifest]

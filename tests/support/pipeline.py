@@ -11,7 +11,7 @@ from pathlib import Path
 from landscape_assets.contract import CONTRACTS, Contract
 from landscape_assets.export.arrow_file import ArrowReader, ArrowWriter
 from landscape_assets.export.canonical import PlainText
-from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile
+from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile, write_files
 from landscape_assets.export.records import RecordsFacts, write_records
 from landscape_assets.export.settings import Budget
 from landscape_assets.export.signing import SignedFacts, SigningKey, write_signatures
@@ -78,7 +78,8 @@ def make_files(
     signatures = ArrowReader(signed.file.path)
     everything = SignedRecords(contract, run_id, False, records, signatures, key)
     (folder / "files").mkdir()
-    staged = [file for name in formats or FORMATS for file in FORMATS[name](everything, folder / "files", Budget())]
+    by_format = write_files(everything, folder / "files", Budget(), formats or FORMATS)
+    staged = [file for files in by_format.values() for file in files]
     records.close()
     signatures.close()
     return signed, {file.path: file for file in staged}
