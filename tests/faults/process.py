@@ -117,6 +117,7 @@ class _Context:
     partition_key: str
     run_id: str
     instance: dg.DagsterInstance
+    selected_asset_keys: frozenset[dg.AssetKey]
     log: logging.Logger = logging.getLogger("faults")
 
     @property
@@ -145,18 +146,22 @@ class _Steps(Session):
         made: Mapping[str, Any] = {}
         try:
             for asset in (*TABLE_ASSETS, *EXPORT_ASSETS):
-                context = _Context(asset.key, run_id, owner, self._instance)
+                own, *others = asset.keys
+                context = _Context(own, run_id, owner, self._instance, frozenset(asset.keys))
                 arguments = {name: self._resources[name] for name in asset.op.required_resource_keys}
                 for one in asset.op.input_defs:
                     if not one.dagster_type.is_nothing:
                         key = asset.keys_by_input_name[one.name]
                         manager = self._resources[_BY_KEY[key].get_io_manager_key_for_asset_key(key)]
                         arguments[one.name] = manager.load_input(replace(context, asset_key=key))
-                if asset.key == MANIFEST:
+                if own == MANIFEST:
                     arguments["config"] = ManifestConfig(supersede=supersede)
                 result = asset.op.compute_fn.decorated_fn(context, **arguments)
+                if others:
+                    list(result)  # a step that gives its results one by one
+                    continue
                 if isinstance(result.value, FileFacts):
-                    manager = self._resources[asset.get_io_manager_key_for_asset_key(asset.key)]
+                    manager = self._resources[asset.get_io_manager_key_for_asset_key(own)]
                     manager.handle_output(context, result.value)
                 made = result.metadata
         except dg.Failure as failure:
@@ -166,7 +171,7 @@ class _Steps(Session):
         return Outcome(run_id, made["result"], package_path(settings.export_dir(), run_id), made["record_count"])
 
 
-_BY_KEY = {asset.key: asset for asset in (*TABLE_ASSETS, *EXPORT_ASSETS)}
+_BY_KEY = {key: asset for asset in (*TABLE_ASSETS, *EXPORT_ASSETS) for key in asset.keys}
 
 
 class Runner:

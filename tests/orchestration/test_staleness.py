@@ -7,12 +7,15 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._utils.test.data_versions import get_stale_status_resolver
 from support.databases import changing
+from support.exporter import KEY
 from support.operator import Operator, messages
 
+from landscape_assets.contract import V1
 from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, RECORDS, SIGNED_RECORDS
 from landscape_assets.orchestration.resources import table_key
 from landscape_assets.orchestration.tables import TABLE_ASSETS
 from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.verify import Status, verify_package
 
 ASSETS = [*TABLE_ASSETS, *EXPORT_ASSETS]
 
@@ -20,9 +23,8 @@ ASSETS = [*TABLE_ASSETS, *EXPORT_ASSETS]
 def stale(operator: Operator) -> set[str]:
     """The assets whose partition is stale, with those that are not materialized."""
     resolver: CachingStaleStatusResolver = get_stale_status_resolver(operator.instance, ASSETS)
-    return {
-        asset.key.to_user_string() for asset in ASSETS if resolver.get_status(asset.key, COMPLETED_RUN).value != "FRESH"
-    }
+    keys = [key for asset in ASSETS for key in asset.keys]
+    return {key.to_user_string() for key in keys if resolver.get_status(key, COMPLETED_RUN).value != "FRESH"}
 
 
 def materialize(operator: Operator, *keys: dg.AssetKey) -> dg.ExecuteInProcessResult:
@@ -74,3 +76,18 @@ def test_the_lineage_tags_that_the_walk_back_relies_on(operate: Operator) -> Non
             assert tags[f"dagster/input_event_pointer/{needed.to_user_string()}"].isdecimal()
             assert f"dagster/input_data_version/{needed.to_user_string()}" in tags
         assert tags["dagster/code_version"] and tags["dagster/data_version"]
+
+
+def test_formats_can_be_materialized_one_by_one(operate: Operator) -> None:
+    """The step that writes the files makes those that were asked for and leaves the others; a package needs all of them."""
+    operate.instance.add_dynamic_partitions("run_id", [COMPLETED_RUN])
+    assert materialize(operate, *map(table_key, V1.tables), RECORDS, SIGNED_RECORDS).success
+    csv, jsonl, parquet = (dg.AssetKey(["export", name]) for name in ("csv", "jsonl", "parquet"))
+    for selected in ((csv,), (parquet, jsonl)):
+        assert "No files of the format" in str(messages(materialize(operate, MANIFEST)))
+        made = materialize(operate, *selected)
+        assert {event.asset_key for event in made.get_asset_materialization_events()} == set(selected)
+    assert materialize(operate, MANIFEST).success
+    package = operate.exports / COMPLETED_RUN
+    assert {path.name for path in package.iterdir()} >= {"records.jsonl", "csv", "parquet", "manifest.json"}
+    assert verify_package(package, key=KEY.encode(), run_id=COMPLETED_RUN).status is Status.VERIFIED
