@@ -137,7 +137,7 @@ class SQLiteSource:
         if not _is_told_by_parents(table):
             return str(select_run(contract, table))
         told = " or ".join(path.column for path in table.paths)
-        return f"{select_all(contract, table)}\n-- of these, the rows whose {told} is the id of a row of the run"
+        return f"{select_all(contract, table)}\n-- the run's: those whose {told}\n-- is the id of a row of the run"
 
     def read(
         self, contract: Contract, table: Table, run_id: str
