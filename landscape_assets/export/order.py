@@ -7,7 +7,7 @@ The order of records is a forest of groups (`Contract.order`). A **unit** is a r
 token, an operation, a call of an operation, ...) with everything that hangs on it further down (a token's parents, outcomes and
 states, and the states' events and calls). Units are numbered in record order from the ids and sort keys alone, every row of
 every table gets the number of its unit, and the units are cut into **ranges** of about equal weight. One range after the
-other is then ordered by itself, with all its values at hand. What grows with the run is an index of ids: 8 bytes of hash and 4
+other is then ordered by itself, with all its ids at hand. What grows with the run is an index of ids: 8 bytes of hash and 4
 of unit for each token and node state, and 4 bytes for each row of every table.
 """
 
