@@ -316,17 +316,17 @@ def _behind(given: int, last: pa.RecordBatch | None, batches: Iterator[pa.Record
 def _typed(table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
     """Rows with their declared types, and the frame to check."""
     _require_utf8(table, batch)
-    schema, frame = arrow_schema(table), pl.from_arrow(batch)
+    frame = pl.from_arrow(batch)
     frame = frame.with_columns(
         values for column in table.columns for values in _declared(frame[column.name], column.kind)
     )
     arrays = [
         frame[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
         if column.kind in (Kind.TIME, Kind.BOOLEAN)
-        else batch.column(i).cast(schema.field(i).type)
-        for i, column in enumerate(table.columns)
+        else batch.column(column.name)
+        for column in table.columns
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema), frame
+    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(table)), frame
 
 
 def _declared(stored: pl.Series, kind: Kind) -> list[pl.Series]:
