@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,19 +19,32 @@ R = TypeVar("R")
 def in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
     """The result of `work` for each item, in the items' order, with at most `ahead` of them begun and not yet taken.
 
-    An error of `work` is raised at the place of its result; what was begun behind it is waited for and dropped.
+    An error of `work` is raised at the place of its result; what was begun behind it is waited for and dropped. An error of the items is
+    raised behind the results of those before it.
     """
     begun: deque[Future[R]] = deque()
+    iterator, error = iter(items), None
     try:
-        for item in items:
+        while True:
             if len(begun) >= ahead:
                 yield begun.popleft().result()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                break
+            except Exception as raised:
+                error = raised
+                break
             begun.append(pool.submit(work, item))
         while begun:
             yield begun.popleft().result()
+        if error is not None:
+            raise error
     finally:
         for future in begun:
             future.cancel()
+        if isinstance(iterator, Generator):
+            iterator.close()
 
 
 def read_ahead(items: Iterator[T], ahead: int = 4) -> Iterator[T]:

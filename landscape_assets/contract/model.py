@@ -135,10 +135,8 @@ class Table:
         columns: what is read, record fields in emission order.
         order: the order of the rows under one parent (contract, section 2); total.
         own_run_id: the table has a run_id column of its own.
-        paths: the ways by which rows belong to a run; empty when their own run_id says it. When there is a path and
-            `own_run_id` too, both must lead to the same run.
-        stray_by: how to tell the run of a row whose path leads nowhere: a time column, or a reference; see
-            `statements.select_run`.
+        paths: the ways by which rows belong to a run: one of them is enough. Empty when their own run_id says it. When there
+            are paths and `own_run_id` too, both must lead to the same run.
         references: columns that hold ids of other tables.
         rules: what its values must keep beyond each column's own.
     """
@@ -150,7 +148,6 @@ class Table:
     order: tuple[OrderKey, ...]
     own_run_id: bool = True
     paths: tuple[Path, ...] = ()
-    stray_by: Path | str | None = None
     references: tuple[Reference, ...] = ()
     rules: tuple[Rule, ...] = ()
     description: str = ""

@@ -20,7 +20,7 @@ _OPERATIONS = replace(
     ),
 )
 
-_TOKENS = replace(V1.tables["tokens"], own_run_id=False, stray_by="created_at")
+_TOKENS = replace(V1.tables["tokens"], own_run_id=False)
 
 
 def _without(table: str, groups: tuple[Group, ...]) -> tuple[Group, ...]:

@@ -25,7 +25,7 @@ import xxhash
 
 from ..errors import StorageError
 from .canonical import text_of
-from .files import FileFacts, NewFile, give_back
+from .files import FileFacts, NewFile
 
 _CHECKSUMS = "landscape.checksums"
 _BATCHES = "landscape.batches"
@@ -102,14 +102,13 @@ class ArrowReader:
 
     Args:
         path: the file.
-        passing: whether it is there for this export alone, so that what has been consumed is not needed any more.
 
     Raises:
         StorageError: it is not as it was written; so do the methods that read it.
     """
 
-    def __init__(self, path: Path, *, passing: bool = False) -> None:
-        self.path, self._passing = path, passing
+    def __init__(self, path: Path) -> None:
+        self.path = path
         with self._intact():
             self._source = pa.OSFile(str(path), "rb")
             self._file = pa.ipc.open_file(self._source)
@@ -152,14 +151,6 @@ class ArrowReader:
                 if checksums[self.schema.get_field_index(name)] != _checksum(column):
                     raise pa.ArrowInvalid(f"the checksum of the column {name} in batch {i} is wrong")
             return batch
-
-    def consume(self, i: int) -> pa.RecordBatch:
-        """One batch, read for the last time."""
-        batch = self.batch(i)
-        if self._passing:
-            _, start, size = self._batches[i]
-            give_back(self.path, start, size)
-        return batch
 
     def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Some columns, one frame a batch."""
@@ -205,14 +196,27 @@ def _checksum_of(metadata: dict[str, str]) -> str:
 
 def _checksum(column: pa.Array) -> str:
     """The XXH3-64 of a column that begins at the beginning of its buffers: which values are there, and all of them."""
-    rows = len(column)
-    digest = xxhash.xxh3_64(rows.to_bytes(8, "little"))
-    validity, first, *text = (memoryview(buffer or b"") for buffer in column.buffers())
+    digest = xxhash.xxh3_64()
+    _digest(column, digest)
+    return digest.hexdigest()
+
+
+def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
+    rows, kind = len(column), column.type
+    digest.update(rows.to_bytes(8, "little"))
+    if pa.types.is_union(kind):
+        for part in (column.type_codes, column.offsets, *(column.field(i) for i in range(kind.num_fields))):
+            _digest(part, digest)
+        return
     if column.null_count:
-        digest.update(validity[: (rows + 7) // 8])
+        digest.update(memoryview(column.buffers()[0])[: (rows + 7) // 8])
+    if pa.types.is_struct(kind):
+        for i in range(kind.num_fields):
+            _digest(column.field(i), digest)
+        return
+    _, first, *text = (memoryview(buffer or b"") for buffer in column.buffers())
     if text:
-        digest.update(first[: (rows + 1) * (8 if pa.types.is_large_string(column.type) else 4)])
+        digest.update(first[: (rows + 1) * (8 if pa.types.is_large_string(kind) else 4)])
         digest.update(text_of(column))
     else:
-        digest.update(first[: (rows * column.type.bit_width + 7) // 8])
-    return digest.hexdigest()
+        digest.update(first[: (rows * kind.bit_width + 7) // 8])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from ..contract import Column, Kind, Table
 from ..contract.canonical import canonical_json, parse_json
+from ..landscape import RUN
 
 SIGNATURE = "signature"
 
@@ -69,13 +70,15 @@ def text_of(values: pa.StringArray | pa.LargeStringArray) -> memoryview:
     return data[offsets[values.offset] : offsets[values.offset + len(values)]]
 
 
-def encode(rows: pa.RecordBatch, table: Table, run_id: str, plain: frozenset[str] = frozenset()) -> pl.DataFrame:
+def encode(
+    rows: pa.RecordBatch, table: Table, run_ids: Sequence[str], plain: frozenset[str] = frozenset()
+) -> pl.DataFrame:
     """The records of table rows.
 
     Args:
-        rows: rows with the declared types of `table.columns`, and perhaps with columns besides.
+        rows: rows with the declared types of `table.columns`, the number of their run as RUN, and perhaps with columns besides.
         table: the table.
-        run_id: the run that they belong to.
+        run_ids: the runs by number.
         plain: columns whose text is known to need no escapes.
 
     Returns:
@@ -85,11 +88,13 @@ def encode(rows: pa.RecordBatch, table: Table, run_id: str, plain: frozenset[str
     """
     pieces = _Pieces(rows.num_rows)
     head = None
-    for i, (key, value) in enumerate(_sorted_fields(table, run_id)):
+    for i, (key, value) in enumerate(_sorted_fields(table)):
         if head is None and key > SIGNATURE:
             head = pieces.length()
         pieces.literal(f'{"{" if i == 0 else ","}"{key}":')
-        if isinstance(value, str):
+        if value is None:
+            _encode_run(pl.from_arrow(rows.column(RUN)), run_ids, pieces)
+        elif isinstance(value, str):
             pieces.literal(value)
         else:
             _encode_column(rows.column(value.name), value.kind, value.name in plain, pieces)
@@ -99,14 +104,21 @@ def encode(rows: pa.RecordBatch, table: Table, run_id: str, plain: frozenset[str
     return pl.select(canonical=pieces.text(), head=head.cast(pl.UInt32))
 
 
-def _sorted_fields(table: Table, run_id: str) -> list[tuple[str, str | Column]]:
-    """The record's keys in canonical order, each with its literal JSON or the column that it comes from."""
-    fields: dict[str, str | Column] = {
-        "record_type": f'"{table.record_type}"',
-        "run_id": canonical_json(run_id),
-    }
+def _sorted_fields(table: Table) -> list[tuple[str, str | Column | None]]:
+    """The record's keys in canonical order, each with its literal JSON or the column that it comes from; None for the run."""
+    fields: dict[str, str | Column | None] = {"record_type": f'"{table.record_type}"', "run_id": None}
     fields |= {column.field: column for column in table.fields if column.field is not None}
     return sorted(fields.items())  # ASCII keys: UTF-16 order is byte order
+
+
+def _encode_run(runs: pl.Series, run_ids: Sequence[str], pieces: _Pieces) -> None:
+    """The run_id of each record: a literal where all are of one run."""
+    first, last = runs.min(), runs.max()
+    if first == last:
+        pieces.literal(canonical_json(run_ids[first or 0]))
+    else:
+        texts = pl.Series([canonical_json(run_id) for run_id in run_ids[first : last + 1]])
+        pieces.column(texts.gather(runs - first))
 
 
 class _Pieces:

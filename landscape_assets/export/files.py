@@ -6,7 +6,6 @@ files (`formats.py`), and how they become a package (`package.py`).
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
 import os
@@ -123,35 +122,6 @@ class NewFile(io.RawIOBase):
         """What was written."""
         sha256, xxh3 = (each.hexdigest() if each is not None else None for each in (self._sha256, self._xxh3))
         return FileFacts(self.path, self._size, sha256, xxh3, rows)
-
-
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
-
-_fallocate = getattr(ctypes.CDLL(None), "fallocate", None)  # Linux has it
-if _fallocate is not None:
-    _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-
-
-def give_back(path: Path, start: int, size: int) -> None:
-    """Gives back the room of a part of a file, on the disk and in the memory in which the system keeps files; its length stays.
-
-    An export so needs room for its largest step instead of all of them, and what it writes goes where the bytes before have been
-    (measured on a machine that gives free memory away: copying 1.2 GB to another file took 0.5 s instead of 3.6). Where the file system
-    cannot do it, nothing happens.
-
-    Args:
-        path: a file that is removed at the end of the export anyway.
-        start: the first byte.
-        size: how many bytes.
-    """
-    if _fallocate is None:
-        return
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            _fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, start, size)
-        finally:
-            os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:

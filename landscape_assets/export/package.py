@@ -33,7 +33,7 @@ from ..verify.manifest import MAX_BYTES
 from ..verify.manifest import read as judge_manifest
 from ..verify.report import Findings
 from .files import NewFile, sync_file, sync_folder
-from .formats import StagedFile
+from ..formats.base import StagedFile
 from .names import folder_name
 from .signing import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey, now
 from .verify_md import verify_md

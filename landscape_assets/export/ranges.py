@@ -1,4 +1,4 @@
-"""The rows of a run, range by range.
+"""The rows of some runs, range by range.
 
 Belongs here: picking up the rows of one range, from where they are when those of neighbouring ranges lie together (a run that was
 recorded row by row), or else from temporary files into which they are moved first. Does not belong here: which range a row goes to
@@ -21,7 +21,6 @@ import xxhash
 
 from ..errors import StorageError
 from .arrow_file import ArrowReader
-from .files import give_back
 from .order import Placement
 from .settings import Budget
 
@@ -113,7 +112,7 @@ class _Batches:
 
     def read(self, i: int) -> pa.RecordBatch:
         """The rows of a batch in the order of their ranges, with their unit as `unit`. Each is read once."""
-        columns = self._reader.consume(i).columns
+        columns = self._reader.batch(i).columns
         rows = pa.RecordBatch.from_arrays([*columns, self._units_of(i).to_arrow()], schema=self.schema)
         ranges = self._ranges(i)
         return rows if ranges.is_sorted() else rows.take(ranges.arg_sort().to_arrow())
@@ -203,7 +202,6 @@ class _Moved:
     def _batch(self, file: io.FileIO, stored: _Stored) -> pa.RecordBatch:
         file.seek(stored.offset)
         data = file.read(stored.size)
-        give_back(self._path, stored.offset, stored.size)
         if xxhash.xxh3_64_intdigest(data) != stored.checksum:
             raise StorageError(
                 f"The temporary file {self._path} is not as it was written: the disk or another program changed it. Nothing is "

@@ -1,98 +1,108 @@
-"""From the tables of a run to its records: every one in its place, in canonical form.
+"""From the tables of some runs to their records: every one in its place, in canonical form.
 
-Belongs here: the whole of that step, range by range. Does not belong here: signatures (`signing.py`) and files of the package
+Belongs here: the whole of that stage, range by range. Does not belong here: signatures (`signing.py`) and files of the package
 (`formats.py`).
+
+Records come in batches. A record is of one type, and has the columns of its type: the batch holds them as a union (Arrow's dense
+union: one child for each record type, with a row for each record of the type), so that views are written from typed columns.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
-import xxhash
 
-from ..contract import Contract
+from ..contract import Contract, Kind, Table
+from ..landscape import RUN
+from ..landscape.frames import arrow_schema
 from ..parallel import in_order
-from .arrow_file import ArrowReader, ArrowWriter
-from .canonical import encode, plain_columns, text_of
-from .files import FileFacts
-from .order import Placement, RangeOrder, ordering_columns, place
+from .arrow_file import ArrowReader
+from .canonical import as_text, encode, plain_columns
+from .order import Placed, Placement, RangeOrder, ordering_columns, place
 from .ranges import Prepare, RowsByRange
 from .settings import Budget
 
-RECORDS_SCHEMA = pa.schema(
+FIELDS = "fields"
+"""The column of a record's typed values."""
+
+_TEXT = pa.schema(
     [
-        pa.field("record_type", pa.uint8()),
+        pa.field(RUN, pa.uint32()),
+        pa.field("record_type", pa.int8()),
         pa.field("canonical", pa.large_string()),
         pa.field("head", pa.uint32()),
     ]
 )
-"""The records of a run in order: the type (its place among `Contract.record_types`), the canonical form without signature, and how
-many bytes of it come before the signature's place."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsFacts:
-    """What the step made: the file, the records by type, and a hash of the records in their order.
+def records_schema(contract: Contract, *, utc: bool, with_fields: bool) -> pa.Schema:
+    """The schema of records in order.
 
-    `content` is the hex XXH3-128 of the canonical forms, one behind the other: it tells contents apart, and proves nothing. What
-    proves is the chain of the signed records.
+    - `run`: the number of the run; ascending.
+    - `record_type`: its place among `Contract.record_types`.
+    - `canonical`: the canonical form without signature.
+    - `head`: how many bytes of it come before the signature's place.
+    - `fields`, where wanted: the values of the record's fields, a dense union with one struct for each record type. Nested values
+      (JSON) are text in canonical form.
     """
+    if not with_fields:
+        return _TEXT
+    members = [pa.field(name, pa.struct(_fields_schema(table, utc))) for name, table in contract.record_types.items()]
+    return _TEXT.append(pa.field(FIELDS, pa.dense_union(members)))
 
-    file: FileFacts
-    counts: dict[str, int]
-    content: str
+
+def _fields_schema(table: Table, utc: bool) -> list[pa.Field]:
+    schema = arrow_schema(table, utc=utc)
+    types = {column.field: schema.field(column.name).type for column in table.fields}
+    return [pa.field(name, pa.large_string() if pa.types.is_string(kind) else kind) for name, kind in types.items()]
 
 
-def write_records(
+def ordered_records(
     contract: Contract,
-    run_id: str,
+    run_ids: Sequence[str],
     tables: Mapping[str, ArrowReader],
-    path: Path,
     scratch: Path,
     budget: Budget,
-    metadata: dict[str, str],
-) -> RecordsFacts:
-    """Writes the records of a run to an Arrow file, in record order (contract, section 2), one batch a range.
+    schema: pa.Schema,
+) -> Iterator[pa.RecordBatch]:
+    """The records of some runs, one run after the other, in record order (contract, section 2).
 
     Args:
         contract: the contract of the tables.
-        run_id: the run.
+        run_ids: the runs by number.
         tables: table → its rows, for every table of the contract.
-        path: the file to write.
         scratch: an empty folder for temporary files.
-        budget: how much memory the step may take.
-        metadata: text for the file's metadata.
+        budget: how much memory the stage may take.
+        schema: of `records_schema`.
+
+    Yields:
+        Batches of the schema, one a range.
 
     Raises:
         CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs twice.
         OSError: no room, or no right, to write.
     """
-    _give_back_memory()
-    placement = place(contract, tables, budget)
-    rows = RowsByRange(placement, tables, _preparation(contract, run_id, tables, placement), scratch, budget)
-    counts: Counter[int] = Counter()
-    content = xxhash.xxh3_128()
-    with ArrowWriter(path, RECORDS_SCHEMA, metadata) as writer:
-        for batch in _ranges(contract, placement, rows, budget):
-            for value in batch.column("record_type").value_counts():
-                counts[value["values"].as_py()] += value["counts"].as_py()
-            content.update(text_of(batch.column("canonical")))
-            writer.write(batch)
-        by_type = {name: counts[code] for code, name in enumerate(contract.record_types) if counts[code]}
-        writer.annotate({"record_counts": json.dumps(by_type)})
-    return RecordsFacts(writer.facts(), by_type, content.hexdigest())
+    _release_memory()
+    placement = place(contract, len(run_ids), tables, budget)
+    prepare = _preparation(contract, run_ids, tables, placement, FIELDS in schema.names)
+    rows = RowsByRange(placement, tables, prepare, scratch, budget)
+
+    def ordered(number: int) -> pa.RecordBatch:
+        return _order(contract, rows.frames(number), schema)
+
+    with ThreadPoolExecutor(budget.threads, "records") as pool:
+        # One is worked on by the next stage while the others are made.
+        yield from in_order(pool, ordered, range(placement.ranges), budget.threads + 1)
 
 
-def _give_back_memory() -> None:
+def _release_memory() -> None:
     """Gives the system what the allocators of Arrow and of the database drivers keep of freed memory (measured: 20 MB)."""
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError):  # glibc has it
@@ -100,43 +110,112 @@ def _give_back_memory() -> None:
 
 
 def _preparation(
-    contract: Contract, run_id: str, tables: Mapping[str, ArrowReader], placement: Placement
+    contract: Contract,
+    run_ids: Sequence[str],
+    tables: Mapping[str, ArrowReader],
+    placement: Placement,
+    with_fields: bool,
 ) -> Prepare:
-    """Makes of table rows what the records need of them: their text, and what they are ordered by."""
+    """Makes of table rows what the records need of them: their text, what they are ordered by, and their typed values."""
     plain = {name: plain_columns(reader.metadata) for name, reader in tables.items()}
-    codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
 
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
         table = contract.tables[name]
         placement.require(contract, table, rows)
-        code = pl.repeat(codes[name], rows.num_rows, dtype=pl.UInt8, eager=True).alias("record_type")
-        return pl.from_arrow(rows.select(ordering[name])).hstack([code, *encode(rows, table, run_id, plain[name])])
+        frame = pl.from_arrow(rows.select(ordering[name])).hstack(encode(rows, table, run_ids, plain[name]))
+        return frame.hstack(_typed_fields(rows, table)) if with_fields else frame
 
     return prepare
 
 
-def _ranges(
-    contract: Contract, placement: Placement, rows: RowsByRange, budget: Budget
-) -> Iterator[pa.RecordBatch]:
-    with ThreadPoolExecutor(budget.threads, "records") as pool:
-        yield from in_order(
-            pool,
-            lambda number: _order(contract, rows.frames(number)),
-            range(placement.ranges),
-            budget.threads + 1,  # one is written while the others are worked on
-        )
+_FIELD = "field "
+"""Prefix of the columns of typed values, beside those of the same name that rows are ordered by."""
 
 
-def _order(contract: Contract, frames: dict[str, pl.DataFrame]) -> pa.RecordBatch:
-    """The records of one range in order, as a batch of RECORDS_SCHEMA."""
+def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
+    found = []
+    for column in table.fields:
+        values = pl.from_arrow(rows.column(column.name))
+        if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
+            text = as_text(values, column.kind)
+            values = pl.select(pl.when(text != "null").then(text)).to_series()  # a field that is null, as other fields are
+        elif column.kind is Kind.FLOAT:
+            values = values + 0.0  # canonical form knows no negative zero
+        found.append(values.alias(_FIELD + column.field))
+    return found
+
+
+def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schema) -> pa.RecordBatch:
+    """The records of one range in order, as a batch of `records_schema`."""
     order = RangeOrder(contract, frames)
-    records = pl.concat([frame[RECORDS_SCHEMA.names] for frame in order.frames], rechunk=True)[order.permutation()]
-    return pa.RecordBatch.from_arrays(
-        [
-            records["record_type"].to_arrow(),
-            records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
-            records["head"].to_arrow(),
-        ],
-        schema=RECORDS_SCHEMA,
+    at = order.permutation()
+    codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
+    code_of_row = np.repeat(
+        np.array([codes[placed.group.table] for placed in order.placed], np.int8),
+        [len(placed.frame) for placed in order.placed],
     )
+    records = pl.concat([placed.frame.select(RUN, "canonical", "head") for placed in order.placed], rechunk=True)[at]
+    types = code_of_row[at.to_numpy()]
+    columns = [
+        records[RUN].to_arrow(),
+        pa.array(types),
+        records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
+        records["head"].to_arrow(),
+    ]
+    if FIELDS in schema.names:
+        columns.append(_union(schema.field(FIELDS).type, list(codes), types, at.to_numpy(), order.placed))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _union(
+    union: pa.DenseUnionType, tables: list[str], types: np.ndarray, at: np.ndarray, placed: Sequence[Placed]
+) -> pa.UnionArray:
+    """The typed values of records in order.
+
+    Args:
+        union: the type to make.
+        tables: the tables by code.
+        types: the code of each record.
+        at: the place of each record among the rows of `placed`.
+        placed: the rows.
+    """
+    starts = np.cumsum([0, *(len(each.frame) for each in placed)])
+    offsets, children = np.zeros(len(types), np.int32), []
+    for code, table in enumerate(tables):
+        mine = np.flatnonzero(types == code)
+        offsets[mine] = np.arange(len(mine), dtype=np.int32)
+        struct = union.field(code).type
+        frames, places, before = [], at[mine].astype(np.int64), 0
+        for each, start in zip(placed, starts, strict=False):
+            if each.group.table == table:
+                # From the place among all rows to that among the table's.
+                inside = (at[mine] >= start) & (at[mine] < start + len(each.frame))
+                places[inside] += before - start
+                before += len(each.frame)
+                frames.append(each.frame.select(pl.col(f"^{_FIELD}.*$")))
+        if frames:
+            rows = pl.concat(frames)[pl.Series(places)]
+            arrays = [series.to_arrow(compat_level=pl.CompatLevel.oldest()) for series in rows.rechunk()]
+            children.append(pa.StructArray.from_arrays(arrays, fields=list(struct)))
+        else:
+            children.append(pa.array([], struct))
+    names = [union.field(code).name for code in range(union.num_fields)]
+    return pa.UnionArray.from_dense(pa.array(types), pa.array(offsets), children, names)
+
+
+def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> list[pa.Array]:
+    """The typed values of the records of one type in a part of a batch, in record order.
+
+    Args:
+        batch: of `records_schema`, with fields.
+        code: the record type's place among `Contract.record_types`.
+        start, stop: the part.
+
+    Returns:
+        One array for each field of the type.
+    """
+    types = batch.column("record_type").to_numpy()
+    before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
+    struct = batch.column(FIELDS).field(code).slice(before, count)
+    return struct.flatten()

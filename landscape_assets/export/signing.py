@@ -1,4 +1,4 @@
-"""Signatures and chains: HMAC-SHA256 of records and manifests, Ed25519 of manifests (contract, section 3; docs/package.md).
+"""Signatures: HMAC-SHA256 of records and manifests, Ed25519 of manifests (contract, section 3; docs/package.md).
 
 Belongs here: keys in memory and what is computed with them. Does not belong here: where keys come from (`orchestration/settings.py`).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,13 +23,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..contract.canonical import canonical_json
 from ..errors import SigningKeyError
 from ..parallel import in_order
-from .arrow_file import ArrowReader, ArrowWriter
-from .canonical import text_of
-from .files import FileFacts
 from .settings import Budget
 
 CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
 CHAIN_OF_RECORDS = "sha256-of-record-sha256"
+
+@dataclass(frozen=True, slots=True)
+class SignedBatch:
+    """A batch of records (`records.records_schema`), and as many signatures: 64 digits of lower-case hex each."""
+
+    records: pa.RecordBatch
+    signatures: pa.LargeStringArray
+
 
 SIGNATURES_SCHEMA = pa.schema([pa.field("signature", pa.large_string())])
 """For each record in order: its signature, or the SHA-256 of its canonical form when unsigned; lower-case hex."""
@@ -150,42 +156,25 @@ def manifest_record(run_id: str, record_count: int, final_hash: str, exported_at
     return canonical_json(record).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class SignedFacts:
-    """What the step made: the file, and the hash that the records' signatures (or hashes) chain to."""
-
-    file: FileFacts
-    final_hash: str
-
-
-def write_signatures(
-    records: ArrowReader, path: Path, key: SigningKey | None, budget: Budget, metadata: dict[str, str]
-) -> SignedFacts:
-    """Writes the signature of every record, or its SHA-256 without a key, and chains them.
+def sign(batches: Iterable[pa.RecordBatch], key: SigningKey | None, budget: Budget) -> Iterator[SignedBatch]:
+    """Signs records.
 
     Args:
-        records: the file of `records.write_records`.
-        path: the file to write; batches as in `records`.
+        batches: of `records.records_schema`.
         key: the key, or None for an unsigned export.
-        budget: how many threads the step may take.
-        metadata: text for the file's metadata.
+        budget: how many threads the stage may take.
+
+    Yields:
+        Each batch with the signature of every record, or with its SHA-256 without a key.
     """
 
-    def sign(i: int) -> pa.Array:
-        texts = pl.from_arrow(records.batch(i).column("canonical"))
+    def signed(batch: pa.RecordBatch) -> SignedBatch:
+        texts = pl.from_arrow(batch.column("canonical"))
         hashes = key.sign_column(texts) if key else _sha256(texts)
-        return hashes.to_arrow(compat_level=pl.CompatLevel.oldest())
+        return SignedBatch(batch, hashes.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
-    chain = hashlib.sha256()
-    with (
-        ArrowWriter(path, SIGNATURES_SCHEMA, metadata) as writer,
-        ThreadPoolExecutor(budget.threads, "sign") as pool,
-    ):
-        for signatures in in_order(pool, sign, range(records.batches), budget.threads + 1):
-            chain.update(text_of(signatures))
-            writer.write(pa.RecordBatch.from_arrays([signatures], schema=SIGNATURES_SCHEMA))
-        writer.annotate({"final_hash": chain.hexdigest()})
-    return SignedFacts(writer.facts(), chain.hexdigest())
+    with ThreadPoolExecutor(budget.threads, "sign") as pool:
+        yield from in_order(pool, signed, batches, budget.threads)
 
 
 def _sha256(texts: pl.Series) -> pl.Series:

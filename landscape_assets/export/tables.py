@@ -1,176 +1,287 @@
-"""The tables of a run as Arrow files, one statement and one file a table.
+"""The tables of some runs as Arrow files: one snapshot, one statement and one file a table.
 
-Belongs here: moving a table's batches from the database to its file as they come, and doing so ahead of the steps that ask for
-the tables. Does not belong here: statements and checks (`landscape/`), and where the files go (`orchestration/resources.py`).
+Belongs here: opening the snapshot, opening the files again, and moving each table's batches from the database to its file as they come, on as many connections as
+help. Does not belong here: statements and checks (`landscape/`), and where the files go.
 """
 
 from __future__ import annotations
 
 import json
+import queue
+import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from contextlib import closing
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract import V1, Table
-from ..landscape import AuditDatabase
+import polars as pl
+import pyarrow as pa
+
+from ..contract import CONTRACTS, V1, Contract, Kind, Table
+from ..errors import DatabaseError, StorageError
+from ..landscape import RUN, AuditDatabase, Run, RunNumbers, RunsOfIds, ScanFailed
 from ..landscape.frames import arrow_schema
-from .arrow_file import ArrowWriter
-from .canonical import PlainText
+from .arrow_file import ArrowReader, ArrowWriter
+from .canonical import PlainText, as_text
 from .files import FileFacts
+
+_CONNECTIONS = 2
+"""More are no faster on two processors, and each holds batches in memory."""
+
+_RETRY_SECONDS = 20
+"""For how long after its beginning a load that a writer disturbed is begun again, with all tables on a new snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """A table of a run that was read: its file, what it is, the statement that read it (None when the contract of the database has
-    no such table: then the file is empty), and how many seconds that took."""
+    """A table that was read.
+
+    Args:
+        file: its rows, those of all runs.
+        table: what it is.
+        statement: the statement that read it; None when the contract of the database has no such table: then the file is empty.
+        seconds: how long that took.
+        rows: for each run by number, how many rows it has.
+        contents: for each run by number, a hash of its rows, whatever their order (16 digits of hex). It tells contents apart under
+            one version of Polars, and proves nothing.
+    """
 
     file: FileFacts
     table: Table
-    contract: str
     statement: str | None
     seconds: float
+    rows: tuple[int, ...]
+    contents: tuple[str, ...]
 
 
-def table_path(name: str) -> tuple[str, str]:
-    """The components of the key of a table's asset, below which its file is stored."""
-    return ("landscape", name)
-
-
-class Stopped(Exception):
-    """Loading was given up before it came to an end."""
-
-
-def write_table(
-    database: AuditDatabase, name: str, run_id: str, path: Path, is_stopped: Callable[[], bool] = lambda: False
-) -> TableFacts:
-    """Writes the rows of a finished run in one table to an Arrow file.
+@dataclass(frozen=True, slots=True)
+class LoadedTables:
+    """The tables of some runs, all of one snapshot.
 
     Args:
-        database: the audit database.
-        name: a table of contract v1, which has all there are.
-        run_id: the run.
-        path: the file; one that is there is an error.
-        is_stopped: asked before each batch.
+        database: the audit database as messages name it, without credentials.
+        contract: its contract.
+        utc: whether its times are instants.
+        runs: the runs by number.
+        tables: by name, for every table of contract v1, which has all there are.
+    """
+
+    database: str
+    contract: Contract
+    utc: bool
+    runs: tuple[Run, ...]
+    tables: dict[str, TableFacts]
+
+
+def load_tables(
+    url: str, run_ids: Sequence[str], path: Callable[[str], Path], *, by_scan: bool | None = None
+) -> LoadedTables:
+    """Writes the rows of finished runs to Arrow files, one a table, all from one snapshot of the database.
+
+    A load that another process disturbs by writing to the database is begun again from its beginning, within bounds.
+
+    Args:
+        url: the audit database, a SQLAlchemy URL.
+        run_ids: the runs.
+        path: table → its file; what is there is replaced.
+        by_scan: whether to scan the tables, or to find the rows by index; None for what the share of the runs suggests.
 
     Raises:
-        ExportError: the run cannot be exported, or the table breaks the contract, or cannot be read.
+        ExportError: the database cannot be used, a run cannot be exported, or a table breaks the contract.
         OSError: no room, or no right, to write.
-        Stopped: `is_stopped` said so.
     """
-    started = time.monotonic()
-    run, contract = database.finished_run(run_id), database.contract
-    metadata = {
-        "contract": contract.name,
-        "run_id": run_id,
-        "table": name,
-        "utc": json.dumps(database.utc),
-        "run": json.dumps([run.status, run.started_at, run.completed_at]),
-    }
-    if name not in contract.tables:
-        # The generation of this database has no such records; the empty file keeps the graph the same for all.
-        table, statement = V1.tables[name], None
-        with ArrowWriter(path, arrow_schema(table, utc=database.utc), metadata) as writer:
-            pass
-    else:
-        stream = database.read(name, run_id)
-        table, statement = stream.table, stream.statement
-        plain = PlainText(stream.schema)
-        with closing(stream.batches) as batches, ArrowWriter(path, stream.schema, metadata) as writer:
-            for batch in batches:
-                if is_stopped():
-                    raise Stopped
-                plain.see(batch)
-                writer.write(batch)
-            writer.annotate(plain.metadata())
-    return TableFacts(writer.facts(), table, contract.name, statement, time.monotonic() - started)
+    deadline = time.monotonic() + _RETRY_SECONDS
+    while True:
+        try:
+            with AuditDatabase(url) as database:
+                return _Load(database, run_ids, path, by_scan).result()
+        except DatabaseError as error:
+            if not error.transient or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.1, 1))
 
 
-class TablesAhead:
-    """Tables of one run, written on threads of their own while other work goes on: on two, where the database lets two connections
-    see one state, and there are processors for them.
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the tables say of a run: its own row, with times as its record has them, and table → rows."""
 
-    The database is theirs until every table has been taken, or `close` has been called. Where a table fails, so do those that
-    were not begun yet, with the same error.
+    run_id: str
+    status: str
+    started_at: str
+    completed_at: str
+    tables: dict[str, int]
+
+
+class StoredTables:
+    """The files of `load_tables`, opened for reading.
+
+    Use as a context manager.
 
     Args:
-        database: the audit database.
-        run_id: the run.
-        names: the tables, in the order in which they will be asked for.
-        path: table → where its file goes.
-        threads: how many at most.
+        path: table → its file.
 
     Raises:
-        ExportError: the run cannot be exported; nothing is begun.
+        StorageError: the files are not as they were written, or not all of one load.
     """
+
+    def __init__(self, path: Callable[[str], Path]) -> None:
+        with ExitStack() as stack:
+            self._readers = {name: stack.enter_context(closing(ArrowReader(path(name)))) for name in V1.tables}
+            self._close = stack.pop_all().close
+        described = {reader.metadata["load"] for reader in self._readers.values()}
+        if len(described) > 1:
+            self._close()
+            raise StorageError("The stored tables are of several loads. Materialize the tables of the run again.")
+        load = json.loads(described.pop())
+        self.contract = next(contract for contract in CONTRACTS if contract.name == load["contract"])
+        self.utc: bool = load["utc"]
+        self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
+        self.readers = {name: self._readers[name] for name in self.contract.tables}
+        """Table → its rows, for every table of the contract."""
+
+    def __enter__(self) -> StoredTables:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def facts(self) -> list[RunFacts]:
+        """What the tables say of each run, by number."""
+        frame = self.readers["runs"].frame(["status", "started_at", "completed_at", RUN]).sort(RUN)
+        times = (as_text(frame[name], Kind.TIME) for name in ("started_at", "completed_at"))
+        rows = {name: json.loads(reader.metadata["rows"]) for name, reader in self.readers.items()}
+        return [
+            RunFacts(run_id, *own, {name: counts[i] for name, counts in rows.items()})
+            for i, (run_id, *own) in enumerate(zip(self.run_ids, frame["status"], *times, strict=True))
+        ]
+
+
+class _Cancelled(Exception):
+    """Another table failed."""
+
+
+class _Load:
+    """The work of `load_tables` on one snapshot."""
 
     def __init__(
-        self,
-        database: AuditDatabase,
-        run_id: str,
-        names: Iterable[str],
-        path: Callable[[str], Path],
-        threads: int = 2,
+        self, database: AuditDatabase, run_ids: Sequence[str], path: Callable[[str], Path], by_scan: bool | None
     ) -> None:
-        database.finished_run(run_id)
-        self.database, self.run_id = database, run_id
-        self._path = path
-        self._tables: dict[str, Future[TableFacts]] = {name: Future() for name in names}
-        self._waiting = deque(self._tables.items())
-        self._failed: BaseException | None = None
-        self._stop = threading.Event()
-        self._twin = database.twin() if threads > 1 and len(self._tables) > 1 else None
-        self._threads = [
-            threading.Thread(target=self._write, args=(each,), name="tables", daemon=True)
-            for each in (database, self._twin)
-            if each is not None
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._database, self._path = database, path
+        self._runs = tuple(database.finished_run(run_id) for run_id in run_ids)
+        self._numbers = RunNumbers(run_ids)
+        self._by_scan = database.prefers_scan(self._numbers) if by_scan is None else by_scan
+        self._described = json.dumps(
+            {
+                "id": uuid.uuid4().hex,
+                "contract": database.contract.name,
+                "utc": database.utc,
+                "run_ids": list(run_ids),
+            }
+        )
+        tables = database.contract.tables
+        self._parents = {path.table for table in tables.values() for path in table.paths}
+        self._indexes: dict[str, Future[RunsOfIds]] = {name: Future() for name in self._parents}
+        self._cancelled = threading.Event()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._tables
+    def result(self) -> LoadedTables:
+        contract = self._database.contract
+        # Tables whose ids tell the runs of others come first, each behind those that tell its own.
+        names = sorted(contract.tables, key=lambda name: (name not in self._parents, _depth(contract, name)))
+        with ExitStack() as stack:
+            connections: queue.SimpleQueue[AuditDatabase] = queue.SimpleQueue()
+            connections.put(self._database)
+            if (second := self._database.same_snapshot()) is not None:
+                stack.enter_context(second)
+                connections.put(second)
+            pool = stack.enter_context(ThreadPoolExecutor(connections.qsize(), "tables"))
+            begun = {name: pool.submit(self._load, name, connections) for name in names}
+            errors = [error for name in contract.tables if (error := begun[name].exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, _Cancelled)):
+            raise error
+        loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in V1.tables}
+        return LoadedTables(self._database.shown, contract, self._database.utc, self._runs, loaded)
 
-    def take(self, name: str) -> TableFacts:
-        """A table, waited for; its file is the caller's now.
-
-        Raises:
-            as `write_table`.
-        """
-        facts = self._tables[name].result()
-        del self._tables[name]
-        if not self._tables:
-            self.close()
-        return facts
-
-    def close(self) -> None:
-        """Ends the threads after the batches in hand, and removes the files that nobody took."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        for table in self._tables.values():
-            if table.exception() is None:
-                table.result().file.path.unlink(missing_ok=True)
-        self._tables.clear()
-        if self._twin is not None:
-            self.database.is_broken |= self._twin.is_broken
-            self._twin.close()
-            self._twin = None
-
-    def _write(self, database: AuditDatabase) -> None:
-        while True:
+    def _load(self, name: str, connections: queue.SimpleQueue[AuditDatabase]) -> TableFacts:
+        try:
+            # Waited for before a connection is taken: the tables that are waited for were begun earlier, and have one.
+            for path in self._database.contract.tables[name].paths:
+                self._indexes[path.table].exception()
+            connection = connections.get()
             try:
-                name, table = self._waiting.popleft()
-            except IndexError:
-                return
-            try:
-                if self._failed is not None:
-                    raise self._failed
-                table.set_result(write_table(database, name, self.run_id, self._path(name), self._stop.is_set))
-            except BaseException as error:  # raised where the table is asked for
-                self._failed = error
-                table.set_exception(error)
+                try:
+                    return self._write(connection, name, self._by_scan)
+                except ScanFailed:
+                    return self._write(connection, name, by_scan=False)
+            finally:
+                connections.put(connection)
+        except BaseException as error:
+            self._cancelled.set()
+            if name in self._indexes:
+                self._indexes[name].set_exception(_Cancelled())
+            raise error
+
+    def _write(self, database: AuditDatabase, name: str, by_scan: bool) -> TableFacts:
+        started = time.monotonic()
+        stream = database.read(name, self._numbers, lambda table: self._indexes[table].result(), by_scan=by_scan)
+        table, ids, plain = stream.table, RunsOfIds(), PlainText(stream.schema)
+        content = _Content(len(self._runs))
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+        with closing(stream.batches) as batches, ArrowWriter(path, stream.schema, {"load": self._described}) as writer:
+            for batch in batches:
+                if self._cancelled.is_set():
+                    raise _Cancelled
+                plain.see(batch)
+                content.add(batch)
+                if name in self._parents:
+                    ids.add(batch.column(table.id[0]), pl.from_arrow(batch.column(RUN)))
+                writer.write(batch)
+            writer.annotate(plain.metadata() | {"rows": json.dumps(content.rows)})
+        if name in self._parents:
+            ids.finish(name)
+            self._indexes[name].set_result(ids)
+        return TableFacts(
+            writer.facts(), table, stream.statement, time.monotonic() - started, content.rows, content.hashes
+        )
+
+    def _empty(self, name: str) -> TableFacts:
+        """A table that the generation of this database does not have: an empty file keeps the graph the same for all."""
+        table, path = V1.tables[name], self._path(name)
+        path.unlink(missing_ok=True)
+        schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
+        with ArrowWriter(path, schema, {"load": self._described}) as writer:
+            pass
+        content = _Content(len(self._runs))
+        return TableFacts(writer.facts(), table, None, 0.0, content.rows, content.hashes)
+
+
+def _depth(contract: Contract, name: str) -> int:
+    """How many tables are between a table's rows and the tables that say to which run they belong."""
+    return max((1 + _depth(contract, path.table) for path in contract.tables[name].paths), default=0)
+
+
+class _Content:
+    """How many rows each run has, and a hash of them: the sum of the hashes of the rows."""
+
+    def __init__(self, runs: int) -> None:
+        self._rows, self._sums = [0] * runs, [0] * runs
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        frame = pl.from_arrow(batch)
+        hashes = frame.drop(RUN).hash_rows()
+        by_run = pl.DataFrame({RUN: frame[RUN], "hash": hashes}).group_by(RUN).agg(pl.len(), pl.col("hash").sum())
+        for number, rows, total in by_run.iter_rows():
+            self._rows[number] += rows
+            self._sums[number] = (self._sums[number] + total) % 2**64
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return tuple(self._rows)
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        return tuple(f"{total:016x}" for total in self._sums)

@@ -6,7 +6,7 @@ belong here: what takes several tables to see (orphans, several terminal outcome
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from ..contract import Column, Kind, Table
 from ..contract.canonical import InvalidJson, canonical_json, parse_json
 from ..contract.model import ExactlyOne, StatusRule
 from ..errors import CorruptTable
+from .membership import RUN
 
 SAFE_INTEGER = 2**53 - 1
 """RFC 8785 section 3.2.2.3: integers beyond it have no canonical form."""
@@ -28,15 +29,15 @@ _Violation = tuple[str, pl.Expr, str]
 
 
 class Checker:
-    """The checks of one table's frames of one run.
+    """The checks of one table's frames.
 
     Args:
         table: the table, of the contract that the database keeps.
-        run_id: the run that is read.
+        run_ids: the runs that are read, by number.
     """
 
-    def __init__(self, table: Table, run_id: str) -> None:
-        self._table, self._run_id = table, run_id
+    def __init__(self, table: Table, run_ids: Sequence[str]) -> None:
+        self._table, self._run_ids = table, run_ids
         self._violations: list[_Violation] = []
         for column in table.columns:
             self._violations.extend(_column_violations(column))
@@ -47,22 +48,24 @@ class Checker:
                 filled = pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.UInt8) for name in rule.columns)
                 either = " and ".join(rule.columns)
                 self._violations.append((rule.columns[0], filled != 1, f"where exactly one of {either} must be given"))
-        if table.claims_run:
-            mine = pl.col("run_id").eq_missing(pl.lit(run_id))
-            self._violations.append(
-                ("run_id", ~mine, f"but its {table.paths[0].column} leads to run {run_id}")
-            )
         self._json = [column for column in table.columns if column.kind in (Kind.JSON, Kind.JSON_OBJECTS)]
 
-    def check(self, frame: pl.DataFrame) -> None:
+    def check(self, frame: pl.DataFrame, claimed: pl.Series | None) -> None:
         """Raises CorruptTable for the first row of the frame that breaks a rule.
 
         Args:
-            frame: the columns of the table with their declared types; for times and booleans also the value as stored,
-                under its name with the prefix RAW, where the declared one is null because it did not convert.
+            frame: the columns of the table with their declared types; RUN, the number of the run to which the row's path leads; for
+                times and booleans also the value as stored, under its name with the prefix RAW, where the declared one is null
+                because it did not convert.
+            claimed: the number of the run that each row names itself, null where it is none of those that are read; None where
+                that is not compared with the path.
         """
         if frame.is_empty():
             return
+        if claimed is not None and not (mine := claimed.eq_missing(frame[RUN])).all():
+            row = frame.filter(~mine).row(0, named=True)
+            leads = f"but its {self._table.paths[0].column} leads to run {self._run_ids[row[RUN]]}"
+            raise self._corrupt(row, "run_id", leads)
         broken = frame.select(
             expression.fill_null(False).any().alias(str(i)) for i, (_, expression, _) in enumerate(self._violations)
         ).row(0)
@@ -87,10 +90,10 @@ class Checker:
                 raise self._corrupt(row, column.name, f"which {error}") from None
 
     def _corrupt(self, row: dict[str, object], column: str, rule: str) -> CorruptTable:
-        found = row[column]
+        found = row.get(column)
         if found is None:
             found = row.get(RAW + column)
-        label = row_label(self._table, {"run_id": self._run_id, **row})
+        label = row_label(self._table, {"run_id": self._run_ids[row[RUN]], **row})
         return CorruptTable(self._table.name, label, column, _shown(found), rule)
 
 

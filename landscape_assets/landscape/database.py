@@ -1,75 +1,50 @@
-"""An audit database: which contract it keeps, which runs it holds, and the rows of one run, table by table.
+"""An audit database: which contract it keeps, which runs it holds, and the rows of some runs, table by table.
 
 Belongs here: what holds for every kind of database, and the choice of the kind by URL. Does not belong here: what is
 particular to one (`sqlite.py`, `postgresql.py`), and what becomes of the rows (`export/`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
 from ..contract import Contract, Table, recognise
-from ..contract.statements import RUN_ID, select_run
+from ..contract.statements import count_rows, select_all, select_runs, shown
 from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .checks import Checker
 from .frames import arrow_schema
-
-
-class Source(Protocol):
-    """What each kind of database provides; one connection in one read transaction."""
-
-    name: str
-    shown: str
-    """The database as messages name it, without credentials."""
-    utc: bool
-    """Whether its times are instants."""
-
-    def columns(self) -> dict[str, set[str]]: ...
-
-    def runs(self, select: sa.Select) -> list[dict[str, Any]]: ...
-
-    def statement(self, contract: Contract, table: Table) -> str:
-        """The statement by which `read` reads a table, as people are shown it."""
-
-    def read(
-        self, contract: Contract, table: Table, run_id: str
-    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]: ...
-
-    def twin(self) -> Source | None:
-        """Another connection that sees the same state; None when there can be none."""
-
-    def close(self) -> None: ...
+from .membership import RUN, RunNumbers, RunsOfIds, sort_out
+from .source import Damaged, RunValue, ScanFailed, Source
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as the audit database has it; times are text as stored."""
+    """A run as the audit database has it; times are text as stored. `damage` says why it is not what a run is, if so."""
 
     run_id: str
     status: str
     started_at: str | None
     completed_at: str | None
+    damage: CorruptTable | None = None
 
     def is_finished(self, contract: Contract) -> bool:
         """Whether it can be exported: it ended, and says when."""
-        return self.status in contract.finished and self.completed_at is not None
+        return self.damage is None and self.status in contract.finished and self.completed_at is not None
 
 
 @dataclass(frozen=True, slots=True)
 class TableStream:
-    """The rows of one run in one table, as they come from the database.
+    """The rows of some runs in one table, as they come from the database.
 
-    `schema` has the declared types; `batches` can be taken once, and raises CorruptTable or DatabaseError at the row at
-    fault. `statement` is what is sent, with the run as `:run_id`."""
+    `schema` has the declared types, and RUN last; `batches` can be taken once, and raises CorruptTable, DatabaseError or ScanFailed
+    at the row at fault. `statement` is what is sent, with the runs as `:run_ids`."""
 
     table: Table
     statement: str
@@ -85,14 +60,11 @@ class AuditDatabase:
 
     Raises:
         DatabaseError: the URL is wrong, or the database cannot be opened.
-        UnknownContract: it is no Landscape, or of a generation without a contract here.
+        UnknownContract: it is not a Landscape, or of a generation without a contract here.
     """
 
     def __init__(self, url: str) -> None:
         self._source = _open(url)
-        self._rows_read: dict[tuple[str, str], int] = {}
-        self.is_broken = False
-        """Whether reading failed, so that nothing more can be read: a new connection may do better."""
         try:
             self.contract = recognise(self._source.columns())
         except BaseException:
@@ -111,9 +83,9 @@ class AuditDatabase:
         """Ends the transaction and the connection."""
         self._source.close()
 
-    def twin(self) -> AuditDatabase | None:
+    def same_snapshot(self) -> AuditDatabase | None:
         """A second connection that sees the very same state, so that two tables can be read at once; None when there can be none."""
-        source = self._source.twin()
+        source = self._source.same_snapshot()
         if source is None:
             return None
         other = copy(self)
@@ -133,21 +105,21 @@ class AuditDatabase:
     @cached_property
     def runs(self) -> dict[str, Run]:
         """Every run of the database by run_id, the oldest first."""
-        runs = self.contract.metadata.tables["runs"]
-        names = ("run_id", "status", "started_at", "completed_at")
-        select = sa.select(*(sa.cast(runs.c[name], sa.Text).label(name) for name in names))
-        with self._noticing():
-            rows = self._source.runs(select)
-        found = [Run(row["run_id"], row["status"] or "", row["started_at"], row["completed_at"]) for row in rows]
-        found.sort(key=lambda run: (run.started_at or "", run.run_id.encode()))
-        return {run.run_id: run for run in found}
+        found: dict[str, Run] = {}
+        for values in self._source.runs(self.contract):
+            run = _run(values)
+            if run.run_id in found:
+                damage = CorruptTable("runs", f"run_id {run.run_id!r}", "run_id", repr(run.run_id), "which occurs more than once")
+                run = Run(run.run_id, run.status, run.started_at, run.completed_at, damage)
+            found[run.run_id] = run
+        return dict(sorted(found.items(), key=lambda item: (item[1].started_at or "", item[0].encode())))
 
     def finished_run(self, run_id: str) -> Run:
         """The run, which can be exported.
 
         Raises:
             RunNotExportable: there is no such run, or it has not finished.
-            CorruptTable: its status is none of the contract's.
+            CorruptTable: its row in the table runs is damaged.
         """
         run = self.runs.get(run_id)
         if run is None:
@@ -155,6 +127,8 @@ class AuditDatabase:
                 f"There is no run {run_id!r} in the audit database {self.shown}. "
                 "`landscape-assets runs` lists those there are."
             )
+        if run.damage is not None:
+            raise run.damage
         known = self.contract.tables["runs"].column("status").values
         if run.status not in known:
             raise CorruptTable(
@@ -168,20 +142,34 @@ class AuditDatabase:
             )
         return run
 
-    def read(self, table_name: str, run_id: str) -> TableStream:
-        """The rows of a finished run in one table, by one statement.
+    def rows_by_run(self) -> dict[str, int]:
+        """How many rows of the table `rows` each run has."""
+        return self._source.rows_by_run(self.contract)
+
+    def prefers_scan(self, runs: RunNumbers) -> bool:
+        """Whether the tables are better scanned than the rows of these runs followed through indexes."""
+        return self._source.prefers_scan(self.contract, runs.run_ids)
+
+    def read(
+        self, table_name: str, runs: RunNumbers, parents: Callable[[str], RunsOfIds], *, by_scan: bool
+    ) -> TableStream:
+        """The rows of finished runs in one table, by one statement.
 
         Args:
             table_name: a table of the contract.
-            run_id: the run.
+            runs: the runs.
+            parents: table → the runs of its ids, for every table that a path of this one leads to.
+            by_scan: read the whole table and sort out the rows of the runs, instead of finding them by index.
         """
         table = self.contract.tables[table_name]
-        return TableStream(
-            table,
-            self._source.statement(self.contract, table),
-            arrow_schema(table, utc=self.utc),
-            self._checked(table, self._source.read(self.contract, table, run_id), run_id),
-        )
+        if by_scan:
+            kept = " or ".join(f"{path.column} is an id of theirs" for path in table.paths) or "run_id is theirs"
+            statement = f"{shown(select_all(self.contract, table))}\n-- a scan: the runs have most rows of the database; kept are rows whose {kept}"
+        else:
+            statement = f"{shown(select_runs(self.contract, table))}\n-- by index: the runs have few rows of the database"
+        schema = arrow_schema(table, utc=self.utc).append(pa.field(RUN, pa.uint32()))
+        batches = self._read(table, schema, runs, parents, None if by_scan else runs.run_ids)
+        return TableStream(table, statement, schema, batches)
 
     def count(self, run_id: str) -> dict[str, int]:
         """How many rows `read` gives for a run in each table, by one statement that counts them all.
@@ -192,44 +180,35 @@ class AuditDatabase:
         Returns:
             Table name → rows.
         """
-        counts = [
-            sa.select(
-                sa.literal(table.name).label("name"), sa.cast(sa.func.count(), sa.Text).label("rows")
-            ).select_from(select_run(self.contract, table).params({RUN_ID: run_id}).subquery())
-            for table in self.contract.tables.values()
-        ]
-        with self._noticing():
-            counted = self._source.runs(sa.select(sa.union_all(*counts).subquery()))
-        return {row["name"]: int(row["rows"]) for row in counted}
+        literal = self._source.name == "postgresql"
+        tables = self.contract.tables.values()
+        return self._source.counts({t.name: count_rows(self.contract, t, literal=literal) for t in tables}, [run_id])
 
-    def has_read(self, run_id: str, rows: Mapping[str, int]) -> bool:
-        """Whether it was this connection, and so one state of the database, that gave the run's rows of all these
-        tables.
-
-        Args:
-            run_id: the run.
-            rows: table → how many rows.
-        """
-        return all(self._rows_read.get((name, run_id)) == count for name, count in rows.items())
-
-    def _checked(
-        self, table: Table, batches: Iterator[tuple[pa.RecordBatch, pl.DataFrame]], run_id: str
+    def _read(
+        self,
+        table: Table,
+        schema: pa.Schema,
+        runs: RunNumbers,
+        parents: Callable[[str], RunsOfIds],
+        run_ids: tuple[str, ...] | None,
     ) -> Iterator[pa.RecordBatch]:
-        checker, rows = Checker(table, run_id), 0
-        with self._noticing():
-            for batch, frame in batches:
-                checker.check(frame)
-                rows += batch.num_rows
-                yield batch
-        self._rows_read[table.name, run_id] = rows
+        checker = Checker(table, runs.run_ids)
+        by_column = {path.column: parents(path.table) for path in table.paths}
+        for rows, numbers in sort_out(self._source.read(self.contract, table, run_ids), runs, by_column):
+            claimed = runs.of(rows.column("run_id")) if table.claims_run else None
+            declared, frame = self._source.typed(table, rows)
+            checker.check(frame.with_columns(numbers.alias(RUN)), claimed)
+            yield pa.RecordBatch.from_arrays([*declared.columns, numbers.to_arrow()], schema=schema)
 
-    @contextmanager
-    def _noticing(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError:
-            self.is_broken = True
-            raise
+
+def _run(values: Mapping[str, RunValue]) -> Run:
+    printed = {name: value.printed if isinstance(value, Damaged) else value for name, value in values.items()}
+    damage = None
+    for column, value in values.items():
+        if isinstance(value, Damaged):
+            damage = CorruptTable("runs", f"run_id {printed['run_id']!r}", column, repr(value.printed), value.rule)
+            break
+    return Run(printed["run_id"] or "", printed["status"] or "", printed["started_at"], printed["completed_at"], damage)
 
 
 def _open(url: str) -> Source:

@@ -4,13 +4,12 @@ Belongs here: what is particular to PostgreSQL (connection, session, types, the 
 here: what holds for every database (`database.py`).
 
 The driver streams a result (`COPY ... TO STDOUT`, binary) when its statement has no bound parameters, and else holds
-all of it in memory. The run is therefore bound once, to a setting of the transaction, and the tables' statements refer
-to that."""
+all of it in memory. The run_ids are therefore written into the statements, as literals that SQLAlchemy quotes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -19,14 +18,14 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql.visitors import replacement_traverse
 
 from ..contract import Contract, Kind, Table
-from ..contract.statements import RUN_ID, select_run
+from ..contract.statements import RUN_IDS, select_all, select_runs
 from ..errors import DatabaseError
 from .adbc import record_batches
 from .checks import RAW
 from .frames import arrow_schema
+from .source import RUN_COLUMNS, RunValue
 
 registry.register("postgresql.adbc", "landscape_assets.landscape.adbc", "AdbcPostgreSQLDialect")
 
@@ -40,14 +39,13 @@ _CONNECTION_DEFAULTS = {
 }
 """libpq parameters that hold unless the URL says otherwise; times in seconds."""
 
-_SETTING = "landscape_assets.run_id"
-"""The setting that the run is bound to, within the transaction."""
-
 _SESSION = sa.text(
     """
     SELECT
         set_config('TimeZone', 'UTC', true),
         set_config('DateStyle', 'ISO, YMD', true),
+        -- A backslash in a literal is a backslash.
+        set_config('standard_conforming_strings', 'on', true),
         -- The same rows come in the same order: not from where another scan happens to be, nor from workers in turn.
         set_config('synchronize_seqscans', 'off', true),
         set_config('max_parallel_workers_per_gather', '0', true),
@@ -112,7 +110,6 @@ class PostgreSQLSource:
     def __init__(self, url: sa.URL, snapshot: str | None = None) -> None:
         self._url, self.shown = url, _shown(url)
         self._secrets = _secrets(url)
-        self._run_id: str | None = None
         parameters = _conninfo(url)
         self._engine = sa.create_engine(
             "postgresql+adbc://",
@@ -135,7 +132,7 @@ class PostgreSQLSource:
                 raise self._failure(error) from None
             raise
 
-    def twin(self) -> PostgreSQLSource | None:
+    def same_snapshot(self) -> PostgreSQLSource | None:
         """Another connection with the same snapshot; None where the server has none to give, or no connection left."""
         try:
             (exported,) = self._all(sa.text("SELECT pg_export_snapshot() AS id"))
@@ -155,65 +152,74 @@ class PostgreSQLSource:
             found.setdefault(row["table_name"], set()).add(row["column_name"])
         return found
 
-    def runs(self, select: sa.Select) -> list[dict[str, Any]]:
-        """The rows of a small statement whose columns are all text, as dicts."""
-        return self._all(select)
+    def runs(self, contract: Contract) -> list[dict[str, RunValue]]:
+        """The values of every run in the columns RUN_COLUMNS."""
+        row = contract.metadata.tables["runs"]
+        return self._all(sa.select(*(sa.cast(row.c[name], sa.Text).label(name) for name in RUN_COLUMNS)))
 
-    def statement(self, contract: Contract, table: Table) -> str:
-        """The statement by which `read` reads a table, as people are shown it."""
-        return str(select_run(contract, table))
+    def counts(self, statements: Mapping[str, sa.Select], run_ids: Sequence[str]) -> dict[str, int]:
+        """What statements that count give, by name, for some runs."""
+        counts = [sa.select(sa.literal_column(f"'{name}'"), select.scalar_subquery()) for name, select in statements.items()]
+        rows = self._all(sa.union_all(*counts), run_ids)
+        return {name: count for name, count in map(dict.values, rows)}
+
+    def rows_by_run(self, contract: Contract) -> dict[str, int]:
+        """How many rows of the table `rows` each run has."""
+        rows = contract.metadata.tables["rows"]
+        counted = self._all(sa.select(rows.c.run_id.label("id"), sa.func.count().label("rows")).group_by(rows.c.run_id))
+        return {row["id"]: row["rows"] for row in counted}
+
+    def prefers_scan(self, contract: Contract, run_ids: Sequence[str]) -> bool:
+        """No: the server knows how its tables are filled, and scans them itself where that is faster."""
+        return False
 
     def read(
-        self, contract: Contract, table: Table, run_id: str
-    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
-        """Reads the rows of one run in a table.
+        self, contract: Contract, table: Table, run_ids: Sequence[str] | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads rows of a table in the driver's types.
 
         Args:
             contract: the contract of the database.
             table: one of its tables.
-            run_id: the run.
+            run_ids: the runs; None for the rows of all runs.
 
         Yields:
-            The rows of the run with their declared types, and the frame to check: the same columns, and what the checks
-            need besides (`checks.RAW`).
+            The columns of `statements.select_runs`.
 
         Raises:
             DatabaseError: the database cannot be read, or a column is of another type than the contract's.
         """
-        self._bind(run_id)
-        result = self._execute(_with_setting(select_run(contract, table)), table=table.name)
+        select = select_all(contract, table) if run_ids is None else select_runs(contract, table, literal=True)
+        result = self._execute(select, run_ids, table=table.name)
         try:
             schema, batches = record_batches(result)
             self._require_types(table, schema)
-            for batch in batches:
-                yield _typed(table, batch)
+            yield from batches
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise self._failure(error, table.name) from None
         finally:
             result.close()
 
-    def _bind(self, run_id: str) -> None:
-        if run_id != self._run_id:
-            self._all(sa.text(f"SELECT set_config('{_SETTING}', :{RUN_ID}, true)"), {RUN_ID: run_id})
-            self._run_id = run_id
+    def typed(self, table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
+        """Rows of `read` with their declared types, and the frame to check: the same columns, and what the checks need besides
+        (`checks.RAW`)."""
+        return _typed(table, batch)
 
     def _execute(
-        self, statement: sa.Executable, parameters: dict[str, str] | None = None, *, table: str | None = None
+        self, statement: sa.Executable, run_ids: Sequence[str] | None = None, *, table: str | None = None
     ) -> sa.CursorResult:
         try:
-            return self._connection.execute(statement, parameters or {})
+            return self._connection.execute(statement, {} if run_ids is None else {RUN_IDS: list(run_ids)})
         except (sa.exc.DBAPIError, adbc.Error, OSError) as error:
             raise self._failure(error, table) from None
 
-    def _all(
-        self, statement: sa.Executable, parameters: dict[str, str] | None = None, *, table: str | None = None
-    ) -> list[dict[str, Any]]:
-        result = self._execute(statement, parameters, table=table)
+    def _all(self, statement: sa.Executable, run_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        result = self._execute(statement, run_ids)
         try:
             _, batches = record_batches(result)
             return [row for batch in batches for row in batch.to_pylist()]
         except (adbc.Error, pa.ArrowException, OSError) as error:
-            raise self._failure(error, table) from None
+            raise self._failure(error) from None
         finally:
             result.close()
 
@@ -301,17 +307,6 @@ _PERMANENT: tuple[tuple[str, str], ...] = (
 )
 """Why trying again to connect does not help, by what the message says: libpq gives no SQLSTATE there. All else may
 pass."""
-
-
-def _with_setting(select: sa.Select) -> sa.Select:
-    """The statement with the transaction's setting in place of its bound run."""
-    setting = sa.func.current_setting(sa.literal_column(f"'{_SETTING}'"))
-
-    def replace(element: Any, **_: Any) -> Any:
-        is_run = isinstance(element, sa.BindParameter) and element.key == RUN_ID
-        return setting if is_run else None
-
-    return replacement_traverse(select, {}, replace)
 
 
 def _typed(table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:

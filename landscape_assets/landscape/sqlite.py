@@ -7,9 +7,12 @@ database (`database.py`).
 from __future__ import annotations
 
 import os
+import random
 import re
+import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote
@@ -21,14 +24,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import registry
 
 from ..contract import Contract, Kind, Table
-from ..contract.model import Path as ParentPath
-from ..contract.statements import RUN_ID, select_all, select_parents, select_run, select_strays
+from ..contract.statements import RUN_IDS, count_rows, select_all, select_runs
 from ..errors import CorruptTable, DatabaseError
 from ..parallel import read_ahead
 from .adbc import record_batches
-from .checks import RAW, TIME_PATTERN, row_label
+from .checks import RAW, TIME_PATTERN
 from .frames import arrow_schema
-from .membership import Ids, Members, SharedIds
+from .source import RUN_COLUMNS, Damaged, RunValue, ScanFailed
 
 registry.register("sqlite.adbc", "landscape_assets.landscape.adbc", "AdbcSQLiteDialect")
 
@@ -43,6 +45,12 @@ _RAW_TYPES: dict[Kind, pa.DataType] = {
     Kind.BOOLEAN: pa.int64(),
     Kind.FLOAT: pa.float64(),
 }
+
+_OPENING_SECONDS = 5
+"""For how long a database is tried to be opened while other processes open and close it."""
+
+_SCAN_SHARE = 1 / 5
+"""From which share of the rows on tables are scanned: a row that is found by index costs about four times as much (measured)."""
 
 _READ_ERRORS = (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError)
 """What the driver and Arrow raise where rows cannot be read, or are not of their declared types."""
@@ -61,20 +69,37 @@ class SQLiteSource:
         url: a SQLAlchemy URL, `sqlite:///relative.db` or `sqlite:////absolute.db`.
 
     Raises:
-        DatabaseError: the file is missing, is no SQLite database, or cannot be opened.
+        DatabaseError: the file is missing, is not a SQLite database, or cannot be opened.
     """
 
     name = "sqlite"
     utc = False
 
     def __init__(self, url: sa.URL) -> None:
-        self._url, self._path = url, _file(url)
+        self._url = url
+        deadline = time.monotonic() + _OPENING_SECONDS
+        while True:
+            try:
+                return self._open()
+            except DatabaseError as error:
+                # Another process has just made or removed a log: the next look finds how things stand.
+                if not error.transient or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.01, 0.1))
+
+    def _open(self) -> None:
+        self._path = _file(self._url)
         self.shown = str(self._path)
-        self._files, self._ids = _Files(), SharedIds()
+        self._files, self._is_quiet = _Files(), False
         try:
             self._opened_at = self._state()
             uri, self._is_quiet = _read_only_uri(self._path, self._files)
             self._connect(uri)
+            try:
+                self._require_unchanged()
+            except BaseException:
+                self._disconnect()
+                raise
         except BaseException:
             self._files.release()
             raise
@@ -90,18 +115,21 @@ class SQLiteSource:
                 self._connection.exec_driver_sql("BEGIN")
                 self._connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").close()
             except BaseException:
-                self._connection.close()
+                self._disconnect()
                 raise
         except (sa.exc.DBAPIError, adbc.Error) as error:
             raise self._failure(error) from None
 
-    def twin(self) -> SQLiteSource | None:
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    def same_snapshot(self) -> SQLiteSource | None:
         """Another connection that sees the same state; None when the database was written to since this one was opened."""
         try:
             other = SQLiteSource(self._url)
             # Neither was there a commit before the other's snapshot, nor will there be one in it.
             if other._state() == self._opened_at:
-                other._ids = self._ids
                 return other
             other.close()
         except DatabaseError:  # this connection may do without
@@ -110,8 +138,7 @@ class SQLiteSource:
 
     def close(self) -> None:
         """Ends the transaction and closes the file."""
-        self._connection.close()
-        self._engine.dispose()
+        self._disconnect()
         self._files.release()
 
     def columns(self) -> dict[str, set[str]]:
@@ -127,76 +154,96 @@ class SQLiteSource:
             found.setdefault(row["table_name"], set()).add(row["column_name"])
         return found
 
-    def runs(self, select: sa.Select) -> list[dict[str, Any]]:
-        """The rows of a small statement over `runs` whose columns are all text, as dicts."""
-        pinned = _pinned(select, [Kind.TEXT] * len(select.selected_columns))
-        return self._all(pinned)[1:]
+    def runs(self, contract: Contract) -> list[dict[str, RunValue]]:
+        """The values of every run in the columns RUN_COLUMNS."""
+        row = contract.metadata.tables["runs"]
+        columns = [
+            column
+            for name in RUN_COLUMNS
+            for column in (
+                sa.func.typeof(row.c[name]).label(f"{name} class"),
+                sa.cast(row.c[name], sa.LargeBinary).label(name),
+            )
+        ]
+        select = _pinned(sa.select(*columns), ["''", "x''"] * len(RUN_COLUMNS))
+        return [
+            {name: _run_value(found[f"{name} class"], found[name]) for name in RUN_COLUMNS}
+            for found in self._all(select)[1:]
+        ]
 
-    def statement(self, contract: Contract, table: Table) -> str:
-        """The statement by which `read` reads a table, as people are shown it."""
-        if not _is_told_by_parents(table):
-            return str(select_run(contract, table))
-        told = " or ".join(path.column for path in table.paths)
-        return f"{select_all(contract, table)}\n-- the run's: those whose {told}\n-- is the id of a row of the run"
+    def counts(self, statements: Mapping[str, sa.Select], run_ids: Sequence[str]) -> dict[str, int]:
+        """What statements that count give, by name, for some runs."""
+        counts = [sa.select(sa.literal_column(f"'{name}'"), select.scalar_subquery()) for name, select in statements.items()]
+        rows = self._all(sa.union_all(*counts), run_ids)
+        return {name: count for name, count in map(dict.values, rows)}
+
+    def rows_by_run(self, contract: Contract) -> dict[str, int]:
+        """How many rows of the table `rows` each run has."""
+        rows = contract.metadata.tables["rows"]
+        run_id = sa.cast(rows.c.run_id, sa.LargeBinary)  # it may be anything
+        select = _pinned(sa.select(run_id.label("id"), sa.func.count().label("rows")).group_by(rows.c.run_id), ["x''", "0"])
+        return {row["id"].decode("utf-8", "backslashreplace"): row["rows"] for row in self._all(select)[1:] if row["id"]}
+
+    def prefers_scan(self, contract: Contract, run_ids: Sequence[str]) -> bool:
+        """Whether the runs have so much of the database that reading whole tables is faster than following indexes.
+
+        Both numbers cost nothing: one is the last entry of the table, the other the length of a part of an index.
+        """
+        rows = contract.metadata.tables["rows"]
+        mine = count_rows(contract, contract.tables["rows"]).scalar_subquery()
+        (found,) = self._all(
+            sa.select(
+                mine.label("mine"), sa.select(sa.func.max(sa.literal_column("rowid"))).select_from(rows).scalar_subquery().label("all")
+            ),
+            run_ids,
+        )
+        return found["mine"] >= _SCAN_SHARE * (found["all"] or 0)
 
     def read(
-        self, contract: Contract, table: Table, run_id: str
-    ) -> Iterator[tuple[pa.RecordBatch, pl.DataFrame]]:
-        """Reads the rows of one run in a table.
+        self, contract: Contract, table: Table, run_ids: Sequence[str] | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads rows of a table as they are stored: text may not be UTF-8.
 
         Args:
             contract: the contract of the database.
             table: one of its tables.
-            run_id: the run.
+            run_ids: the runs, whose rows are found by index; None for the rows of all runs, by a scan.
 
         Yields:
-            The rows of the run with their declared types, and the frame to check: the same columns, and what the checks need
-            besides (`checks.RAW`).
+            The columns of `statements.select_runs`.
 
         Raises:
-            CorruptTable: a value is stored as another type than the column's, or is no UTF-8.
+            CorruptTable: a value of the runs is stored as another type than the column's.
             DatabaseError: the database cannot be read.
+            ScanFailed: a scan met a row that cannot be read; it may be of another run.
         """
-        if _is_told_by_parents(table):
-            rows = self._sorted_out(contract, table, run_id)
-        else:
-            rows = self._raw(table, select_run(contract, table), run_id)
+        select = select_all(contract, table) if run_ids is None else select_runs(contract, table)
         try:
-            for batch in rows:
-                yield _typed(table, batch)
+            yield from self._raw(table, select, run_ids)
         except _READ_ERRORS as error:
-            self._unchanged()
-            if wrong := self._wrong_storage_class(table, select_run(contract, table), run_id):
+            self._require_unchanged()
+            if run_ids is None:
+                raise ScanFailed from None
+            if wrong := self._wrong_storage_class(table, select, run_ids):
                 raise wrong from None
             raise self._failure(error) from None
-        self._unchanged()
+        self._require_unchanged()
 
-    def _sorted_out(self, contract: Contract, table: Table, run_id: str) -> Iterator[pa.RecordBatch]:
-        """The rows of the run among those of all runs, and behind them those that no parent claims.
+    def typed(self, table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
+        """Rows of `read` with their declared types, and the frame to check: the same columns, and what the checks need besides
+        (`checks.RAW`).
 
-        SQLite would look parents up one by one, at random places of an index. That takes longer than reading the row, and longer than
-        sorting out the rows of other runs here (measured: 5.9 s of the processor's time for a million calls, instead of 2.7).
+        Raises:
+            CorruptTable: a text is not UTF-8.
         """
-        given, last = 0, None
-        try:
-            parents = {path.column: self._parents(contract, path, run_id) for path in table.paths}
-            members = Members(parents)
-            for batch in members.of(self._raw(table, select_all(contract, table))):
-                yield batch
-                given, last = given + batch.num_rows, batch.slice(batch.num_rows - 1)
-            if not members.has_strangers:
-                return
-        except _READ_ERRORS:
-            # Perhaps another run's row is at fault, and this run is not: its own rows are read by themselves, in the same order.
-            yield from _behind(given, last, self._raw(table, select_run(contract, table, strays=False), run_id))
-        yield from self._raw(table, select_strays(contract, table), run_id)
+        return _typed(table, batch)
 
-    def _raw(self, table: Table, select: sa.Select, run_id: str | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of a statement as they are stored: text may be no UTF-8."""
-        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.claims_run
-        names = [*table.selected, *(["run_id"] if table.claims_run else [])]
+    def _raw(self, table: Table, select: sa.Select, run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """The rows of a statement as they are stored."""
+        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.own_run_id
+        names = [*table.selected, *(["run_id"] if table.own_run_id else [])]
         schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
-        result = self._execute(_pinned(select, kinds), run_id)
+        result = self._execute(_pinned(select, [_SENTINELS.get(kind, "''") for kind in kinds]), run_ids)
         try:
             _, batches = record_batches(result)
             first = True
@@ -209,51 +256,46 @@ class SQLiteSource:
         finally:
             result.close()
 
-    def _parents(self, contract: Contract, path: ParentPath, run_id: str) -> Ids:
-        """By which ids a path leads to the run."""
-        with self._ids.lock:
-            known = self._ids.of(run_id)
-            if path.table not in known:
-                result = self._execute(_pinned(select_parents(contract, path), [Kind.TEXT]), run_id)
-                try:
-                    _, batches = record_batches(result)
-                    known[path.table] = Ids(batch.column(0).slice(int(i == 0)) for i, batch in enumerate(batches))
-                finally:
-                    result.close()
-            return known[path.table]
+    def _wrong_storage_class(self, table: Table, select: sa.Select, run_ids: Sequence[str]) -> CorruptTable | None:
+        """After a read failed: the first value whose storage class is not that of its column's kind, if there is one.
 
-    def _wrong_storage_class(self, table: Table, select: sa.Select, run_id: str) -> CorruptTable | None:
-        """After a read failed: the first value whose storage class is not that of its column's kind, if there is one."""
+        Values are fetched as bytes: they may be anything.
+        """
         columns = {column.name: column for column in select.selected_columns}
+        names = [name for name in table.id if name in columns]
         for column in table.columns:
             classes = (*_STORAGE_CLASSES.get(column.kind, ("text",)), "null")
-            found = sa.func.typeof(columns[column.name])
-            ids = [sa.cast(columns[name], sa.Text).label(name) for name in table.id if name in columns]
+            wanted = columns[column.name]
+            values = [*(columns[name] for name in names), wanted]
             query = (
-                select.with_only_columns(*ids, found.label("class"), sa.func.quote(columns[column.name]).label("value"))
-                .where(found.not_in(classes))
+                select.with_only_columns(
+                    sa.func.typeof(wanted).label("class"),
+                    *(sa.cast(sa.func.quote(value), sa.LargeBinary).label(f"v{i}") for i, value in enumerate(values)),
+                )
+                .where(sa.func.typeof(wanted).not_in(classes))
                 .limit(1)
             )
-            for row in self._all(query, run_id):
-                label = row_label(table, row) if ids else f"run_id {run_id!r}"
-                wanted = "text" if classes[0] == "text" else "an integer" if classes[0] == "integer" else "a number"
-                return CorruptTable(
-                    table.name, label, column.name, row["value"], f"which is stored as {row['class']} and is not {wanted}"
-                )
+            for row in self._all(_pinned(query, ["''", *["x''"] * len(values)]), run_ids)[1:]:
+                *ids, found = (row[f"v{i}"].decode("utf-8", "backslashreplace") for i in range(len(values)))
+                label = ", ".join(f"{name} {value}" for name, value in zip(names, ids, strict=True))
+                kind = {"text": "text", "integer": "an integer"}.get(classes[0], "a number")
+                rule = f"which is stored as {row['class']} and is not {kind}"
+                return CorruptTable(table.name, label or "run_id", column.name, found, rule)
         return None
 
-    def _execute(self, statement: sa.Executable, run_id: str | None = None) -> sa.CursorResult:
+    def _execute(self, statement: sa.Executable, run_ids: Sequence[str] | None = None) -> sa.CursorResult:
         try:
-            return self._connection.execute(statement, {} if run_id is None else {RUN_ID: run_id})
+            return self._connection.execute(statement, {} if run_ids is None else {RUN_IDS: list(run_ids)})
         except (sa.exc.DBAPIError, adbc.Error) as error:
             raise self._failure(error) from None
 
-    def _all(self, statement: sa.Executable, run_id: str | None = None) -> list[dict[str, Any]]:
-        result = self._execute(statement, run_id)
+    def _all(self, statement: sa.Executable, run_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        result = self._execute(statement, run_ids)
         try:
             _, batches = record_batches(result)
             return [row for batch in batches for row in batch.to_pylist()]
         except _READ_ERRORS as error:
+            self._require_unchanged()
             raise self._failure(error) from None
         finally:
             result.close()
@@ -261,13 +303,26 @@ class SQLiteSource:
     def _failure(self, error: Exception) -> DatabaseError:
         text = str(getattr(error, "orig", error)).split("\nquery:")[0]
         reason = re.sub(r"^[A-Z_]+: \[SQLite\] (Failed to prepare query: )?", "", text)
-        busy = "locked" in reason or "busy" in reason
-        advice = "another process holds it; try again" if busy else "check the file, and that it can be read"
-        return DatabaseError(f"The audit database {self.shown} cannot be read: {reason}; {advice}.", transient=busy)
+        what = f"The audit database {self.shown} cannot be read: {reason}"
+        if "locked" in reason or "busy" in reason:
+            return DatabaseError(f"{what}; another process holds it; try again.", transient=True)
+        if self._is_quiet and self._state() != self._opened_at:
+            return self._written_to()
+        if "readonly" in reason or "unable to open" in reason:
+            if _is_hot(journal := Path(f"{self._path}-journal")):
+                return DatabaseError(
+                    f"The audit database {self.shown} was left in the middle of a transaction: {journal} is a hot rollback journal. "
+                    f"Open a copy of the two with a program that may write (`sqlite3 COPY 'PRAGMA quick_check'`), which rolls "
+                    f"the transaction back, and export the copy."
+                )
+            if os.access(self._path, os.R_OK):
+                return DatabaseError(f"{what}; another process has just opened or closed it; try again.", transient=True)
+        return DatabaseError(f"{what}; check the file, and that it can be read.")
 
     def _state(self) -> tuple[object, ...]:
-        """What changes when anyone commits to the database: size and time of the file and of its log, the file's change counter, and
-        the header of the log's index (https://www.sqlite.org/walformat.html, section 2.1), where a commit is first seen."""
+        """What changes when anyone commits to the database: the file itself, size and time of it and of its log, the file's
+        change counter, and the header of the log's index (https://www.sqlite.org/walformat.html, section 2.1), where a commit is
+        first seen."""
         found: list[object] = []
         for suffix, header in (("", 100), ("-wal", 0), ("-shm", 48)):
             path = Path(f"{self._path}{suffix}")
@@ -275,42 +330,44 @@ class SQLiteSource:
                 found.append(self._files.head(path, header))
                 if suffix != "-shm":  # which readers touch
                     status = path.stat()
-                    found.append((status.st_size, status.st_mtime_ns))
+                    found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
             except FileNotFoundError:
                 found.append(None)
             except OSError as error:
                 raise DatabaseError(f"The audit database {self._path} cannot be read: {error.strerror}.") from None
         return tuple(found)
 
-    def _unchanged(self) -> None:
+    def _require_unchanged(self) -> None:
         """A file opened without locks must not have been written to meanwhile."""
         if self._is_quiet and self._state() != self._opened_at:
-            raise DatabaseError(
-                f"The audit database {self.shown} was written to while it was read; try again.", transient=True
-            )
+            raise self._written_to()
+
+    def _written_to(self) -> DatabaseError:
+        return DatabaseError(
+            f"The audit database {self.shown} was written to while it was read; try again.", transient=True
+        )
 
 
-def _is_told_by_parents(table: Table) -> bool:
-    """Whether rows do not say themselves to which run they belong."""
-    return bool(table.paths) and not table.own_run_id
+def _run_value(storage_class: str, stored: bytes | None) -> RunValue:
+    """A value of the table runs: text; null; or what is wrong with it."""
+    if stored is None:
+        return None
+    text = stored.decode("utf-8", "backslashreplace")
+    if storage_class == "blob":
+        return Damaged(text, "which is stored as blob and is not text")
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return Damaged(text, "which is not UTF-8")
 
 
-def _behind(given: int, last: pa.RecordBatch | None, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows that come after those that were given already; `last` is the last one of these."""
-    for batch in batches:
-        if given >= batch.num_rows:
-            given -= batch.num_rows
-            before = batch
-            continue
-        if given:
-            before, batch, given = batch.slice(0, given), batch.slice(given), 0
-        if last is not None:
-            if not before.slice(before.num_rows - 1).equals(last):
-                raise pa.ArrowInvalid("rows come in another order than before")
-            last = None
-        yield batch
-    if given:
-        raise pa.ArrowInvalid("there are fewer rows than before")
+def _is_hot(journal: Path) -> bool:
+    """Whether a rollback journal is there that a transaction left (https://www.sqlite.org/lockingv3.html, section 4)."""
+    try:
+        with journal.open("rb") as file:
+            return file.read(1) not in (b"", b"\0")
+    except OSError:
+        return False
 
 
 def _typed(table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
@@ -357,25 +414,21 @@ def _times(stored: pl.Series) -> pl.Series:
     return frame.select(pl.when("matches").then("parsed").alias(stored.name)).to_series()
 
 
-def _pinned(select: sa.Select, kinds: list[Kind]) -> sa.CompoundSelect:
-    """The statement behind one row of literals, which pins the type of every column.
+def _pinned(select: sa.Select, literals: Sequence[str]) -> sa.CompoundSelect:
+    """The statement behind one row of literals, one for each column, which pins the type of every column.
 
     The driver takes a column's type from the first rows, so that a column of nulls would come out as integers, and text that
     turns up late would fail.
     """
-    literals = [
-        sa.literal_column(_SENTINELS.get(kind, "''")).label(column.name)
-        for kind, column in zip(kinds, select.selected_columns, strict=True)
-    ]
-    return sa.select(*literals).union_all(select)
+    columns = zip(literals, select.selected_columns, strict=True)
+    return sa.select(*(sa.literal_column(literal).label(column.name) for literal, column in columns)).union_all(select)
 
 
 def _require_utf8(table: Table, batch: pa.RecordBatch) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid:
-        for column in table.columns:
-            values = batch.column(column.name)
+        for column, values in zip(batch.schema.names, batch.columns, strict=True):
             if not pa.types.is_string(values.type):
                 continue
             for i, value in enumerate(values.cast(pa.binary())):
@@ -385,7 +438,7 @@ def _require_utf8(table: Table, batch: pa.RecordBatch) -> None:
                     ids = {name: batch.column(name)[i] for name in table.id if name in batch.schema.names}
                     label = ", ".join(f"{name} {_lossy(scalar)!r}" for name, scalar in ids.items())
                     raise CorruptTable(
-                        table.name, label, column.name, repr(value.as_py()), "which is not UTF-8"
+                        table.name, label, column, repr(value.as_py()), "which is not UTF-8"
                     ) from None
         raise
 
@@ -395,17 +448,43 @@ def _lossy(value: pa.Scalar) -> str:
 
 
 def _file(url: sa.URL) -> Path:
+    """The file itself, to which links lead: SQLite looks for the log beside it, and not beside a link."""
     database = url.database
     if not database or database == ":memory:":
         raise DatabaseError("The URL names no SQLite file. Write sqlite:///FILE, or sqlite:////FILE for an absolute path.")
     if database.startswith("file:"):
         database = unquote(database.removeprefix("file:").partition("?")[0])
-    path = Path(os.path.abspath(database))
-    if not path.exists():
-        raise DatabaseError(f"There is no file {path}. Check the database URL.")
-    if not path.is_file():
+    try:
+        path = Path(os.path.realpath(database, strict=True))
+        status = path.stat()
+    except FileNotFoundError:
+        raise DatabaseError(f"There is no file {os.path.abspath(database)}. Check the database URL.") from None
+    except OSError as error:
+        raise DatabaseError(f"{database} cannot be opened: {error.strerror}. Check the database URL.") from None
+    if not stat.S_ISREG(status.st_mode):
         raise DatabaseError(f"{path} is not a file. Check the database URL.")
+    if status.st_nlink > 1:
+        raise DatabaseError(
+            f"{path} has {status.st_nlink} names (hard links). SQLite keeps what was committed last in a file beside the name "
+            f"under which it was opened, and that may be another one. Remove the other names, or export a copy made by "
+            f"`sqlite3 FILE '.backup COPY'`."
+        )
+    if _is_mount(path):
+        raise DatabaseError(
+            f"{path} is mounted by itself, without the files beside it, in which SQLite keeps what was committed last. Mount its "
+            f"folder instead."
+        )
     return path
+
+
+def _is_mount(path: Path) -> bool:
+    """Whether the file, and not its folder, is what was mounted (Linux: proc(5), mountinfo)."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    name = os.fsencode(path)
+    return any(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), line.split()[4]) == name for line in mounts)
 
 
 class _Files:
@@ -455,14 +534,14 @@ def _read_only_uri(path: Path, files: _Files) -> tuple[str, bool]:
     A log's index (`-shm`) that is there is opened read-only: a writer is, or was just now, at work. Where there is no log,
     SQLite would make an empty one; the file alone is all there is, and is opened as immutable. A log without an index was left
     by a crash: SQLite would make the index, and leave it behind; without locks and in exclusive mode it keeps it in memory.
-    `SQLiteSource._unchanged` makes up for the locks.
+    `SQLiteSource._require_unchanged` makes up for the locks.
     """
     try:
         header = files.head(path, 100)
     except OSError as error:
         raise DatabaseError(f"The audit database {path} cannot be read: {error.strerror}.") from None
     if not header.startswith(_MAGIC):
-        what = "is empty" if not header else "is no SQLite database"
+        what = "is empty" if not header else "is not a SQLite database"
         raise DatabaseError(f"{path} {what}. Check the database URL.")
     uri = f"file:{quote(str(path))}?mode=ro"
     if _WAL_FORMAT not in header[18:20]:

@@ -1,0 +1,155 @@
+"""The output formats: from signed records to the files of packages.
+
+Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`; docs/package.md), what all formats have in common (`base.py`), and
+writing the files of run after run. A new format is one more module and one more entry in `_FORMATS`. Does not belong here: how files
+become a package (`export/package.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract import Contract
+from ..export.canonical import text_of
+from ..export.settings import Budget
+from ..export.signing import SignedBatch, SigningKey
+from ..landscape import RUN
+from ..parallel import in_order
+from .base import Format, Part, RunEnd, StagedFile, Writer
+from .csv import Csv
+from .jsonl import Jsonl
+from .parquet import Parquet
+
+__all__ = ["FORMATS", "RunFiles", "StagedFile", "needs_fields", "write_files"]
+
+_FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet}
+
+FORMATS = tuple(_FORMATS)
+"""The name of every output format."""
+
+
+def needs_fields(formats: Collection[str]) -> bool:
+    """Whether one of the formats is written from the typed values of the records."""
+    return any(_FORMATS[name].needs_fields for name in formats)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of one run, written.
+
+    Args:
+        number: the number of the run.
+        files: format → its files.
+        record_counts: record type → records.
+        final_hash: the hex SHA-256 that the signatures (or hashes) of the records chain to (contract, section 3).
+    """
+
+    number: int
+    files: dict[str, list[StagedFile]]
+    record_counts: dict[str, int]
+    final_hash: str
+
+
+def write_files(
+    batches: Iterable[SignedBatch],
+    contract: Contract,
+    run_ids: Sequence[str],
+    key: SigningKey | None,
+    formats: Collection[str],
+    folder: Callable[[int], Path],
+    budget: Budget,
+) -> Iterator[RunFiles]:
+    """Writes the files of some runs, one run after the other.
+
+    Args:
+        batches: the signed records of the runs in order; with typed values where a format needs them.
+        contract: their contract.
+        run_ids: the runs by number.
+        key: the key of the signatures; None for an unsigned export.
+        formats: some of FORMATS.
+        folder: number of a run → the empty folder for its files.
+        budget: how many threads the stage may take.
+
+    Yields:
+        Each run when its files are written.
+
+    Raises:
+        OSError: no room, or no right, to write. The files of the run at hand are removed.
+    """
+    chosen = {name: _FORMATS[name](contract, is_signed=key is not None) for name in FORMATS if name in formats}
+
+    def prepared(batch: SignedBatch) -> list[tuple[Part, dict[str, Any]]]:
+        parts = list(_parts(batch, run_ids))
+        return [(part, {name: each.prepare(part) for name, each in chosen.items()}) for part in parts]
+
+    writing: _Writing | None = None
+    try:
+        with ThreadPoolExecutor(budget.threads, "formats") as pool:
+            for parts in in_order(pool, prepared, batches, budget.threads):
+                for part, by_format in parts:
+                    if writing is not None and writing.number != part.number:
+                        yield writing.finish()
+                        writing = None
+                    if writing is None:
+                        writing = _Writing(part, contract, key, chosen, folder(part.number))
+                    writing.add(part, by_format)
+        if writing is not None:
+            yield writing.finish()
+            writing = None
+    finally:
+        if writing is not None:
+            writing.abandon()
+
+
+def _parts(batch: SignedBatch, run_ids: Sequence[str]) -> Iterator[Part]:
+    """A batch, run by run."""
+    runs = batch.records.column(RUN).to_numpy()
+    starts = np.flatnonzero(np.diff(runs.astype(np.int64), prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(runs)], strict=True):
+        number = int(runs[start])
+        yield Part(batch.records, batch.signatures, int(start), int(stop), number, run_ids[number])
+
+
+class _Writing:
+    """The files of one run while they are written."""
+
+    def __init__(
+        self, first: Part, contract: Contract, key: SigningKey | None, formats: dict[str, Format], folder: Path
+    ) -> None:
+        self.number, self._run_id = first.number, first.run_id
+        self._types, self._key = list(contract.record_types), key
+        self._counts: Counter[int] = Counter()
+        self._chain = hashlib.sha256()
+        self._writers: dict[str, Writer] = {}
+        try:
+            for name, each in formats.items():
+                self._writers[name] = each.open(first.run_id, folder)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def add(self, part: Part, by_format: dict[str, Any]) -> None:
+        for code, count in enumerate(np.bincount(part.types, minlength=len(self._types))):
+            self._counts[code] += int(count)
+        self._chain.update(text_of(part.signatures))
+        for name, writer in self._writers.items():
+            writer.write(by_format[name])
+
+    def finish(self) -> RunFiles:
+        counts = {name: self._counts[code] for code, name in enumerate(self._types) if self._counts[code]}
+        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key)
+        return RunFiles(
+            self.number, {name: writer.finish(end) for name, writer in self._writers.items()}, counts, end.final_hash
+        )
+
+    def abandon(self) -> None:
+        for writer in self._writers.values():
+            writer.abandon()

@@ -1,0 +1,241 @@
+"""The export without Dagster: the stages composed for a set of runs, streaming.
+
+Belongs here: the way of some runs from the database to their packages, in sets that are worked on as one; what becomes of a run that cannot
+be exported. Does not belong here: what a stage does (`landscape/`, `export/`, `formats/`), settings (`orchestration/settings.py`), and the
+same stages as assets (`orchestration/`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import DatabaseError, ExportError
+from .export.package import Export, Published, publish
+from .export.records import ordered_records, records_schema
+from .export.settings import Budget
+from .export.signing import ManifestKey, SignedBatch, SigningKey, sign
+from .export.staging import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
+from .export.tables import LoadedTables, RunFacts, StoredTables, load_tables
+from .failures import explain
+from .formats import FORMATS, RunFiles, needs_fields, write_files
+from .landscape import AuditDatabase
+from .parallel import in_order
+
+RUNS_AT_ONCE = 200
+"""Runs of one set at most: each holds a lock, which is an open file."""
+
+ROWS_AT_ONCE = 200_000
+"""Rows of the table `rows` in one set at most, unless a single run has more: what a set takes on disk is bounded."""
+
+_PUBLISHED_AT_ONCE = 4
+"""Packages that are published at a time: publishing waits for the disk, and hardly works."""
+
+EXPORTED, UNCHANGED, FAILED = "exported", "unchanged", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What exports are made with.
+
+    Args:
+        database_url: the audit database.
+        export_dir: where packages go.
+        key: the key of records and manifests; None for unsigned exports.
+        manifest_key: the key of manifest.json.sig, if there is one.
+        formats: the output formats.
+        budget: how much memory and how many threads an export may take.
+        scratch_dir: where tables and temporary files go; None for a folder in the export folder.
+        supersede: replace a package that is there and differs, and keep the old one aside.
+    """
+
+    database_url: str
+    export_dir: Path
+    key: SigningKey | None
+    manifest_key: ManifestKey | None = None
+    formats: tuple[str, ...] = FORMATS
+    budget: Budget = field(default_factory=Budget)
+    scratch_dir: Path | None = None
+    supersede: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run.
+
+    Args:
+        run_id: the run.
+        status: EXPORTED, UNCHANGED (the same package was there) or FAILED.
+        error: why it failed.
+        published: its package.
+        files: format → its files, of a run that did not fail.
+        loaded: the tables that it was made of, together with those of other runs; and its number among these runs.
+        number: see `loaded`.
+    """
+
+    run_id: str
+    status: str
+    error: str | None = None
+    published: Published | None = None
+    files: RunFiles | None = None
+    loaded: LoadedTables | None = None
+    number: int = 0
+
+
+OnProgress = Callable[[int, int], None]
+"""Told how many records of the runs at hand are written, and how many there are."""
+
+
+def export_runs(
+    run_ids: Sequence[str], settings: ExportSettings, on_progress: OnProgress = lambda done, total: None
+) -> Iterator[Outcome]:
+    """Exports runs.
+
+    Args:
+        run_ids: the runs, each once.
+        settings: what they are exported with.
+        on_progress: called now and then.
+
+    Yields:
+        What became of each run, in no promised order. A run that cannot be exported does not stop the others.
+    """
+    root = settings.scratch_dir or staging_root(settings.export_dir)
+    clear_abandoned(root, None, lambda owner: False)  # what killed exports have left
+    for some in _sets(list(run_ids), settings):
+        with ExitStack() as locks:
+            held = []
+            for run_id in some:
+                try:
+                    locks.enter_context(run_lock(settings.export_dir, run_id))
+                    held.append(run_id)
+                except (ExportError, OSError) as error:
+                    yield Outcome(run_id, FAILED, explain(error))
+            if held:
+                yield from _export_set(held, root, settings, on_progress)
+
+
+def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:
+    """The runs in sets that are exported together."""
+    if len(run_ids) == 1:
+        yield run_ids
+        return
+    with AuditDatabase(settings.database_url) as database:
+        rows = database.rows_by_run()
+    some: list[str] = []
+    size = 0
+    for run_id in run_ids:
+        if some and (len(some) == RUNS_AT_ONCE or size + rows.get(run_id, 0) > ROWS_AT_ONCE):
+            yield some
+            some, size = [], 0
+        some.append(run_id)
+        size += rows.get(run_id, 0)
+    if some:
+        yield some
+
+
+def _export_set(
+    run_ids: list[str], root: Path, settings: ExportSettings, on_progress: OnProgress
+) -> Iterator[Outcome]:
+    """Exports runs together. If one of them stops the others, the rest is exported in two halves, and so on down to that one."""
+    left = dict.fromkeys(run_ids)
+    try:
+        for outcome in _export_together(run_ids, root, settings, on_progress):
+            del left[outcome.run_id]
+            yield outcome
+    except Exception as error:
+        is_down = isinstance(error, DatabaseError) and error.transient
+        if len(left) > 1 and not is_down:
+            rest = list(left)
+            for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
+                yield from _export_set(half, root, settings, on_progress)
+            return
+        reason = explain(error, settings.key.secret if settings.key else None)
+        for run_id in left:
+            yield Outcome(run_id, FAILED, reason)
+
+
+def _export_together(
+    run_ids: list[str], root: Path, settings: ExportSettings, on_progress: OnProgress
+) -> Iterator[Outcome]:
+    owner = uuid.uuid4().hex
+    work = work_folder(root, None, owner)
+    try:
+        loaded = load_tables(settings.database_url, run_ids, lambda table: work / f"{table}.arrow")
+        with StoredTables(lambda table: work / f"{table}.arrow") as tables:
+            facts = tables.facts()
+            (work / "scratch").mkdir()
+            schema = records_schema(tables.contract, utc=tables.utc, with_fields=needs_fields(settings.formats))
+            records = ordered_records(
+                tables.contract, run_ids, tables.readers, work / "scratch", settings.budget, schema
+            )
+            total = sum(sum(run.tables.values()) for run in facts)
+            signed = _counted(sign(records, settings.key, settings.budget), total, on_progress)
+
+            def staging(number: int) -> Path:
+                return work_folder(staging_root(settings.export_dir), run_ids[number], owner)
+
+            def published(files: RunFiles) -> Outcome:
+                return _publish(loaded, facts[files.number], files, staging(files.number), settings)
+
+            written = write_files(
+                signed, tables.contract, run_ids, settings.key, settings.formats, staging, settings.budget
+            )
+            with ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool:
+                yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
+    finally:
+        release(work)
+        for run_id in run_ids:
+            release_all(staging_root(settings.export_dir), run_id)
+
+
+def _counted(batches: Iterator[SignedBatch], total: int, on_progress: OnProgress) -> Iterator[SignedBatch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch.signatures)
+        on_progress(done, total)
+
+
+def _publish(
+    loaded: LoadedTables, facts: RunFacts, files: RunFiles, staging: Path, settings: ExportSettings
+) -> Outcome:
+    try:
+        export = export_of(loaded.contract.name, facts, files, settings.key, settings.manifest_key)
+        staged = [file for name in settings.formats for file in files.files[name]]
+        published = publish(export, staged, settings.export_dir, staging, supersede=settings.supersede)
+    except Exception as error:
+        reason = explain(error, settings.key.secret if settings.key else None)
+        return Outcome(facts.run_id, FAILED, reason)
+    finally:
+        release(staging)
+    status = EXPORTED if published.is_new else UNCHANGED
+    return Outcome(facts.run_id, status, None, published, files, loaded, files.number)
+
+
+def export_of(
+    contract: str, facts: RunFacts, files: RunFiles, key: SigningKey | None, manifest_key: ManifestKey | None
+) -> Export:
+    """What is known of an export when its files are written.
+
+    Args:
+        contract: the contract's name.
+        facts: what the tables say of the run.
+        files: its files.
+        key, manifest_key: the keys.
+    """
+    return Export(
+        contract=contract,
+        run_id=facts.run_id,
+        status=facts.status,
+        started_at=facts.started_at,
+        completed_at=facts.completed_at,
+        record_counts=files.record_counts,
+        final_hash=files.final_hash,
+        tables=facts.tables,
+        key=key,
+        manifest_key=manifest_key,
+    )
