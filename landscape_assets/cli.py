@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,7 +24,7 @@ from .printable import printable
 
 if TYPE_CHECKING:
     from .landscape import AuditDatabase
-    from .orchestration.in_process import Outcome
+    from .pipeline import ExportSettings, Outcome
 
 _FORMATS = ("jsonl", "csv", "parquet")
 
@@ -100,25 +100,21 @@ def export(
         _use_settings(database, output, sign, formats)
         from .orchestration import settings
 
-        settings.export_dir()
-        key = settings.signing_key()
-        settings.manifest_key()
-        settings.formats()
-        settings.budget()
-        with _open(settings.database_url()) as audit:
+        chosen = settings.export_settings(supersede=supersede)
+        with _open(chosen.database_url) as audit:
             if every:
-                # One of an unknown status is corrupt, and is not passed over: it fails with that message.
+                # A damaged one is not passed over: it fails with a message of its own.
                 known = audit.contract.tables["runs"].column("status").values
                 run_ids = tuple(
                     run.run_id
                     for run in audit.runs.values()
-                    if run.is_finished(audit.contract) or run.status not in known
+                    if run.is_finished(audit.contract) or run.damage or run.status not in known
                 )
         settings.require_folders()
-        if key is not None and key.is_short:
+        if chosen.key is not None and chosen.key.is_short:
             _say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
         with _stopping(f"The export folder or another ({settings.EXPORT_DIR}, {settings.SCRATCH_DIR}) cannot be used"):
-            outcomes = list(_export_all(tuple(dict.fromkeys(run_ids)), supersede, quiet=as_json))
+            outcomes = _export_all(tuple(dict.fromkeys(run_ids)), chosen, quiet=as_json)
     if as_json:
         click.echo(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
     sys.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
@@ -199,7 +195,7 @@ def demo(directory: Path) -> None:
     from .demo import run_demo
 
     with _stopping("The sample cannot be written"):
-        succeeded = run_demo(directory, lambda run_ids: list(_export_all(run_ids, False, quiet=False)))
+        succeeded = run_demo(directory, _line)
     sys.exit(0 if succeeded else 1)
 
 
@@ -263,48 +259,51 @@ def _open(url: str) -> AuditDatabase:
     return AuditDatabase(url)
 
 
-def _export_all(run_ids: tuple[str, ...], supersede: bool, *, quiet: bool) -> Iterable[Outcome]:
-    """Exports runs, with a progress bar on a terminal and plain lines otherwise."""
+def _export_all(run_ids: tuple[str, ...], chosen: ExportSettings, *, quiet: bool) -> list[Outcome]:
+    """Exports runs, with a progress bar on a terminal and plain lines otherwise; what became of each, in their order."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from .orchestration.session import session
+    from .pipeline import export_runs
 
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps"),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} records"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
         disable=quiet or not console.is_terminal,
     )
-    first = run_ids[0] if run_ids else None
-    with progress, session(first, lambda step: progress.advance(task)) as exports:
-        task = progress.add_task("", total=exports.steps * len(run_ids))
-        for number, run_id in enumerate(run_ids, 1):
-            progress.update(task, description=f"run {number} of {len(run_ids)}: {printable(run_id)}")
-            outcome = exports.export(run_id, supersede=supersede)
-            progress.update(task, completed=exports.steps * number)
+    outcomes: dict[str, Outcome] = {}
+    with progress:
+        task = progress.add_task(f"{len(run_ids)} runs", total=None)
+        for outcome in export_runs(
+            run_ids, chosen, lambda done, total: progress.update(task, completed=done, total=total)
+        ):
+            outcomes[outcome.run_id] = outcome
+            progress.update(task, description=f"{len(outcomes)} of {len(run_ids)} runs")
             if not quiet:
                 click.echo(_line(outcome), err=outcome.status == "failed")
-            yield outcome
+    return [outcomes[run_id] for run_id in run_ids]
 
 
 def _line(outcome: Outcome) -> str:
-    if outcome.status == "failed":
+    if outcome.published is None:
         return printable(f"{outcome.run_id}: failed: {outcome.error}")
-    return printable(f"{outcome.run_id}: {outcome.status}, {outcome.record_count:,} records, {outcome.package}")
+    count = outcome.published.manifest["record_count"]
+    return printable(f"{outcome.run_id}: {outcome.status}, {count:,} records, {outcome.published.path}")
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
+    published = outcome.published
     document: dict[str, Any] = {
         "run_id": outcome.run_id,
-        "package": None if outcome.package is None else str(outcome.package),
+        "package": None if published is None else str(published.path),
         "status": outcome.status,
-        "record_count": outcome.record_count,
-        "final_hash": outcome.final_hash,
+        "record_count": None if published is None else published.manifest["record_count"],
+        "final_hash": None if published is None else published.manifest["final_hash"],
     }
     return document | ({"error": outcome.error} if outcome.error is not None else {})
 

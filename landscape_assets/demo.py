@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import click
 from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
 
 if TYPE_CHECKING:
-    from .orchestration.in_process import Outcome
+    from .pipeline import Outcome
 
 _PROJECT = Path(__file__).resolve().parent.parent
 """The folder of the project, where this is a clone of it."""
@@ -25,12 +25,12 @@ _PROJECT = Path(__file__).resolve().parent.parent
 _DAGSTER_YAML = "telemetry:\n  enabled: false\n"
 
 
-def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outcome]]) -> bool:
-    """Makes what is not there yet, exports the sample's finished runs, and says where everything is.
+def run_demo(directory: Path, line: Callable[[Outcome], str]) -> bool:
+    """Makes what is not there yet, exports the sample's finished runs through Dagster, and says where everything is.
 
     Args:
         directory: the folder of the sample.
-        export: exports runs with the settings of the environment, and prints a line for each.
+        line: what is printed of an export.
 
     Returns:
         Whether both runs were exported.
@@ -78,7 +78,12 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
         SIGNING_KEY_FILE: str(key),
     }
     click.echo("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
-    outcomes = export((COMPLETED_RUN, FAILED_RUN))
+    from .orchestration.in_process import export_in_process
+
+    succeeded = True
+    for outcome in export_in_process((COMPLETED_RUN, FAILED_RUN)):
+        click.echo(line(outcome), err=outcome.published is None)
+        succeeded &= outcome.published is not None
 
     in_place = root == SAMPLE_DIR.absolute()
     variables = {"DAGSTER_HOME": str(home)}
@@ -105,4 +110,4 @@ Look at a package:
   {exports / COMPLETED_RUN / "records.jsonl"}    every record, signed, in order
   {exports / COMPLETED_RUN / "VERIFY.md"}        how anyone can check it"""
     )
-    return all(outcome.status != "failed" for outcome in outcomes)
+    return succeeded

@@ -65,7 +65,7 @@ class ArrowWriter:
             return
         try:
             self._metadata[_BATCHES] = json.dumps(self._batches)
-            end = pa.RecordBatch.from_pylist([], self._schema)
+            end = pa.RecordBatch.from_arrays([_no_rows(field.type) for field in self._schema], schema=self._schema)
             self._writer.write_batch(end, self._metadata | {_FILE_CHECKSUM: _checksum_of(self._metadata)})
             self._writer.close()
             self._file.close()
@@ -100,6 +100,8 @@ class ArrowWriter:
 class ArrowReader:
     """An Arrow file that `ArrowWriter` wrote, read batch by batch, checksums and all. Threads may share it.
 
+    Use as a context manager, or close it.
+
     Args:
         path: the file.
 
@@ -119,6 +121,12 @@ class ArrowReader:
                 raise pa.ArrowInvalid("the checksum of its metadata is wrong")
             self._batches: list[tuple[int, int, int]] = json.loads(self.metadata.pop(_BATCHES))
         self._some: dict[tuple[str, ...], pa.ipc.RecordBatchFileReader] = {}
+
+    def __enter__(self) -> ArrowReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def schema(self) -> pa.Schema:
@@ -187,6 +195,14 @@ class ArrowReader:
             raise StorageError(
                 f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables and records again."
             ) from None
+
+
+def _no_rows(kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_union(kind):
+        return pa.array([], kind)
+    children = [kind.field(i) for i in range(kind.num_fields)]
+    types, offsets = pa.array([], pa.int8()), pa.array([], pa.int32())
+    return pa.UnionArray.from_dense(types, offsets, [_no_rows(c.type) for c in children], [c.name for c in children])
 
 
 def _checksum_of(metadata: dict[str, str]) -> str:

@@ -130,7 +130,7 @@ class StoredTables:
 
     def __init__(self, path: Callable[[str], Path]) -> None:
         with ExitStack() as stack:
-            self._readers = {name: stack.enter_context(closing(ArrowReader(path(name)))) for name in V1.tables}
+            self._readers = {name: stack.enter_context(ArrowReader(path(name))) for name in V1.tables}
             self._close = stack.pop_all().close
         described = {reader.metadata["load"] for reader in self._readers.values()}
         if len(described) > 1:

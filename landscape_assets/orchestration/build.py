@@ -6,7 +6,7 @@ not belong here: the parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,17 +14,15 @@ import dagster as dg
 from .checks import CHECKS
 from .exports import EXPORT_ASSETS
 from .jobs import EXECUTOR, JOBS
-from .resources import AuditDatabaseResource, Workspace
+from .resources import Workspace
 from .schedules import schedules
 from .sensors import SENSORS
-from .storage import FileIOManager
-from .tables import AUDIT_DATABASE, TABLE_ASSETS
+from .tables import AUDIT_DATABASE, tables
 
 
 def build_defs(
     *,
     resources: Mapping[str, Any] | None = None,
-    jobs: Sequence[dg.UnresolvedAssetJobDefinition | dg.JobDefinition] = (),
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
     automation: bool = True,
 ) -> dg.Definitions:
@@ -32,26 +30,19 @@ def build_defs(
 
     Args:
         resources: resources in place of the default ones, by name.
-        jobs: jobs beside the default ones.
         loggers: loggers in place of Dagster's own.
         automation: with schedules and sensors; whoever needs none need not set them right.
 
     Raises:
         ExportError: the environment names a cron expression or a time zone that is none.
     """
-    workspace = Workspace()
     return dg.Definitions(
-        assets=[AUDIT_DATABASE, *TABLE_ASSETS, *EXPORT_ASSETS],
+        assets=[AUDIT_DATABASE, tables, *EXPORT_ASSETS],
         asset_checks=CHECKS,
-        jobs=[*JOBS, *jobs],
+        jobs=JOBS,
         schedules=schedules() if automation else [],
         sensors=SENSORS if automation else [],
         executor=EXECUTOR,
         loggers=loggers,
-        resources={
-            "audit_database": AuditDatabaseResource(),
-            "workspace": workspace,
-            "arrow": FileIOManager(workspace=workspace),
-            **(resources or {}),
-        },
+        resources={"workspace": Workspace(), **(resources or {})},
     )

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..errors import PackageError
 from ..export.package import package_path, read_manifest
+from ..landscape import AuditDatabase
 from ..verify import CODES, Finding, Report, verify_package
 from . import settings
 from .exports import MANIFEST, MANIFEST_SHA256
 from .failures import RETRIES, explained
 from .partitions import RUNS
-from .resources import AuditDatabaseResource
 
 _VERIFIES, _RESOLVE, _COUNTS = "package_verifies", "references_resolve", "counts_match_database"
 _REFERENCE_CODES = ("E332", "E335")
@@ -199,16 +199,14 @@ def _checks_table(report: Report) -> str:
     ],
     retry_policy=RETRIES,
 )
-def compare_counts_with_database(
-    context: dg.AssetCheckExecutionContext, audit_database: AuditDatabaseResource
-) -> Iterator[dg.AssetCheckResult]:
+def compare_counts_with_database(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Counts the rows of the run in the audit database, and compares with the manifest."""
     run_id = context.partition_key
     with explained():
         exported: dict[str, int] = read_manifest(package_path(settings.export_dir(), run_id)).get("tables") or {}
-        database = audit_database.get()
-        present = run_id in database.runs
-        counted = database.count(run_id) if present else {}
+        with AuditDatabase(settings.database_url()) as database:
+            present = run_id in database.runs
+            counted = database.count(run_id) if present else {}
     differing = [name for name in sorted({*exported, *counted}) if exported.get(name) != counted.get(name)]
     severity = dg.AssetCheckSeverity.ERROR
     if not present:

@@ -1,34 +1,41 @@
 """From the tables of a run to its published package, as assets.
 
 Belongs here: the assets `export/...`, their run config, and what the UI shows of them. Does not belong here: what they
-compute (`export/`).
+compute (`export/`, `formats/`).
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
+import numpy as np
+import pyarrow as pa
+import xxhash
 from pydantic import Field
 
-from ..contract import CONTRACTS, V1, Contract, Kind
+from ..contract import CONTRACTS, V1, Contract
 from ..errors import PackageError
-from ..export.arrow_file import ArrowReader
-from ..export.canonical import as_text
-from ..export.formats import FORMATS, SignedRecords, StagedFile, write_files
-from ..export.package import Export, Published, publish
-from ..export.records import write_records
-from ..export.signing import SigningKey, write_signatures
-from ..export.staging import clear_abandoned, release, run_lock, staging_root
-from ..landscape import AuditDatabase
+from ..export.arrow_file import ArrowReader, ArrowWriter
+from ..export.canonical import text_of
+from ..export.package import Published, publish
+from ..export.records import FIELDS, ordered_records, records_schema
+from ..export.signing import SIGNATURES_SCHEMA, SignedBatch, SigningKey, sign
+from ..export.staging import run_lock
+from ..export.tables import RunFacts, StoredTables
+from ..formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
+from ..pipeline import export_of
 from . import settings
-from .failures import RETRIES, explained
+from .failures import explained
 from .lineage import field_lineage, made_of, record_fields
 from .partitions import RUNS
-from .resources import AuditDatabaseResource, Workspace, table_key
-from .tables import OWNERS, run_of
+from .resources import Workspace
+from .tables import OWNERS, table_key
 
 GROUP = "export"
 
@@ -38,15 +45,13 @@ MANIFEST_SHA256 = "sha256 of manifest.json"
 EXPORTED, UNCHANGED = "exported", "unchanged"
 """What the manifest's metadata says of an export: it published a package, or found the same package there already."""
 
-ONE, SEVERAL = "one", "perhaps several"
-"""Of how many states of the audit database the tables are that records were made of: one process loads them all from
-one, and separate steps each from one of their own."""
-
 _BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 
 RECORDS = dg.AssetKey(["export", "records"])
 SIGNED_RECORDS = dg.AssetKey(["export", "signed_records"])
 MANIFEST = dg.AssetKey(["export", "manifest"])
+PACKAGE_STEP = "export__package"
+"""The step that writes the files and publishes the package."""
 
 
 def format_key(name: str) -> dg.AssetKey:
@@ -57,69 +62,49 @@ def format_key(name: str) -> dg.AssetKey:
 @dg.asset(
     key=RECORDS,
     partitions_def=RUNS,
-    ins={name: dg.AssetIn(table_key(name)) for name in V1.tables},
+    deps=[table_key(name) for name in V1.tables],
     group_name=GROUP,
     kinds={"polars", "arrow"},
     owners=OWNERS,
-    code_version="1",
-    io_manager_key="arrow",
+    code_version="2",
     metadata={"dagster/column_schema": record_fields(V1)},
     description="Every record of the run, each in its place, in canonical form (RFC 8785): tables joined and ordered.",
 )
-def records(
-    context: dg.AssetExecutionContext,
-    audit_database: AuditDatabaseResource,
-    workspace: Workspace,
-    **tables: ArrowReader,
-) -> dg.MaterializeResult:
+def records(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     """Joins the tables of a run into ordered records."""
     started, run_id = time.monotonic(), context.partition_key
-    with explained():
-        status, started_at, completed_at = run_of(tables)
-        contract = _BY_NAME[tables["runs"].metadata["contract"]]
-        scratch = workspace.scratch(run_id, context.run.run_id)
-        rows = {name: tables[name].rows for name in contract.tables}
-        metadata = {
-            "contract": contract.name,
-            "run_id": run_id,
-            "utc": tables["runs"].metadata["utc"],
-            "run": json.dumps([status, *_times_of_record(tables["runs"])]),
-            "tables": json.dumps(rows),
-            "state": tables["runs"].metadata["run"],
-            "states": ONE if audit_database.gave(run_id, rows) else SEVERAL,
-        }
-        try:
-            made = write_records(
-                contract,
-                run_id,
-                {name: tables[name] for name in contract.tables},
-                workspace.unfinished(RECORDS, run_id, "arrow"),
-                scratch,
-                settings.budget(),
-                metadata,
-            )
-        finally:
-            release(scratch)
-            for reader in tables.values():
-                reader.close()
+    counts: Counter[int] = Counter()
+    content = xxhash.xxh3_128()
+    with (
+        explained(),
+        workspace.scratch(run_id, context.run.run_id) as scratch,
+        StoredTables(lambda name: workspace.stored(table_key(name), run_id)) as tables,
+    ):
+        contract, (facts,) = tables.contract, tables.facts()
+        schema = records_schema(contract, utc=tables.utc, with_fields=needs_fields(settings.formats()))
+        metadata = {"contract": contract.name, "run": json.dumps(asdict(facts))}
+        unfinished = workspace.unfinished(RECORDS, run_id)
+        with ArrowWriter(unfinished, schema, metadata) as writer:
+            for batch in ordered_records(contract, [run_id], tables.readers, scratch, settings.budget(), schema):
+                for code, count in enumerate(np.bincount(batch.column("record_type").to_numpy())):
+                    counts[code] += int(count)
+                content.update(text_of(batch.column("canonical")))
+                writer.write(batch)
+            writer.annotate({"content": content.hexdigest()})
+        made = writer.facts()
+        workspace.finish(RECORDS, run_id, unfinished)
+    by_type = {name: counts[code] for code, name in enumerate(contract.record_types) if counts[code]}
     return dg.MaterializeResult(
-        value=made.file,
-        data_version=dg.DataVersion(made.content),
+        data_version=dg.DataVersion(content.hexdigest()),
         metadata={
-            "dagster/partition_row_count": made.file.rows,
+            "dagster/partition_row_count": made.rows,
             "dagster/column_lineage": field_lineage(contract),
-            "records by type": _counts_table(made.counts),
+            "records by type": _counts_table(by_type),
             "contract": contract.name,
-            "bytes": made.file.size,
+            "bytes": made.size,
             "seconds": round(time.monotonic() - started, 3),
         },
     )
-
-
-def _times_of_record(runs: ArrowReader) -> list[str]:
-    """started_at and completed_at as the run's record has them."""
-    row = runs.frame(["started_at", "completed_at"])
-    return [as_text(row[name], Kind.TIME)[0] for name in row.columns]
 
 
 def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
@@ -130,136 +115,164 @@ def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
 @dg.asset(
     key=SIGNED_RECORDS,
     partitions_def=RUNS,
-    ins={"records": dg.AssetIn(RECORDS)},
+    deps=[RECORDS],
     group_name=GROUP,
     kinds={"polars", "arrow"},
     owners=OWNERS,
     code_version="1",
-    io_manager_key="arrow",
     description="The signature of every record (HMAC-SHA256), and the final hash that they chain to.",
 )
-def signed_records(
-    context: dg.AssetExecutionContext, workspace: Workspace, records: ArrowReader
-) -> dg.MaterializeResult:
+def signed_records(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     """Signs the records of a run."""
-    started = time.monotonic()
+    started, run_id = time.monotonic(), context.partition_key
+    chain = hashlib.sha256()
     with explained():
         key = settings.signing_key()
         if key is not None and key.is_short:
             context.log.warning("The signing key is shorter than 16 bytes and may be guessed; use a longer one.")
-        metadata = records.metadata | {"key_id": key.key_id if key else ""}
-        path = workspace.unfinished(SIGNED_RECORDS, context.partition_key, "arrow")
-        made = write_signatures(records, path, key, settings.budget(), metadata)
-        records.close()
+        key_id = key.key_id if key else ""
+        unfinished = workspace.unfinished(SIGNED_RECORDS, run_id)
+        with ArrowReader(workspace.stored(RECORDS, run_id)) as reader:
+            metadata = {"content": reader.metadata["content"], "key_id": key_id}
+            with ArrowWriter(unfinished, SIGNATURES_SCHEMA, metadata) as writer:
+                for batch in sign((reader.batch(i, ["canonical"]) for i in range(reader.batches)), key, settings.budget()):
+                    chain.update(text_of(batch.signatures))
+                    writer.write(pa.RecordBatch.from_arrays([batch.signatures], schema=SIGNATURES_SCHEMA))
+        made, final_hash = writer.facts(), chain.hexdigest()
+        workspace.finish(SIGNED_RECORDS, run_id, unfinished)
     return dg.MaterializeResult(
-        value=made.file,
-        data_version=dg.DataVersion(f"{made.final_hash}:{metadata['key_id']}"),
+        data_version=dg.DataVersion(f"{final_hash}:{key_id}"),
         metadata={
-            "dagster/partition_row_count": made.file.rows,
-            "final_hash": made.final_hash,
-            "key id": metadata["key_id"] or "unsigned",
-            "bytes": made.file.size,
+            "dagster/partition_row_count": made.rows,
+            "final_hash": final_hash,
+            "key id": key_id or "unsigned",
+            "bytes": made.size,
             "seconds": round(time.monotonic() - started, 3),
         },
     )
 
 
 _DESCRIPTIONS = {
-    "jsonl": "records.jsonl: every record in order, canonical form, one a line. Staged for the package.",
-    "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused. Staged for the package.",
-    "parquet": "parquet/<record_type>.parquet: a derived view with typed columns. Staged for the package.",
+    "jsonl": "records.jsonl: every record in order, canonical form, one a line.",
+    "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused.",
+    "parquet": "parquet/<record_type>.parquet: a derived view with typed columns.",
 }
 
 
+class PackageConfig(dg.Config):
+    """The run config of the step that publishes."""
+
+    supersede: bool = Field(
+        default=False,
+        description="Replace a package that is there and differs; the old one is kept aside, under its time stamp.",
+    )
+
+
 @dg.multi_asset(
-    name="export__files",
+    name=PACKAGE_STEP,
     specs=[
+        *(
+            dg.AssetSpec(
+                format_key(name),
+                deps=[RECORDS, SIGNED_RECORDS],
+                group_name=GROUP,
+                kinds={"polars", name},
+                owners=OWNERS,
+                code_version="2",
+                description=_DESCRIPTIONS[name],
+            )
+            for name in FORMATS
+        ),
         dg.AssetSpec(
-            format_key(name),
-            deps=[RECORDS, SIGNED_RECORDS],
+            MANIFEST,
+            deps=[SIGNED_RECORDS, *map(format_key, FORMATS)],
             group_name=GROUP,
-            kinds={"polars", name},
+            kinds={"json"},
             owners=OWNERS,
-            code_version="1",
-            description=_DESCRIPTIONS[name],
-        )
-        for name in FORMATS
+            code_version="2",
+            description=(
+                "The published package. Its files are read back and compared with what was written, manifest.json is "
+                "written last, and the folder appears in one rename: a package with a manifest is complete, anything "
+                "else is not an export."
+            ),
+        ),
     ],
-    ins={"records": dg.AssetIn(RECORDS), "signed_records": dg.AssetIn(SIGNED_RECORDS)},
     partitions_def=RUNS,
-    can_subset=True,
+    description="Writes the files of a run in every format, and publishes them with their manifest.",
 )
-def files(
-    context: dg.AssetExecutionContext, workspace: Workspace, records: ArrowReader, signed_records: ArrowReader
+def package(
+    context: dg.AssetExecutionContext, config: PackageConfig, workspace: Workspace
 ) -> Iterator[dg.MaterializeResult]:
-    """Writes the files of every format that is wanted, in one step: what two formats need of the records is made once."""
+    """Writes and publishes the package of a run."""
     started, run_id = time.monotonic(), context.partition_key
-    selected = [name for name in FORMATS if format_key(name) in context.selected_asset_keys]
-    with explained():
-        wanted = [name for name in selected if name in settings.formats()]
-        facts = signed_records.metadata
-        _require_same(records, signed_records, run_id)
-        signed = SignedRecords(
-            _BY_NAME[facts["contract"]],
-            run_id,
-            json.loads(facts["utc"]),
-            records,
-            signed_records,
-            _key_of(facts, run_id),
-            is_last=all(name in wanted or workspace.has_staged(name, run_id) for name in settings.formats()),
-        )
-        staging = workspace.staging(run_id, context.run.run_id)
-        staged = write_files(signed, staging, settings.budget(), wanted)
-        for name, made in staged.items():
-            workspace.note_staged(name, run_id, facts["final_hash"], made)
-        records.close()
-        signed_records.close()
-    for name in selected:
-        if name in staged:
-            yield dg.MaterializeResult(
-                asset_key=format_key(name),
-                data_version=dg.DataVersion(_digest(staged[name])),
-                metadata={
-                    "files": _files_table(staged[name]),
-                    "bytes": sum(file.facts.size for file in staged[name]),
-                    "seconds (all formats of the step)": round(time.monotonic() - started, 3),
-                },
-            )
-        else:
-            yield dg.MaterializeResult(
-                asset_key=format_key(name),
-                data_version=dg.DataVersion("none"),
-                metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."},
-            )
-
-
-def _require_same(records: ArrowReader, signed_records: ArrowReader, run_id: str) -> None:
-    """The signatures must be of these records: the one is materialized after the other, perhaps not in one Dagster
-    run."""
-    theirs = signed_records.metadata
-    if (
-        any(theirs.get(key) != value for key, value in records.metadata.items())
-        or records.batches != signed_records.batches
+    with (
+        explained(),
+        run_lock(workspace.export_dir, run_id),
+        workspace.staging(run_id, context.run.run_id) as staging,
+        ArrowReader(workspace.stored(RECORDS, run_id)) as reader,
+        ArrowReader(workspace.stored(SIGNED_RECORDS, run_id)) as signatures,
     ):
-        raise PackageError(
-            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "
-            f"again."
+        formats = settings.formats()
+        key = _present_key(reader, signatures, run_id, formats)
+        contract = _BY_NAME[reader.metadata["contract"]]
+        batches = (
+            SignedBatch(reader.batch(i), signatures.batch(i).column("signature")) for i in range(reader.batches)
+        )
+        (files,) = write_files(batches, contract, [run_id], key, formats, lambda number: staging, settings.budget())
+        facts = RunFacts(**json.loads(reader.metadata["run"]))
+        export = export_of(contract.name, facts, files, key, settings.manifest_key())
+        staged = [file for name in formats for file in files.files[name]]
+        published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
+    # Nobody looks at what an ephemeral instance holds, and to follow the lineage takes a while.
+    origin = {} if context.instance.is_ephemeral else {"made of": made_of(context.instance, [SIGNED_RECORDS], run_id)}
+    for key_of_asset, version, metadata in package_events(files, published):
+        yield dg.MaterializeResult(
+            asset_key=key_of_asset,
+            data_version=dg.DataVersion(version),
+            metadata=metadata | (origin | {"seconds": round(time.monotonic() - started, 3)} if key_of_asset == MANIFEST else {}),
         )
 
 
-def _key_of(facts: Mapping[str, str], run_id: str) -> SigningKey | None:
-    """The key that records were signed with, which must be the present one."""
-    key = settings.signing_key()
-    if (key.key_id if key else "") != facts["key_id"]:
+def package_events(files: RunFiles, published: Published) -> Iterator[tuple[dg.AssetKey, str, dict[str, Any]]]:
+    """What is told of a package: for each of its assets the key, the data version and the metadata."""
+    for name in FORMATS:
+        if name in files.files:
+            made = files.files[name]
+            size = sum(file.facts.size for file in made)
+            yield format_key(name), _digest(made), {"files": _files_table(made), "bytes": size}
+        else:
+            yield format_key(name), "none", {"files": f"None: {settings.FORMAT_NAMES} leaves the format out."}
+    yield MANIFEST, published.manifest_sha256, _manifest_metadata(published)
+
+
+def _present_key(
+    records: ArrowReader, signatures: ArrowReader, run_id: str, formats: Sequence[str]
+) -> SigningKey | None:
+    """The present key, with which the present records must have been signed.
+
+    Raises:
+        PackageError: the stored records and signatures do not belong together, to the present key, or to the formats.
+    """
+    if signatures.metadata["content"] != records.metadata["content"] or records.batches != signatures.batches:
         raise PackageError(
-            f"The records of run {run_id!r} are signed with the key {facts['key_id'] or '(none)'}, and the present key is "
-            f"{key.key_id if key else '(none)'}. Materialize export/signed_records and the files again."
+            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
+        )
+    if needs_fields(formats) and FIELDS not in records.schema.names:
+        raise PackageError(
+            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize export/records and what "
+            f"follows it again (the job export_run)."
+        )
+    key = settings.signing_key()
+    if (key.key_id if key else "") != signatures.metadata["key_id"]:
+        raise PackageError(
+            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, and the present "
+            f"key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
         )
     return key
 
 
 def _digest(files: list[StagedFile]) -> str:
-    """The content of staged files as a data version: the SHA-256 over the lines that sha256sum would print of the records in them."""
+    """The content of files as a data version: the SHA-256 over the lines that sha256sum would print of the records in them."""
     lines = "".join(f"{file.content}  {file.path}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -271,121 +284,7 @@ def _files_table(files: list[StagedFile]) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
 
 
-class ManifestConfig(dg.Config):
-    """The run config of export/manifest."""
-
-    supersede: bool = Field(
-        default=False,
-        description="Replace a package that is there and differs; the old one is kept aside, under its time stamp.",
-    )
-
-
-@dg.asset(
-    key=MANIFEST,
-    partitions_def=RUNS,
-    ins={"signed_records": dg.AssetIn(SIGNED_RECORDS)},
-    deps=[format_key(name) for name in FORMATS],
-    group_name=GROUP,
-    kinds={"json"},
-    owners=OWNERS,
-    code_version="1",
-    retry_policy=RETRIES,
-    description=(
-        "The published package. Its files are read back and compared with what was written, manifest.json is written "
-        "last, and the folder appears in one rename: a package with a manifest is complete, anything else is not an "
-        "export."
-    ),
-)
-def manifest(
-    context: dg.AssetExecutionContext,
-    config: ManifestConfig,
-    audit_database: AuditDatabaseResource,
-    workspace: Workspace,
-    signed_records: ArrowReader,
-) -> dg.MaterializeResult:
-    """Publishes the package of a run."""
-    started, run_id = time.monotonic(), context.partition_key
-    with explained():
-        facts = signed_records.metadata
-        signed_records.close()
-        key = _key_of(facts, run_id)
-        if facts["states"] != ONE:
-            _require_same_run(audit_database.get(), run_id, json.loads(facts["state"]), json.loads(facts["tables"]))
-        status, started_at, completed_at = json.loads(facts["run"])
-        export = Export(
-            contract=facts["contract"],
-            run_id=run_id,
-            status=status,
-            started_at=started_at,
-            completed_at=completed_at,
-            record_counts=json.loads(facts["record_counts"]),
-            final_hash=facts["final_hash"],
-            tables=json.loads(facts["tables"]),
-            key=key,
-            manifest_key=settings.manifest_key(),
-        )
-        names = settings.formats()
-        staged = [file for name in names for file in workspace.staged(name, run_id, export.final_hash)]
-        staging = workspace.staging(run_id, context.run.run_id)
-        with run_lock(workspace.export_dir, run_id):
-            published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
-            for name in names:
-                workspace.forget_staged(name, run_id)
-            release(staging)
-            clear_abandoned(staging_root(workspace.export_dir), run_id, lambda owner: _is_live(context.instance, owner))
-    # In an instance that passes away nobody walks back to what it was made of, and to look for it takes a while.
-    made = (
-        {}
-        if context.instance.is_ephemeral
-        else {"made of": made_of(context.instance, [SIGNED_RECORDS, *map(format_key, names)], run_id)}
-    )
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(published.manifest_sha256),
-        metadata={
-            **_manifest_metadata(published),
-            **made,
-            "seconds": round(time.monotonic() - started, 3),
-        },
-    )
-
-
-def _require_same_run(database: AuditDatabase, run_id: str, state: list[str], rows: dict[str, int]) -> None:
-    """Tables that were loaded one by one must still be the run's: it ended before the first was read, and has not
-    changed since.
-
-    Each table file says which state the run's own row had in the transaction that read it; all say the same, of a run
-    that had ended (`run_of`). ELSPETH only adds rows to a run, and none once it has ended: so if the run is in that
-    state still and has as many rows in every table as were read, then each table was read whole.
-
-    Args:
-        database: the audit database, at present.
-        run_id: the run.
-        state: its status, started_at and completed_at when its tables were read.
-        rows: table → rows that were read.
-
-    Raises:
-        PackageError: the run has changed since.
-        RunNotExportable: it is no longer there, or goes on.
-    """
-    run = database.finished_run(run_id)
-    what = f"The tables of run {run_id!r} were loaded in separate steps, and they are not of one state of the run: "
-    advice = ". Materialize all of its tables again (the job export_run)."
-    if [run.status, run.started_at, run.completed_at] != state:
-        raise PackageError(
-            f"{what}it was {state[0]} at {state[2]} when they were read, and is {run.status} at {run.completed_at} "
-            f"now{advice}"
-        )
-    for name, found in database.count(run_id).items():
-        if found != rows[name]:
-            raise PackageError(f"{what}of table {name} {rows[name]} rows were read, and there are {found} now{advice}")
-
-
-def _is_live(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
-    run = instance.get_run_by_id(dagster_run_id)
-    return run is not None and not run.is_finished
-
-
-def _manifest_metadata(published: Published) -> dict[str, object]:
+def _manifest_metadata(published: Published) -> dict[str, Any]:
     made = published.manifest
     exported_at = datetime.fromisoformat(made["exported_at"])
     return {
@@ -399,4 +298,4 @@ def _manifest_metadata(published: Published) -> dict[str, object]:
     }
 
 
-EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, files, manifest]
+EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, package]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from .backlog import EXPORT_BACKLOG
 from .exports import MANIFEST
 from .housekeeping import HOUSEKEEPING
 from .tables import AUDIT_DATABASE
@@ -37,4 +38,4 @@ VERIFY_PACKAGE = dg.define_asset_job(
     ),
 )
 
-JOBS = [EXPORT_RUN, VERIFY_PACKAGE, HOUSEKEEPING]
+JOBS = [EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, HOUSEKEEPING]

@@ -13,8 +13,7 @@ from urllib.parse import quote
 import dagster as dg
 
 from ..contract import Contract
-from .resources import table_key
-from .tables import column_of
+from .tables import column_of, table_key
 
 DATA_VERSION_TAG = "dagster/data_version"
 POINTER_TAG = "dagster/input_event_pointer/"

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from ..errors import ExportError, SigningKeyError
-from ..export.formats import FORMATS
+from ..formats import FORMATS
+from ..pipeline import ExportSettings
 from ..export.settings import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from ..export.signing import ManifestKey, SigningKey
 from ..export.staging import staging_root
@@ -161,6 +162,20 @@ def formats() -> tuple[str, ...]:
 def budget() -> Budget:
     """How much memory the export may take beyond the process itself and an index of ids."""
     return Budget(memory_mb=_whole_number(MEMORY_MB, DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, " of MiB, "))
+
+
+def export_settings(*, supersede: bool = False) -> ExportSettings:
+    """What exports without assets between the stages are made with.
+
+    Args:
+        supersede: replace a package that differs.
+
+    Raises:
+        ExportError: a setting is wrong.
+    """
+    return ExportSettings(
+        database_url(), export_dir(), signing_key(), manifest_key(), formats(), budget(), scratch_dir(), supersede
+    )
 
 
 def storage_dir() -> Path | None:

@@ -1,25 +1,25 @@
-"""The audit tables as assets: one for each, loaded by one statement.
+"""The audit tables as assets: one for each, loaded by one statement each and one step for all.
 
 Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does not belong here: statements and checks
 (`contract/`, `landscape/`).
 """
 
-import json
 import textwrap
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
 from ..contract import V1, Column, Kind, Table
-from ..export.arrow_file import ArrowReader
-from ..export.tables import TableFacts
-from ..landscape import AuditDatabase
+from ..export.tables import LoadedTables, TableFacts, load_tables
+from . import settings
 from .failures import RETRIES, explained
 from .partitions import RUNS
-from .resources import AuditDatabaseResource, Workspace, table_key
+from .resources import Workspace
 
 GROUP = "audit_tables"
 OWNERS = ["team:audit-exports"]
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 AUDIT_DATABASE = dg.AssetSpec(
     dg.AssetKey(["landscape", "audit_database"]),
@@ -30,55 +30,75 @@ AUDIT_DATABASE = dg.AssetSpec(
 )
 
 
-def _table_asset(table: Table) -> dg.AssetsDefinition:
-    # Every table waits for `runs`, which refuses a run that is unknown or unfinished: then that is the one message.
-    upstream = [AUDIT_DATABASE.key] if table.name == "runs" else [AUDIT_DATABASE.key, table_key("runs")]
-
-    @dg.asset(
-        key=table_key(table.name),
-        partitions_def=RUNS,
-        deps=upstream,
-        group_name=GROUP,
-        kinds={"polars", "arrow"},
-        owners=OWNERS,
-        code_version=CODE_VERSION,
-        io_manager_key="arrow",
-        retry_policy=RETRIES,
-        description=f"{table.description} The rows of one run, read by one statement, as a checked Arrow file.",
-    )
-    def audit_table(
-        context: dg.AssetExecutionContext, audit_database: AuditDatabaseResource, workspace: Workspace
-    ) -> dg.MaterializeResult:
-        with explained():
-            if table.name == "runs":
-                _observe(context, audit_database.get())
-            return _shown(audit_database.load(table.name, context.partition_key, workspace))
-
-    return audit_table
+def table_key(table: str) -> dg.AssetKey:
+    """The asset of an audit table."""
+    return dg.AssetKey(["landscape", table])
 
 
-def _observe(context: dg.AssetExecutionContext, database: AuditDatabase) -> None:
-    """Notes in the lineage which database was read."""
-    metadata = {"database": database.shown, "contract": database.contract.name, "runs": len(database.runs)}
-    context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=metadata))
+@dg.multi_asset(
+    name="landscape__tables",
+    specs=[
+        dg.AssetSpec(
+            table_key(table.name),
+            deps=[AUDIT_DATABASE.key],
+            group_name=GROUP,
+            kinds={"polars", "arrow"},
+            owners=OWNERS,
+            code_version=CODE_VERSION,
+            description=f"{table.description} The rows of one run, read by one statement, as a checked Arrow file.",
+        )
+        for table in V1.tables.values()
+    ],
+    partitions_def=RUNS,
+    retry_policy=RETRIES,
+    description="Loads all audit tables of a run from one snapshot of the audit database.",
+)
+def tables(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult]:
+    """Loads the tables of a run: all of them or none, so that they are of one state of the database."""
+    run_id = context.partition_key
+    with explained():
+        unfinished = {name: workspace.unfinished(table_key(name), run_id) for name in V1.tables}
+        try:
+            loaded = load_tables(settings.database_url(), [run_id], unfinished.__getitem__)
+            for name, path in unfinished.items():
+                workspace.finish(table_key(name), run_id, path)
+        finally:
+            for path in unfinished.values():
+                path.unlink(missing_ok=True)
+        observed = {"database": loaded.database, "contract": loaded.contract.name}
+        context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=observed))
+    for name, facts in loaded.tables.items():
+        yield dg.MaterializeResult(
+            asset_key=table_key(name),
+            data_version=dg.DataVersion(facts.contents[0]),
+            metadata=table_metadata(loaded, facts, 0) | {"seconds": round(facts.seconds, 3)},
+        )
 
 
-def _shown(made: TableFacts) -> dg.MaterializeResult:
-    return dg.MaterializeResult(
-        value=made.file,
-        data_version=dg.DataVersion(made.file.checksum),
-        metadata={
-            "dagster/partition_row_count": made.file.rows,
-            "dagster/column_schema": _column_schema(made.table),
-            "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(made.statement)}\n```")
-            if made.statement
-            else f"Contract {made.contract} has no such records; nothing was read.",
-            "contract": made.contract,
-            "bytes": made.file.size,
-            "seconds": round(made.seconds, 3),
-            "XXH3-128": made.file.checksum,
-        },
-    )
+def table_metadata(loaded: LoadedTables, facts: TableFacts, number: int) -> dict[str, Any]:
+    """What the UI shows of the rows of one run in a table.
+
+    Args:
+        loaded: the tables that were loaded together.
+        facts: the table.
+        number: the number of the run among those that were loaded.
+    """
+    return {
+        "dagster/partition_row_count": facts.rows[number],
+        "dagster/column_schema": _column_schema(facts.table),
+        "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(facts.statement)}\n```")
+        if facts.statement
+        else f"Contract {loaded.contract.name} has no such records; nothing was read.",
+        "contract": loaded.contract.name,
+        "content hash": facts.contents[number],
+    }
+
+
+def statement_in_one_line(facts: TableFacts) -> str:
+    """A statement in a cell of a table."""
+    if facts.statement is None:
+        return "nothing was read"
+    return f"`{' '.join(facts.statement.replace('|', '&#124;').split())}`"
 
 
 def _column_schema(table: Table) -> dg.TableSchema:
@@ -105,20 +125,3 @@ def column_of(column: Column, name: str, description: str) -> dg.TableColumn:
 
 
 _TYPE_NAMES = {Kind.TIME: "timestamp[us]", Kind.INTEGER: "int64", Kind.FLOAT: "double", Kind.ENUM: "text"}
-
-TABLE_ASSETS: list[dg.AssetsDefinition] = [_table_asset(table) for table in V1.tables.values()]
-"""One asset for each audit table, in the order of the contract."""
-
-
-def run_of(tables: dict[str, ArrowReader]) -> list[str]:
-    """What the table files say of the run: status, started_at, completed_at; every file says the same.
-
-    Raises:
-        dg.Failure: they do not: they are of different states of the run.
-    """
-    said = {reader.metadata["run"] for reader in tables.values()}
-    if len(said) > 1:
-        raise dg.Failure(
-            "The stored tables are of different states of the run. Materialize all of them again.", allow_retries=False
-        )
-    return json.loads(said.pop())
