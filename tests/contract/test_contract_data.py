@@ -9,7 +9,7 @@ import pytest
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 from landscape_assets.contract import CONTRACTS, V0, V1, Kind
 from landscape_assets.contract.model import AtMostOne, ExactlyOne, StatusRule
-from landscape_assets.contract.statements import select_run
+from landscape_assets.contract.statements import count_rows, select_all, select_runs, shown
 
 BOTH = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
@@ -104,16 +104,23 @@ def test_order_groups_have_the_shape_that_ordering_relies_on(contract):
 
 
 @BOTH
-def test_every_table_that_has_no_run_id_says_how_its_strays_are_found(contract):
-    """A row without a run_id whose parent is gone must not be lost."""
+def test_every_row_belongs_to_a_run_by_its_run_id_or_by_a_path(contract):
+    """A path leads on until a table whose rows say their run themselves."""
     for table in contract.tables.values():
-        assert table.own_run_id or (table.paths and table.stray_by is not None)
+        assert table.own_run_id or table.paths
+        for path in table.paths:
+            assert path.column in table.selected
+            assert contract.tables[path.table].id[0] in contract.tables[path.table].selected
 
 
 @BOTH
-def test_statements_have_one_parameter_the_run(contract):
-    """Each table is read by one statement with the run as its only bound parameter, and no literal of a run in it."""
+@pytest.mark.parametrize("select", [select_runs, count_rows])
+def test_statements_have_one_parameter_the_runs(contract, select):
+    """Each table is read by one statement with the runs as its only bound parameter, and no literal of a run in it."""
     for table in contract.tables.values():
-        compiled = select_run(contract, table).compile()
-        assert set(compiled.params) == {"run_id"}
+        compiled = select(contract, table).compile()
+        assert set(compiled.params) == {"run_ids"}
         assert str(compiled).lstrip().startswith("SELECT")
+        assert "(:run_ids)" in shown(select(contract, table))
+        assert "POSTCOMPILE" not in shown(select(contract, table))
+        assert not select_all(contract, table).compile().params

@@ -1,9 +1,8 @@
-"""Arrow files between the steps: what was written comes back, damage is noticed, and what was consumed takes no room.
+"""Arrow files between the steps: what was written comes back, and damage is noticed.
 
 Belongs here: the files by themselves. Does not belong here: what the assets keep in them (`../orchestration/`).
 """
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from landscape_assets.errors import StorageError
 from landscape_assets.export.arrow_file import ArrowReader, ArrowWriter
-from landscape_assets.export.files import give_back
 
 SCHEMA = pa.schema(
     [
@@ -101,34 +99,33 @@ def test_every_truncated_file_is_refused(file):
             ArrowReader(file)
 
 
-def test_what_is_consumed_of_a_passing_file_takes_no_room(file):
-    """The batch that was read for the last time is given back to the disk; the others, and files that stay, are left as they are."""
-    probe = file.with_name("probe")
-    probe.write_bytes(b"x" * 65_536)
-    give_back(probe, 0, 65_536)
-    if probe.stat().st_blocks:
-        pytest.skip("this file system makes no holes in files")
-    before = file.stat().st_blocks
-    staying = ArrowReader(file)
-    assert staying.consume(0) == staying.consume(0)
-    assert file.stat().st_blocks == before
-
-    passing = ArrowReader(file, passing=True)
-    wanted = passing.batch(0)
-    assert passing.consume(0) == wanted
-    assert file.stat().st_blocks < before * 0.6
-    assert passing.batch(1) == staying.batch(1)
-    with pytest.raises(StorageError):  # what is no longer there is not taken for zeros
-        passing.batch(0)
-    passing.close()
-    staying.close()
+UNION = pa.schema([pa.field("kind", pa.dense_union([pa.field("a", pa.struct([("x", pa.int64())])), pa.field("b", pa.struct([("y", pa.large_string())]))]))])  # fmt: skip
 
 
-def test_a_file_that_is_gone_has_nothing_to_give_back(tmp_path):
-    """Room is given back where that can be done, and an export does not depend on it."""
-    give_back(tmp_path / "gone", 0, 4_096)
-    read_only = tmp_path / "read-only"
-    read_only.write_bytes(b"kept")
-    give_back(read_only, 0, 0)
-    assert read_only.read_bytes() == b"kept"
-    assert os.listdir(tmp_path) == ["read-only"]
+def union(kinds: list[int]) -> pa.RecordBatch:
+    """A batch whose rows are of two kinds, each with columns of its own."""
+    offsets = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
+    children = [
+        pa.StructArray.from_arrays([pa.array(range(kinds.count(0)), pa.int64())], fields=[pa.field("x", pa.int64())]),
+        pa.StructArray.from_arrays(
+            [pa.array([f"text {i}" for i in range(kinds.count(1))], pa.large_string())],
+            fields=[pa.field("y", pa.large_string())],
+        ),
+    ]
+    array = pa.UnionArray.from_dense(pa.array(kinds, pa.int8()), pa.array(offsets, pa.int32()), children, ["a", "b"])
+    return pa.RecordBatch.from_arrays([array], schema=UNION)
+
+
+@pytest.mark.parametrize("kinds", [[0, 1, 1, 0], [1], [0, 0]])
+def test_rows_of_several_kinds_come_back(tmp_path, kinds):
+    """A union column comes back as it was, and damage in one of its members is noticed."""
+    path = tmp_path / "file.arrow"
+    with ArrowWriter(path, UNION, {}) as writer:
+        writer.write(union(kinds))
+    with ArrowReader(path) as reader:
+        assert reader.batch(0).to_pylist() == union(kinds).to_pylist()
+    data = path.read_bytes()
+    if 1 in kinds:
+        path.write_bytes(data.replace(b"text 0", b"text 9"))
+        with ArrowReader(path) as reader, pytest.raises(StorageError, match="the column kind in batch 0"):
+            reader.batch(0)

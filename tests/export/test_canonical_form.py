@@ -19,6 +19,7 @@ from landscape_assets.contract import Column, Kind, Table
 from landscape_assets.contract.canonical import InvalidJson, canonical_json, parse_json
 from landscape_assets.contract.model import OrderKey
 from landscape_assets.export.canonical import encode, lines
+from landscape_assets.landscape import RUN
 from landscape_assets.landscape.frames import ARROW_TYPES
 
 def table(kind: Kind, field: str = "value") -> Table:
@@ -27,11 +28,16 @@ def table(kind: Kind, field: str = "value") -> Table:
 
 
 def rows(kind: Kind, values: list) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(values, ARROW_TYPES[kind])], ["stored"])
+    return of_one_run(pa.RecordBatch.from_arrays([pa.array(values, ARROW_TYPES[kind])], ["stored"]))
+
+
+def of_one_run(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows that all belong to the first run."""
+    return batch.append_column(RUN, pa.array([0] * batch.num_rows, pa.uint32()))
 
 
 def encoded(kind: Kind, values: list, field: str = "value", run_id: str = "r") -> list[str]:
-    return encode(rows(kind, values), table(kind, field), run_id)["canonical"].to_list()
+    return encode(rows(kind, values), table(kind, field), [run_id])["canonical"].to_list()
 
 
 def canonical(value, field: str = "value", run_id: str = "r") -> str:
@@ -124,7 +130,7 @@ def test_times_of_a_database_that_keeps_instants():
         None,
     ]
     instants = pa.RecordBatch.from_arrays([pa.array(at, pa.timestamp("us", "UTC"))], ["stored"])
-    assert encode(instants, table(Kind.TIME), "r")["canonical"].to_list() == [
+    assert encode(of_one_run(instants), table(Kind.TIME), ["r"])["canonical"].to_list() == [
         canonical("2026-01-02T03:04:05.678901+00:00"),
         canonical("2026-01-02T00:00:00+00:00"),
         canonical(None),
@@ -178,7 +184,7 @@ def test_columns_of_every_width_beside_one_another(several, is_plain):
         fields = [Column(name, kind, "", field=key) for name, kind, key in zip(names, COLUMNS, keys, strict=True)]
         of = Table("things", "thing", (names[0],), tuple(fields), (OrderKey(names[0]),))
         plain = [name for name, values in zip(names, columns, strict=True) if is_plain and all(map(is_hex, values))]
-        made.append(encode(stored, of, "r", frozenset(plain)))
+        made.append(encode(of_one_run(stored), of, ["r"], frozenset(plain)))
         for row in zip(*columns, strict=True):
             values = [value.isoformat() if isinstance(value, datetime.datetime) else value for value in row]
             wanted.append(rfc8785.dumps({"record_type": "thing", "run_id": "r", **dict(zip(keys, values, strict=True))}))
@@ -193,8 +199,15 @@ def is_hex(value: object) -> bool:
 
 @given(hard_text)
 def test_run_ids(run_id):
-    """The run_id is a literal of the template, escaped as any text."""
+    """The run_id is escaped as any text, whether the rows are all of one run or not."""
     assert encoded(Kind.INTEGER, [1], run_id=run_id) == [canonical(1, run_id=run_id)]
+    values = pa.RecordBatch.from_arrays([pa.array([1, 2, 3]), pa.array([1, 2, 1], pa.uint32())], ["stored", RUN])
+    made = encode(values, table(Kind.INTEGER), ["not there", run_id, "other"])
+    assert made["canonical"].to_list() == [
+        canonical(1, run_id=run_id), canonical(2, run_id="other"), canonical(3, run_id=run_id)
+    ]  # fmt: skip
+    heads = [text.encode()[:head].decode() for text, head in made.rows()]
+    assert heads == [f'{{"record_type":"thing","run_id":{rfc8785.dumps(name).decode()}' for name in (run_id, "other", run_id)]
 
 
 @pytest.mark.parametrize("field", ["a", "signaturd", "signaturf", "zz"])
@@ -202,7 +215,7 @@ def test_run_ids(run_id):
 def test_the_signature_is_put_in_its_place(field, values):
     """The line of a signed record is the canonical form of the record with its signature, wherever that key sorts."""
     of = table(Kind.TEXT, field)
-    made = encode(rows(Kind.TEXT, values), of, "é")
+    made = encode(rows(Kind.TEXT, values), of, ["é"])
     records = [made[name].to_arrow(compat_level=pl.CompatLevel.oldest()) for name in ("canonical", "head")]
     signatures = [f"{i:064x}" for i in range(len(values))]
     signed = bytes(lines(*records, pa.array(signatures, pa.large_string()))).decode()

@@ -1,20 +1,22 @@
-"""The export without Dagster: the functions of `landscape/` and `export/`, one after the other.
+"""The stages of an export, one after the other.
 
-Belongs here: what the assets do, for tests of single steps and for those that export often.
+Belongs here: what the pipeline composes, for tests of single stages and for those that export often.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from landscape_assets.contract import CONTRACTS, Contract
-from landscape_assets.export.arrow_file import ArrowReader, ArrowWriter
-from landscape_assets.export.canonical import PlainText
-from landscape_assets.export.formats import FORMATS, SignedRecords, StagedFile, write_files
-from landscape_assets.export.records import RecordsFacts, write_records
+import pyarrow as pa
+
+from landscape_assets.export.arrow_file import ArrowReader
+from landscape_assets.export.records import ordered_records, records_schema
 from landscape_assets.export.settings import Budget
-from landscape_assets.export.signing import SignedFacts, SigningKey, write_signatures
+from landscape_assets.export.signing import SigningKey, sign
+from landscape_assets.export.tables import StoredTables, load_tables
+from landscape_assets.formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
 from landscape_assets.landscape import AuditDatabase
 
 
@@ -29,60 +31,103 @@ def url(database: Path | str) -> str:
     return database if isinstance(database, str) else f"sqlite:///{database}"
 
 
-@contextmanager
-def loaded(database: Path | str, run_id: str, folder: Path) -> Iterator[tuple[Contract, Mapping[str, ArrowReader]]]:
-    """The run's tables as Arrow files in `folder`, read by the statements of the contract."""
-    folder.mkdir(parents=True, exist_ok=True)
+def all_runs(database: Path | str) -> list[str]:
+    """The finished runs of a database."""
     with AuditDatabase(url(database)) as audit:
-        readers = {}
-        for name in audit.contract.tables:
-            stream = audit.read(name, run_id)
-            plain = PlainText(stream.schema)
-            with ArrowWriter(folder / f"{name}.arrow", stream.schema, {}) as writer:
-                for batch in stream.batches:
-                    plain.see(batch)
-                    writer.write(batch)
-                writer.annotate(plain.metadata())
-            readers[name] = ArrowReader(folder / f"{name}.arrow")
-        yield audit.contract, readers
-        for reader in readers.values():
-            reader.close()
+        return [run.run_id for run in audit.runs.values() if run.is_finished(audit.contract)]
 
 
-def make_records(database: Path | str, run_id: str, folder: Path, budget: Budget | None = None) -> RecordsFacts:
-    """The run's records in `folder`/records.arrow."""
-    with loaded(database, run_id, folder / "tables") as (contract, tables):
-        (folder / "scratch").mkdir()
-        metadata = {"contract": contract.name, "run_id": run_id}
-        path = folder / "records.arrow"
-        return write_records(contract, run_id, tables, path, folder / "scratch", budget or Budget(), metadata)
+def read(database: Path | str, table: str, *run_ids: str, folder: Path, by_scan: bool | None = None) -> pa.Table:
+    """The rows of runs in one table, as they are stored."""
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = load_tables(url(database), run_ids, lambda name: folder / f"{name}.arrow", by_scan=by_scan)
+    with ArrowReader(loaded.tables[table].file.path) as reader:
+        batches = [reader.batch(i) for i in range(reader.batches)]
+        return pa.Table.from_batches(batches, reader.schema)
 
 
-def texts(facts: RecordsFacts) -> list[str]:
+@contextmanager
+def loaded(
+    database: Path | str, run_ids: str | list[str], folder: Path, *, by_scan: bool | None = None
+) -> Iterator[StoredTables]:
+    """The tables of runs as Arrow files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run_ids = [run_ids] if isinstance(run_ids, str) else run_ids
+    load_tables(url(database), run_ids, lambda name: folder / f"{name}.arrow", by_scan=by_scan)
+    with StoredTables(lambda name: folder / f"{name}.arrow") as tables:
+        yield tables
+
+
+def _records(
+    tables: StoredTables, folder: Path, budget: Budget, *, with_fields: bool
+) -> Iterator[pa.RecordBatch]:
+    (folder / "scratch").mkdir()
+    schema = records_schema(tables.contract, utc=tables.utc, with_fields=with_fields)
+    return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, schema)
+
+
+@dataclass(frozen=True)
+class Records:
+    """Ordered records: for each run the canonical forms of its records, and record type → how many of all runs."""
+
+    by_run: dict[str, list[str]]
+    counts: dict[str, int]
+
+
+def make_records(
+    database: Path | str,
+    run_ids: str | list[str],
+    folder: Path,
+    budget: Budget | None = None,
+    *,
+    by_scan: bool | None = None,
+) -> Records:
+    """The records of runs; what the stages write is in `folder`."""
+    with loaded(database, run_ids, folder / "tables", by_scan=by_scan) as tables:
+        by_run: dict[str, list[str]] = {run_id: [] for run_id in tables.run_ids}
+        counts: dict[str, int] = {}
+        types = list(tables.contract.record_types)
+        for batch in _records(tables, folder, budget or Budget(), with_fields=False):
+            for run, code, text in zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True):
+                by_run[tables.run_ids[run]].append(text)
+                counts[types[code]] = counts.get(types[code], 0) + 1
+        return Records(by_run, counts)
+
+
+def texts(records: Records) -> list[str]:
     """The canonical form of every record."""
-    reader = ArrowReader(facts.file.path)
-    try:
-        return [text for i in range(reader.batches) for text in reader.batch(i).column("canonical").to_pylist()]
-    finally:
-        reader.close()
+    return [text for found in records.by_run.values() for text in found]
+
+
+def make_all_files(
+    database: Path | str,
+    run_ids: str | list[str],
+    folder: Path,
+    key: SigningKey | None,
+    *formats: str,
+    budget: Budget | None = None,
+    by_scan: bool | None = None,
+) -> dict[str, RunFiles]:
+    """The files of runs in `folder`/files/NUMBER, before they become packages."""
+    budget, formats = budget or Budget(), formats or FORMATS
+
+    def target(number: int) -> Path:
+        path = folder / "files" / str(number)
+        path.mkdir(parents=True)
+        return path
+
+    with loaded(database, run_ids, folder / "tables", by_scan=by_scan) as tables:
+        records = _records(tables, folder, budget, with_fields=needs_fields(formats))
+        made = write_files(sign(records, key, budget), tables.contract, tables.run_ids, key, formats, target, budget)
+        return {tables.run_ids[files.number]: files for files in made}
 
 
 def make_files(
     database: Path | str, run_id: str, folder: Path, key: SigningKey | None, *formats: str
-) -> tuple[SignedFacts, dict[str, StagedFile]]:
-    """The run's files in `folder`/files, before they become a package; path → file."""
-    made = make_records(database, run_id, folder)
-    records = ArrowReader(made.file.path)
-    signed = write_signatures(records, folder / "signatures.arrow", key, Budget(), {})
-    contract = next(contract for contract in CONTRACTS if contract.name == records.metadata["contract"])
-    signatures = ArrowReader(signed.file.path)
-    everything = SignedRecords(contract, run_id, False, records, signatures, key)
-    (folder / "files").mkdir()
-    by_format = write_files(everything, folder / "files", Budget(), formats or FORMATS)
-    staged = [file for files in by_format.values() for file in files]
-    records.close()
-    signatures.close()
-    return signed, {file.path: file for file in staged}
+) -> tuple[RunFiles, dict[str, StagedFile]]:
+    """The same of one run; path → file."""
+    made = make_all_files(database, run_id, folder, key, *formats)[run_id]
+    return made, {file.path: file for files in made.files.values() for file in files}
 
 
 def jsonl(path: Path) -> list[dict]:
