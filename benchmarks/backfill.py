@@ -1,7 +1,7 @@
 """The part for the UI: a backfill of small runs by partition, through Dagster's daemon.
 
-Belongs here: the one contender of this part, and what its figures are compared with. Does not belong here: how it is run
-(`commands.py`, `daemon.py`).
+Belongs here: the one contender of this part, and what its figures are compared with. Does not belong here: how it is
+run (`commands.py`, `daemon.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .results import Case, Figure, Results, figure
 from .rounds import Task
 
 TITLE = "A backfill through the daemon, on two processors"
+SECONDS = "Seconds: from the launch of the backfill to the end of its last Dagster run."
 PICTURE = ""
 ACROSS = ""
 

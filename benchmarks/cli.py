@@ -1,12 +1,12 @@
 """The command `python -m benchmarks`: options, and what becomes of the results.
 
-Belongs here: choosing parts and sizes, and writing the report. Does not belong here: what the parts measure (`one_run.py`,
-`many_runs.py`, `backfill.py`).
+Belongs here: choosing parts and sizes, and writing the report. Does not belong here: what the parts measure
+(`one_run.py`, `many_runs.py`, `backfill.py`).
 
     python -m benchmarks [--one] [--many] [--ui] [--full] [--only NAME,...] [--repeats 3] [--data DIR] [--out DIR]
 
-makes its databases by itself, prints tables, and writes results.json and pictures. The exit status is 0 when everything could be
-measured, whatever the figures are.
+makes its databases by itself, prints tables, and writes results.json and pictures. The exit status is 0 when everything
+could be measured, whatever the figures are.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .summary import summarise
 
 DEFAULT_SIZES = (1_000, 5_000, 20_000)
 FULL_SIZES = (1_000, 5_000, 20_000, 25_000, 100_000)
-"""Rows of the source; each makes 23.1 records, so this is 23 thousand to 2.3 million of them. Memory is compared between sizes of
-which one is four times the other."""
+"""Rows of the source; each makes 23.1 records, so this is 23 thousand to 2.3 million of them. Memory is compared
+between sizes of which one is four times the other."""
 
 RUN_COUNTS = (50, 100, 200, 400, 800)
 
@@ -42,8 +42,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options, with the parts that are chosen as `parts`."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the exporter: one run beside reference exporters and the floor, many runs in one database, and a "
-        "backfill through Dagster's daemon. Without --one, --many or --ui: --one.",
+        description="Measure the exporter: one run beside reference exporters and the floor, many runs in one "
+        "database, and a backfill through Dagster's daemon. Without --one, --many or --ui: --one.",
     )
     what = parser.add_argument_group("what is measured")
     what.add_argument("--one", action="store_true", help="one run, at several sizes")
@@ -60,7 +60,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     many.add_argument("--small-rows", type=_positive, default=10, help="rows of each small run (10)")
     many.add_argument("--small-runs", type=_positive, default=200, help="small runs by command and by job (200)")
     many.add_argument(
-        "--run-counts", type=_numbers, default=RUN_COUNTS, help=f"numbers of small runs for growth ({_listed(RUN_COUNTS)})"
+        "--run-counts",
+        type=_numbers,
+        default=RUN_COUNTS,
+        help=f"numbers of small runs for growth ({_listed(RUN_COUNTS)})",
     )
     many.add_argument("--larger-rows", type=_positive, default=1_000, help="rows of each larger run (1000)")
     many.add_argument("--larger-runs", type=_positive, default=100, help="larger runs in a database (100)")
@@ -104,7 +107,10 @@ def _listed(numbers: tuple[int, ...]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, print tables, and write results.json and pictures; after each part, so that it is not lost with the next."""
+    """Measure, print tables, and write results.json and pictures.
+
+    results.json is written after each part, so that it is not lost with the next.
+    """
     chosen = parse(arguments)
     document: dict[str, Any] = {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -135,12 +141,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     for name, results in measured.items():
         part = chosen.parts[name]
-        report.print_part(part.TITLE, document["parts"][name])
+        report.print_part(part.TITLE, part.SECONDS, document["parts"][name])
         if lines := part.lines(results):
             try:
                 report.plot(lines, part.TITLE, part.ACROSS, chosen.out / part.PICTURE)
             except ImportError:
-                print(f"{part.PICTURE} was not drawn: matplotlib is not installed (the extra `bench`).", file=sys.stderr)
+                sys.stderr.write(f"{part.PICTURE} was not drawn: matplotlib is not installed (the extra `bench`).\n")
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The commands that are measured, and the databases, folders and settings that they get.
 
-Belongs here: how each contender is run, through the project's commands and jobs alone; how its success is seen. Does not belong
-here: which contenders are run (`one_run.py`, `many_runs.py`, `backfill.py`), and how a process is measured (`measure.py`).
+Belongs here: how each contender is run, through the project's commands and jobs alone; how its success is seen. Does
+not belong here: which contenders are run (`one_run.py`, `many_runs.py`, `backfill.py`), and how a process is measured
+(`measure.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from .measure import Measurement, measure
 from .results import Case, Taken
@@ -44,7 +45,8 @@ class Commands:
         self.exports = self.scratch / "exports"
         self._jsonl_bytes: dict[Case, int] = {}
         self._statements: dict[Case, int] = {}
-        # Settings of the person who measures would be measured too. Without compiled modules each start takes seconds more.
+        # Settings of the person who measures would be measured too. Where compiled modules are not kept, each start
+        # takes seconds more.
         self._environment = {
             name: value
             for name, value in os.environ.items()
@@ -54,7 +56,7 @@ class Commands:
         self._environment |= {"LANDSCAPE_SIGNING_KEY": KEY, "PYTHONWARNINGS": "ignore"}
         self.jobs = cache(self._jobs)
 
-    def __enter__(self) -> Commands:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -68,7 +70,7 @@ class Commands:
         self.scratch.mkdir()
 
     def warm_up(self) -> None:
-        """Export a small run, so that Python's modules are compiled and read from the disk before anything is measured."""
+        """Export a small run, so that Python's modules are compiled and read from the disk before measuring begins."""
         self.export(Case("warm-up", 10))
 
     # What commands need.
@@ -99,7 +101,11 @@ class Commands:
         return self.run(Path(sys.executable).with_name(program), *arguments, **settings)
 
     def dagster_home(self, case: Case) -> dict[str, str]:
-        """A new Dagster instance on disk, with the runs of a case as partitions: the settings that lead to it, and to the database."""
+        """A new Dagster instance on disk, with the runs of a case as partitions.
+
+        Returns:
+            The settings that lead to it, to the database and to the export folder.
+        """
         home = self.scratch / "dagster_home"
         home.mkdir()
         shutil.copy(ROOT / "dagster.yaml", home)
@@ -195,7 +201,8 @@ class Commands:
         return Taken(self._published(case), seconds, done.peak_mb, done.processor_seconds, details=details)
 
     def backfill(self, case: Case) -> Taken:
-        """All runs of a database, by Dagster's daemon: a Dagster run each. The seconds are those from the launch to the last end.
+        """All runs of a database, by Dagster's daemon: a Dagster run each. The seconds are those from the launch to the
+        end of the last one.
 
         Raises:
             RuntimeError: a run was not exported.

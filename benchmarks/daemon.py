@@ -1,12 +1,13 @@
 """A backfill through a real daemon, on two processors.
 
-Belongs here: starting Dagster's daemon, launching a backfill by Dagster's GraphQL as the UI does, waiting for its end. Does not
-belong here: what the figures are compared with (`backfill.py`).
+Belongs here: starting Dagster's daemon, launching a backfill by Dagster's GraphQL as the UI does, waiting for its end.
+Does not belong here: what the figures are compared with (`backfill.py`).
 
     python -m benchmarks.daemon RUN_ID...
 
-backfills all assets for these partitions, which are registered, in the instance that DAGSTER_HOME names, and prints JSON: `seconds`
-from the launch to the end of the last Dagster run, and medians over the Dagster runs. Processes that it starts end with it.
+backfills all assets for these partitions, which are registered, in the instance that DAGSTER_HOME names, and prints
+JSON: `seconds` from the launch to the end of the last Dagster run, and medians over the Dagster runs. Processes that it
+starts end with it.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def backfill(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, 
     """Backfill all assets for partitions, a Dagster run each.
 
     Returns:
-        `seconds` from the launch to the end of the last Dagster run; `seconds of a Dagster run` from its start to its end, and its
-        `events`, both medians; `most at once`, how many went on at the same time.
+        `seconds` from the launch to the end of the last Dagster run; `seconds of a Dagster run` from its start to its
+        end, and its `events`, both medians; `most at once`, how many went on at the same time.
 
     Raises:
         RuntimeError: the daemon does not start, or not every Dagster run succeeded.

@@ -1,14 +1,14 @@
 """Dagster from outside: making an instance ready, and what it has noted of its runs.
 
-Belongs here: what the benchmark asks of Dagster in a process of its own, so that the measuring process stays small. Does not belong
-here: what is measured.
+Belongs here: what the benchmark asks of Dagster in a process of its own, so that the measuring process stays small.
+Does not belong here: what is measured.
 
     python -m benchmarks.dagster_records jobs
     python -m benchmarks.dagster_records prepare RUN_ID...
     python -m benchmarks.dagster_records runs
 
-print JSON: the names of the code location's jobs; the number of partitions after registering these; the Dagster runs of the
-instance that DAGSTER_HOME names.
+print JSON: the names of the code location's jobs; the number of partitions after registering these; the Dagster runs of
+the instance that DAGSTER_HOME names.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def runs(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
     """The Dagster runs of an instance, the oldest first.
 
     Returns:
-        For each: `job`; `status`; `partition` or None; `backfill` or None; `start` and `end`, the times of its start and end events in
-        seconds of the epoch; `events`, how many entries its log has; `check_seconds`, what the steps took that only check.
+        For each: `job`; `status`; `partition` or None; `backfill` or None; `start` and `end`, the times of its start
+        and end events in seconds of the epoch; `events`, how many entries its log has; `check_seconds`, what the steps
+        took that only check.
     """
     return [
         {

@@ -1,13 +1,14 @@
 """Runs to measure on: the run of the bug reports, at any size, and many of them in one database.
 
-Belongs here: making an audit database of contract v1 with completed runs in which every row passes through a few node states,
-each with calls, and one row in twenty forks into two branches. Does not belong here: measuring, and runs made to look at
-(`landscape_assets.sample`).
+Belongs here: making an audit database of contract v1 with completed runs in which every row passes through a few node
+states, each with calls, and one row in twenty forks into two branches. Does not belong here: measuring, and runs made
+to look at (`landscape_assets.sample`).
 
     python -m benchmarks.generate DATABASE ROWS [--run-id ID] [--runs N] [--first K] [--states 5] [--calls 2]
 
-The same arguments give the same rows. 100,000 rows of 5 states with 2 calls each are 2.31 million records, about 1 GB and a
-minute of work. A database that exists gets further runs. It is not protected against a crash while it is being written.
+The same arguments give the same rows. 100,000 rows of 5 states with 2 calls each are 2.31 million records, about 1 GB
+and a minute of work. A database that exists gets further runs. It is not protected against a crash while it is being
+written.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def _drop_indexes(connection: sqlite3.Connection) -> list[str]:
 Inserts = dict[str, list[tuple]]
 
 COLUMNS = {
-    "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version, status",
+    "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version,"
+    " status",
     "nodes": "node_id, run_id, plugin_name, node_type, plugin_version, determinism, config_hash, config_json,"
     " sequence_in_pipeline, registered_at, schema_mode",
     "edges": "edge_id, run_id, from_node_id, to_node_id, label, default_mode, created_at",
@@ -117,7 +119,8 @@ COLUMNS = {
     "node_states": "state_id, token_id, run_id, node_id, step_index, attempt, status, input_hash, output_hash,"
     " context_before_json, duration_ms, error_json, success_reason_json, started_at, completed_at",
     "routing_events": "event_id, state_id, edge_id, routing_group_id, ordinal, mode, created_at",
-    "calls": "call_id, state_id, call_index, call_type, status, request_hash, request_ref, response_hash, latency_ms, created_at",
+    "calls": "call_id, state_id, call_index, call_type, status, request_hash, request_ref, response_hash, latency_ms,"
+    " created_at",
 }
 """The columns that are filled, by table; the others are null."""
 
@@ -191,7 +194,8 @@ class _Run:
             ],
             "operations": [
                 (self.id(), run, self.nodes[0], "source_load", self.time(1), self.time(100), "completed", 99.5),
-                (self.id(), run, self.nodes[-1], "sink_write", self.time(last - 100), self.time(last), "completed", 12.25),
+                (self.id(), run, self.nodes[-1], "sink_write", self.time(last - 100), self.time(last), "completed",
+                 12.25),
             ],
         }  # fmt: skip
 
@@ -259,9 +263,7 @@ class _Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.generate", description="Make runs to measure on."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generate", description="Make runs to measure on.")
     parser.add_argument("database", type=Path, help="a SQLite file; one that exists gets further runs")
     parser.add_argument("rows", type=int, help="rows of the source of each run")
     parser.add_argument("--run-id", help="the one run (default: run-ROWS)")

@@ -1,7 +1,7 @@
 """The part for many runs: all of a database by one command or one job, one among many, and growth with their number.
 
-Belongs here: the contenders of this part, and what their figures are compared with. Does not belong here: how they are run
-(`commands.py`).
+Belongs here: the contenders of this part, and what their figures are compared with. Does not belong here: how they are
+run (`commands.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from .rounds import Task
 TITLE = "Signed export of many runs, jsonl"
 PICTURE = "many-runs.png"
 ACROSS = "small runs, all exported"
+SECONDS = (
+    "Seconds: of whole processes, from start to exit; «small runs by job» from the job's start event to its end event."
+)
 
 NO_RUN, SMALL_RUNS, SMALL_BY_JOB = "no run", "small runs", "small runs by job"
 LARGER_RUNS, AS_ONE_RUN = "larger runs", "as one run"
@@ -111,7 +114,5 @@ def figures(results: Results) -> list[Figure]:
 
 def lines(results: Results) -> dict[str, list[tuple[float, float, float]]]:
     """Runs, median seconds and median peak MB, at each number of small runs."""
-    small = [
-        (case.runs, results.median(case), results.median(case, "peak_mb")) for case in results.of(SMALL_RUNS)
-    ]
+    small = [(case.runs, results.median(case), results.median(case, "peak_mb")) for case in results.of(SMALL_RUNS)]
     return {SMALL_RUNS: small} if small else {}

@@ -38,8 +38,8 @@ class Measurement:
 def measure(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> Measurement:
     """Run a command to its end.
 
-    The system counts the resident size of the measuring process until the new one has started, so a peak below that cannot
-    be seen: keep the measuring process small.
+    The system counts the resident size of the measuring process until the new one has started, so a peak below that
+    cannot be seen: keep the measuring process small.
 
     Args:
         command: program and arguments.

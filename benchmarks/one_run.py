@@ -1,7 +1,7 @@
 """The part for one run of a database: the exporter beside the references and the floor, at several sizes.
 
-Belongs here: the contenders of this part, and what their figures are compared with. Does not belong here: how they are run
-(`commands.py`).
+Belongs here: the contenders of this part, and what their figures are compared with. Does not belong here: how they are
+run (`commands.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .rounds import Task
 TITLE = "Signed export of one run"
 PICTURE = "benchmark.png"
 ACROSS = "records in the run"
+SECONDS = "Seconds: of whole processes, from start to exit; «through Dagster» without the steps that only check."
 
 NAIVE, BATCHED, FLOOR = "naive reference", "batched reference", "floor"
 EXPORT_JSONL, EXPORT_ALL, DAGSTER = "export jsonl", "export all formats", "through Dagster"
@@ -76,9 +77,7 @@ def figures(results: Results) -> list[Figure]:
     sizes = {case.rows for contender in EXPORTS for case in results.of(contender)}
     if sizes:
         rows = max(sizes)
-        jsonl, every, dagster, floor = (
-            Case(name, rows) for name in (EXPORT_JSONL, EXPORT_ALL, DAGSTER, FLOOR)
-        )
+        jsonl, every, dagster, floor = (Case(name, rows) for name in (EXPORT_JSONL, EXPORT_ALL, DAGSTER, FLOOR))
         at = f"at {rows:,} rows"
         found += figure(f"{EXPORT_JSONL} ÷ {FLOOR}, time, {at}", results.ratio(jsonl, floor), "×", TO_FLOOR)
         found += figure(f"{EXPORT_ALL} ÷ {EXPORT_JSONL}, time, {at}", results.ratio(every, jsonl), "×", ALL_TO_JSONL)
@@ -98,9 +97,7 @@ def figures(results: Results) -> list[Figure]:
         for cost, name in (("seconds", "time"), ("peak_mb", "peak memory")):
             growth = results.growth(cases, lambda case: results.taken(case)[0].records, cost)
             found += figure(f"{contender}, exponent of {name} against records", growth, "")
-    found += figure(
-        f"{SMALL} − {IMPORTS}, time", results.difference(Case(SMALL, SMALL_ROWS), Case(IMPORTS)), "s"
-    )
+    found += figure(f"{SMALL} − {IMPORTS}, time", results.difference(Case(SMALL, SMALL_ROWS), Case(IMPORTS)), "s")
     return found
 
 

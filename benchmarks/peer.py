@@ -2,9 +2,9 @@
 
 Belongs here: the figures and where they are from. Does not belong here: what is measured anew.
 
-Source: the exporter of ELSPETH 0.4.1, one process, signed, records as JSON lines, the runs one after the other, from start to exit;
-SQLite databases with runs of the shape that `generate.py` makes; 2 cores of a virtual machine, Python 3.11, otherwise idle,
-November 2026. Seconds are that machine's: compare figures that were measured on one like it.
+Source: the exporter of ELSPETH 0.4.1, one process, signed, records as JSON lines, the runs one after the other, from
+start to exit; SQLite databases with runs of the shape that `generate.py` makes; 2 cores of a virtual machine, Python
+3.11, otherwise idle, November 2026. Seconds are that machine's: compare figures that were measured on one like it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .results import Case
 
-SOURCE = "peer: ELSPETH 0.4.1's own exporter, one process, measured once on 2 cores of a virtual machine (benchmarks/peer.py)"
+SOURCE = "Peer: ELSPETH 0.4.1's own exporter, measured once on 2 cores of a virtual machine (benchmarks/peer.py)."
 
 
 @dataclass(frozen=True, slots=True)

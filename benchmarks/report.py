@@ -1,7 +1,7 @@
 """What was measured, shown: as tables and as pictures.
 
-Belongs here: printing and drawing. Does not belong here: what the figures are (`summary.py`). Imported when all is measured: the
-measuring process has to be small until then.
+Belongs here: printing and drawing. Does not belong here: what the figures are (`summary.py`). Imported when all is
+measured: the measuring process has to be small until then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from rich.table import Table
 from .one_run import FLOOR
 from .peer import SOURCE
 
-
 COLUMNS = {
     # heading: what is shown of a case, and how
     "records": ("records", ",d"),
@@ -30,11 +29,18 @@ COLUMNS = {
 }
 
 
-def print_part(title: str, part: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print a part's costs, its figures with their targets, and its notes. Columns without any value are left out."""
+def print_part(title: str, seconds: str, part: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print a part's costs, its figures with their targets, and its notes. Columns without any value are left out.
+
+    Args:
+        title: the part's.
+        seconds: which seconds are meant.
+        part: its summary.
+        console: where to print; standard output when None.
+    """
     console = console or Console(width=140)
     costs = part["costs"]
-    table = Table(title=f"{title}: medians over the rounds; processes of their own, from start to exit")
+    table = Table(title=f"{title}: medians over the rounds")
     table.add_column("contender")
     table.add_column("runs", justify="right")
     columns = {heading: how for heading, how in COLUMNS.items() if any(cost[how[0]] is not None for cost in costs)}
@@ -51,10 +57,11 @@ def print_part(title: str, part: Mapping[str, Any], console: Console | None = No
             *([_or_dash(peer.get("seconds"), ",.1f"), _or_dash(peer.get("peak_mb"), ",.0f")] if peers else []),
         )
     console.print(table)
+    console.print(seconds)
     if peers:
         console.print(SOURCE)
     if part["figures"]:
-        table = Table(title=f"{title}: figures and targets; medians of each round's own")
+        table = Table(title=f"{title}: figures and targets")
         for heading in ("figure", "measured", "target", ""):
             table.add_column(heading, justify="right" if heading in ("measured", "target") else "left")
         for one in part["figures"]:

@@ -1,7 +1,7 @@
 """What was measured, and arithmetic on it: medians over rounds, ratios within a round, growth.
 
-Belongs here: the result of one measurement, and what can be asked of many of them. Does not belong here: which cases there are
-(`one_run.py`, `many_runs.py`, `backfill.py`), and how figures are shown (`report.py`).
+Belongs here: the result of one measurement, and what can be asked of many of them. Does not belong here: which cases
+there are (`one_run.py`, `many_runs.py`, `backfill.py`), and how figures are shown (`report.py`).
 """
 
 from __future__ import annotations

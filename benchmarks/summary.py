@@ -1,7 +1,7 @@
 """What was measured, as a document.
 
-Belongs here: the summary of one part's results, as results.json has it. Does not belong here: arithmetic on results (`results.py`),
-which figures there are (`one_run.py`, `many_runs.py`, `backfill.py`), and showing them (`report.py`).
+Belongs here: the summary of one part's results, as results.json has it. Does not belong here: arithmetic on results
+(`results.py`), which figures there are (`one_run.py`, `many_runs.py`, `backfill.py`), and showing them (`report.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def summarise(
         exports: the contenders that the peer's figures are shown beside.
 
     Returns:
-        `costs`: per case, the medians of its costs, its statements, the peer's figures, and the ratios of speed (records per second)
-        to the naive reference and of time to the floor of the same size. `figures`, with the verdict of each. `notes`.
-        `results`: every measurement. What was not measured is None.
+        `costs`: per case, the medians of its costs, its statements, the peer's figures, and the ratios of speed
+        (records per second) to the naive reference and of time to the floor of the same size. `figures`, with the
+        verdict of each. `notes`. `results`: every measurement. What was not measured is None.
     """
     naive = next(iter(results.of(NAIVE)), None)
     costs = []

@@ -1,7 +1,7 @@
 """The command `python -m benchmarks`: its options, the order of measurements, and small runs of it from end to end.
 
-Belongs here: what is measured when, with real exports of a few rows. Does not belong here: what figures follow from results
-(`test_figures.py`).
+Belongs here: what is measured when, with real exports of a few rows. Does not belong here: what figures follow from
+results (`test_figures.py`).
 """
 
 import json
@@ -151,8 +151,8 @@ def test_one_run_from_end_to_end(tmp_path, capsys):
 
 def test_many_runs_from_end_to_end(tmp_path, capsys):
     data, out = tmp_path / "data", tmp_path / "out"
-    sizes = ["--small-rows", "1", "--small-runs", "2", "--run-counts", "1,2", "--larger-rows", "2", "--larger-runs", "3"]
-    cli.main(["--many", *sizes, "--repeats", "1", "--data", str(data), "--out", str(out)])
+    sizes = "--small-rows 1 --small-runs 2 --run-counts 1,2 --larger-rows 2 --larger-runs 3"
+    cli.main(["--many", *sizes.split(), "--repeats", "1", "--data", str(data), "--out", str(out)])
     part = json.loads((out / "results.json").read_text())["parts"]["many"]
     records = {(cost["contender"], cost["runs"]): cost["records"] for cost in part["costs"]}
     job = records.pop((SMALL_BY_JOB, 2), None)

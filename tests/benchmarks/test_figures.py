@@ -1,6 +1,7 @@
 """Arithmetic on results, and showing them: medians, ratios within rounds, growth, targets, tables, pictures.
 
-Belongs here: whether figures follow from results. Does not belong here: what the figures ought to be, and taking measurements.
+Belongs here: whether figures follow from results. Does not belong here: what the figures ought to be, and taking
+measurements.
 """
 
 import io
@@ -167,7 +168,7 @@ def test_tables_have_every_case_figure_and_note(one: Results, many: Results) -> 
     for part, results in ((one_run, one), (many_runs, many)):
         summary = summarise(results, part.figures(results), ["A note."], part.EXPORTS)
         assert json.loads(json.dumps(summary)) == summary
-        report.print_part(part.TITLE, summary, console)
+        report.print_part(part.TITLE, part.SECONDS, summary, console)
         text = console.file.getvalue()
         for case in results.cases:
             assert case.contender in text

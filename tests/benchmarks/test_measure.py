@@ -1,7 +1,7 @@
 """How one measurement is taken: a process, the statements that it sends, and the floor.
 
-Belongs here: whether a single figure means what it says. Does not belong here: arithmetic on figures (`test_figures.py`), and the
-command (`test_command.py`).
+Belongs here: whether a single figure means what it says. Does not belong here: arithmetic on figures
+(`test_figures.py`), and the command (`test_command.py`).
 """
 
 import os
