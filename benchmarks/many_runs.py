@@ -108,6 +108,9 @@ def figures(results: Results) -> list[Figure]:
     for beyond, name in ways:
         growth = results.growth(small, lambda case: case.runs, beyond=beyond)
         found += figure(f"{SMALL_RUNS}, exponent of time against runs{name}", growth, "", EXPONENT)
+    for beyond, name in ways:
+        growth = results.growth(small, lambda case: case.runs, "processor_seconds", beyond)
+        found += figure(f"{SMALL_RUNS}, exponent of processor time against runs{name}", growth, "")
     growth = results.growth(small, lambda case: case.runs, "peak_mb")
     return found + figure(f"{SMALL_RUNS}, exponent of peak memory against runs", growth, "")
 

@@ -123,6 +123,8 @@ def test_the_figures_of_many_runs(many: Results) -> None:
     beyond = figures["small runs, exponent of time against runs, beyond no run"]
     assert 0 < whole.value < 1 == pytest.approx(beyond.value)
     assert (whole.verdict, beyond.verdict) == ("ok", "ok")
+    processor = figures["small runs, exponent of processor time against runs, beyond no run"]
+    assert (processor.value, processor.verdict) == (pytest.approx(1), "")
 
 
 def test_runs_that_cost_more_with_each_other_miss_the_target() -> None:
