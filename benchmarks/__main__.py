@@ -1,5 +1,5 @@
-"""`python -m benchmarks`: see `run.py`. Nothing else belongs here."""
+"""`python -m benchmarks`: see `cli.py`. Nothing else belongs here."""
 
-from .run import main
+from .cli import main
 
 main()

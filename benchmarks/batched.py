@@ -1,8 +1,8 @@
 """The batched reference exporter: a bounded number of queries, the whole run in dictionaries, then record by record.
 
-Belongs here: how ELSPETH's own later exporter reads a run, which is the remedy that the bug reports proposed: one query per
-table, rows looked up by their parent in memory. Order, records and signatures are the naive reference's own code, so the two
-differ in their queries and their memory alone. Does not belong here: anything else.
+Belongs here: how ELSPETH's own later exporter reads a run, which is the remedy that the bug reports proposed: one query
+per table, rows looked up by their parent in memory. Order, records and signatures are the naive reference's own code,
+so the two differ in their queries and their memory alone. Does not belong here: anything else.
 
     python -m benchmarks.batched DATABASE_URL RUN_ID FILE
 

@@ -1,7 +1,7 @@
 """The fields of the records and their order: the lists of the contract, written down a second time.
 
-Belongs here: what the references and the floor read, independently of `landscape_assets.contract`, so that one can be checked
-against the other. Does not belong here: code, and imports, which would count against the floor.
+Belongs here: what the references and the floor read, independently of `landscape_assets.contract`, so that one can be
+checked against the other. Does not belong here: code, and imports, which would count against the floor.
 """
 
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -35,8 +35,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "join_group_id", "expand_group_id", "error_hash", "context_json", "expected_branches_json",
     ),
     "node_state": (
-        "state_id", "token_id", "node_id", "step_index", "attempt", "status", "input_hash", "output_hash", "duration_ms",
-        "started_at", "completed_at", "context_before_json", "context_after_json", "error_json", "success_reason_json",
+        "state_id", "token_id", "node_id", "step_index", "attempt", "status", "input_hash", "output_hash",
+        "duration_ms", "started_at", "completed_at", "context_before_json", "context_after_json",
+        "error_json", "success_reason_json",
     ),
     "routing_event": (
         "event_id", "state_id", "edge_id", "routing_group_id", "ordinal", "mode", "reason_hash", "reason_ref",

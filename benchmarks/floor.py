@@ -1,9 +1,9 @@
 """The floor: what no exporter of this kind can be faster than with one thread.
 
-Belongs here: reading the run's rows once, as Arrow record batches with the best connection settings known, and after that hashing
-and writing as many bytes as the export's records.jsonl has. Nothing is ordered, encoded or signed, and the file is not forced to
-the disk. The database is mapped into memory, so the peak resident size counts its pages. Does not belong here: anything that makes
-records.
+Belongs here: reading the run's rows once, as Arrow record batches with the best connection settings known, and after
+that hashing and writing as many bytes as the export's records.jsonl has. Nothing is ordered, encoded or signed, and the
+file is not forced to the disk. The database is mapped into memory, so the peak resident size counts its pages. Does not
+belong here: anything that makes records.
 
     python -m benchmarks.floor DATABASE RUN_ID BYTES FILE
 

@@ -1,13 +1,14 @@
-"""A large run to measure on: the run of the bug reports, at any size.
+"""Runs to measure on: the run of the bug reports, at any size, and many of them in one database.
 
-Belongs here: making an audit database of contract v1 with a completed run in which every row passes through a few node states,
-each with calls, and one row in twenty forks into two branches. Does not belong here: measuring, and runs made to look at
-(`landscape_assets.sample`).
+Belongs here: making an audit database of contract v1 with completed runs in which every row passes through a few node
+states, each with calls, and one row in twenty forks into two branches. Does not belong here: measuring, and runs made
+to look at (`landscape_assets.sample`).
 
-    python -m benchmarks.generate DATABASE ROWS [--run-id ID] [--states 5] [--calls 2]
+    python -m benchmarks.generate DATABASE ROWS [--run-id ID] [--runs N] [--first K] [--states 5] [--calls 2]
 
-The same arguments give the same rows. 100,000 rows of 5 states with 2 calls each are 2.31 million records, about 1 GB. A database
-that exists gets a further run. It is not protected against a crash while it is being written.
+The same arguments give the same rows. 100,000 rows of 5 states with 2 calls each are 2.31 million records, about 1 GB
+and a minute of work. A database that exists gets further runs. It is not protected against a crash while it is being
+written.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import argparse
 import json
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from landscape_assets.sample import schema_sql
@@ -51,27 +53,61 @@ def generate(path: Path, rows: int, run_id: str | None = None, *, states: int = 
     Raises:
         ValueError: the database has the run already.
     """
-    run_id = run_id or f"run-{rows}"
+    return generate_all(path, rows, [run_id or f"run-{rows}"], states=states, calls=calls)
+
+
+def generate_all(path: Path, rows: int, run_ids: Sequence[str], *, states: int = 5, calls: int = 2) -> int:
+    """Add completed runs of one size to a database, which is made where there is none, one after the other.
+
+    Args:
+        path: the SQLite file.
+        rows: how many rows the source of each run delivered.
+        run_ids: the runs.
+        states: node states of each row's first token.
+        calls: calls of each node state.
+
+    Returns:
+        How many records the runs have together.
+
+    Raises:
+        ValueError: the database has one of the runs already.
+    """
     is_new = not path.exists()
+    records = 0
     with closing(sqlite3.connect(path)) as connection:
         # Speed at the price of safety: a benchmark's database can be made again.
-        connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")
+        connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000;")
         if is_new:
             connection.executescript(schema_sql())
-        if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
-            raise ValueError(f"{path} has the run {run_id!r} already")
-        run = _Run(run_id, rows, states, calls)
-        records = _insert(connection, run.frame())
-        for start in range(0, rows, BLOCK):
-            records += _insert(connection, run.block(start, min(start + BLOCK, rows)))
+        # An index that is made at the end, sorted, costs a fraction of one that grows row by row.
+        indexes = _drop_indexes(connection) if is_new else []
+        for run_id in run_ids:
+            if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
+                raise ValueError(f"{path} has the run {run_id!r} already")
+            run = _Run(run_id, rows, states, calls)
+            records += _insert(connection, run.frame())
+            for start in range(0, rows, BLOCK):
+                records += _insert(connection, run.block(start, min(start + BLOCK, rows)))
         connection.commit()
+        for statement in indexes:
+            connection.execute(statement)
     return records
+
+
+def _drop_indexes(connection: sqlite3.Connection) -> list[str]:
+    """Drop the indexes that are not part of a table's own definition, and give the statements that make them."""
+    query = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY rowid"
+    indexes = connection.execute(query).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    return [statement for _, statement in indexes]
 
 
 Inserts = dict[str, list[tuple]]
 
 COLUMNS = {
-    "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version, status",
+    "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version,"
+    " status",
     "nodes": "node_id, run_id, plugin_name, node_type, plugin_version, determinism, config_hash, config_json,"
     " sequence_in_pipeline, registered_at, schema_mode",
     "edges": "edge_id, run_id, from_node_id, to_node_id, label, default_mode, created_at",
@@ -83,7 +119,8 @@ COLUMNS = {
     "node_states": "state_id, token_id, run_id, node_id, step_index, attempt, status, input_hash, output_hash,"
     " context_before_json, duration_ms, error_json, success_reason_json, started_at, completed_at",
     "routing_events": "event_id, state_id, edge_id, routing_group_id, ordinal, mode, created_at",
-    "calls": "call_id, state_id, call_index, call_type, status, request_hash, request_ref, response_hash, latency_ms, created_at",
+    "calls": "call_id, state_id, call_index, call_type, status, request_hash, request_ref, response_hash, latency_ms,"
+    " created_at",
 }
 """The columns that are filled, by table; the others are null."""
 
@@ -93,6 +130,12 @@ def _insert(connection: sqlite3.Connection, inserts: Inserts) -> int:
         marks = ", ".join("?" * len(COLUMNS[table].split(",")))
         connection.executemany(f"INSERT INTO {table} ({COLUMNS[table]}) VALUES ({marks})", rows)
     return sum(map(len, inserts.values()))
+
+
+@lru_cache
+def _second(seconds: int) -> str:
+    """A time so many seconds after the start, without its fraction: making one for each row's times takes long."""
+    return (START.replace(microsecond=0) + timedelta(seconds=seconds)).isoformat(" ")
 
 
 class _Run:
@@ -123,7 +166,8 @@ class _Run:
 
     @staticmethod
     def time(microseconds: int) -> str:
-        return (START + timedelta(microseconds=microseconds)).isoformat(" ", "microseconds")
+        seconds, rest = divmod(START.microsecond + microseconds, 1_000_000)
+        return f"{_second(seconds)}.{rest:06}"
 
     def frame(self) -> Inserts:
         """The run, its pipeline and its operations."""
@@ -150,7 +194,8 @@ class _Run:
             ],
             "operations": [
                 (self.id(), run, self.nodes[0], "source_load", self.time(1), self.time(100), "completed", 99.5),
-                (self.id(), run, self.nodes[-1], "sink_write", self.time(last - 100), self.time(last), "completed", 12.25),
+                (self.id(), run, self.nodes[-1], "sink_write", self.time(last - 100), self.time(last), "completed",
+                 12.25),
             ],
         }  # fmt: skip
 
@@ -218,16 +263,22 @@ class _Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.generate", description="Make a large run to measure on."
-    )
-    parser.add_argument("database", type=Path, help="a SQLite file; one that exists gets a further run")
-    parser.add_argument("rows", type=int, help="rows of the source")
-    parser.add_argument("--run-id", help="default: run-ROWS")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generate", description="Make runs to measure on.")
+    parser.add_argument("database", type=Path, help="a SQLite file; one that exists gets further runs")
+    parser.add_argument("rows", type=int, help="rows of the source of each run")
+    parser.add_argument("--run-id", help="the one run (default: run-ROWS)")
+    parser.add_argument("--runs", type=int, help="so many runs instead, called run-0, run-1 and so on")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them (default: 0)")
     parser.add_argument("--states", type=int, default=5, help="node states of each row (default: 5)")
     parser.add_argument("--calls", type=int, default=2, help="calls of each node state (default: 2)")
     chosen = parser.parse_args()
-    records = generate(chosen.database, chosen.rows, chosen.run_id, states=chosen.states, calls=chosen.calls)
+    if chosen.runs is None:
+        run_ids = [chosen.run_id or f"run-{chosen.rows}"]
+    elif chosen.run_id is not None:
+        parser.error("give --run-id or --runs, not both")
+    else:
+        run_ids = [f"run-{number}" for number in range(chosen.first, chosen.first + chosen.runs)]
+    records = generate_all(chosen.database, chosen.rows, run_ids, states=chosen.states, calls=chosen.calls)
     print(f"{records} records")
 
 

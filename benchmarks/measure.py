@@ -1,6 +1,6 @@
 """Time and peak memory of one command in a fresh process.
 
-Belongs here: how one measurement is taken. Does not belong here: which ones are, and what they are compared with (`run.py`).
+Belongs here: how one measurement is taken. Does not belong here: which commands are measured (`commands.py`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ class Measurement:
     Args:
         seconds: wall time from its start to its end.
         peak_mb: its peak resident size in MB (10^6 bytes): the process itself, or the largest that it waited for.
+        processor_seconds: processor time that it used, with the processes that it waited for.
         output: its standard output.
     """
 
     seconds: float
     peak_mb: float
+    processor_seconds: float
     output: str
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> Measurement:
     """Run a command to its end.
 
-    The system counts the resident size of the measuring process until the new one has started, so a peak below that cannot
-    be seen: keep the measuring process small.
+    The system counts the resident size of the measuring process until the new one has started, so a peak below that
+    cannot be seen: keep the measuring process small.
 
     Args:
         command: program and arguments.
@@ -61,4 +63,5 @@ def measure(command: Sequence[str], environment: Mapping[str, str], directory: P
         if process.returncode:
             ending = errors.read().decode(errors="replace")[-2_000:]
             raise RuntimeError(f"{' '.join(command)}\nended with {process.returncode}: {ending}")
-        return Measurement(seconds, usage.ru_maxrss * RSS_UNIT / 1e6, output.read().decode())
+        processor_seconds = usage.ru_utime + usage.ru_stime
+        return Measurement(seconds, usage.ru_maxrss * RSS_UNIT / 1e6, processor_seconds, output.read().decode())

@@ -1,9 +1,9 @@
 """The naive reference exporter: one query per entity, one canonical form and one signature per record.
 
-Belongs here: the record contract said a second time, in plain Python, so that it can be believed at sight: the order of records,
-how a value is written, how a record is signed (`fields.py` lists the fields). It is the oracle of the project's tests and the
-slowest contender of the benchmark, and uses nothing of `landscape_assets`. Does not belong here: speed, and checks for corruption
-(contract notes, section 4): the run is taken to be valid.
+Belongs here: the record contract said a second time, in plain Python, so that it can be believed at sight: the order of
+records, how a value is written, how a record is signed (`fields.py` lists the fields). It is the oracle of the
+project's tests and the slowest contender of the benchmark, and uses nothing of `landscape_assets`. Does not belong
+here: speed, and checks for corruption (contract notes, section 4): the run is taken to be valid.
 
     python -m benchmarks.reference DATABASE_URL RUN_ID FILE
 

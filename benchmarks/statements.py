@@ -1,7 +1,8 @@
 """Counting the statements that a piece of code sends to databases.
 
-Belongs here: the counter, for the two ways by which this project reaches a database (SQLAlchemy and ADBC, or one over the
-other), and a command that counts for the exporter's command line. Does not belong here: what is done with the count.
+Belongs here: the counter, for the two ways by which this project reaches a database (SQLAlchemy and ADBC, or one over
+the other), and a command that counts for the exporter's command line. Does not belong here: what is done with the
+count.
 
     python -m benchmarks.statements DATABASE ARGUMENT...
 
@@ -30,8 +31,8 @@ def count_statements(database: str | None = None) -> Iterator[list[str]]:
     """Collect the text of every statement sent within the block, whoever sends it.
 
     Args:
-        database: path of a SQLite file; statements that SQLAlchemy sends elsewhere (Dagster keeps its own databases that
-            way) are left out. Statements sent through ADBC always count. None: everything counts.
+        database: path of a SQLite file; statements that SQLAlchemy sends elsewhere (Dagster keeps its own databases
+            that way) are left out. Statements sent through ADBC always count. None: everything counts.
     """
     sent: list[str] = []
     execute = adbc_driver_manager.dbapi.Cursor.execute

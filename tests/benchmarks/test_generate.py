@@ -1,4 +1,4 @@
-"""The generator of large runs: shape, determinism, and that its runs keep the contract.
+"""The generator of runs: shape, determinism, and that its runs keep the contract.
 
 Belongs here: what holds for generated databases at any size. Does not belong here: their speed.
 """
@@ -9,8 +9,9 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 
-from benchmarks.generate import BLOCK, generate
+from benchmarks.generate import BLOCK, generate, generate_all
 from benchmarks.reference import export_run
+from landscape_assets.sample import schema_sql
 
 
 def count(path, table, where="1"):
@@ -100,3 +101,39 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
     generate(several, 45)
     with closing(sqlite3.connect(one)) as first, closing(sqlite3.connect(several)) as second:
         assert list(first.iterdump()) == list(second.iterdump())
+
+
+def test_many_runs_in_one_database_are_those_that_are_made_one_by_one(tmp_path):
+    together, one_by_one = tmp_path / "together.db", tmp_path / "one-by-one.db"
+    run_ids = ["run-0", "run-1", "run-2"]
+    assert generate_all(together, 20, run_ids) == sum(generate(one_by_one, 20, run_id) for run_id in run_ids)
+    with closing(sqlite3.connect(together)) as first, closing(sqlite3.connect(one_by_one)) as second:
+        assert list(first.iterdump()) == list(second.iterdump())
+        assert first.execute("SELECT COUNT(DISTINCT run_id) FROM node_states").fetchone() == (3,)
+
+
+def test_no_run_makes_a_database_without_rows(tmp_path):
+    path = tmp_path / "empty.db"
+    assert generate_all(path, 20, []) == 0
+    assert count(path, "runs") == 0
+
+
+@pytest.mark.parametrize("run_ids", [[], ["a"], ["a", "b"]])
+def test_a_database_has_the_tables_and_indexes_of_the_schema(tmp_path, run_ids):
+    """Indexes decide how a run is read, and they are made after the rows."""
+    path = tmp_path / "run.db"
+    generate_all(path, 1, run_ids)
+    generate(path, 1, "later")
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
+    with closing(sqlite3.connect(path)) as made, closing(sqlite3.connect(":memory:")) as wanted:
+        wanted.executescript(schema_sql())
+        assert made.execute(query).fetchall() == wanted.execute(query).fetchall()
+
+
+def test_times_go_over_the_second(tmp_path):
+    path = tmp_path / "run.db"
+    generate(path, 1_000)
+    with closing(sqlite3.connect(path)) as connection:
+        times = [time for (time,) in connection.execute("SELECT created_at FROM rows ORDER BY row_index")]
+    assert times[0] == "2026-03-01 12:00:00.123456"
+    assert times[876:878] == ["2026-03-01 12:00:00.999456", "2026-03-01 12:00:01.000456"]

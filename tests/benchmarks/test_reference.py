@@ -174,7 +174,8 @@ def test_only_the_naive_reference_sends_more_statements_for_a_larger_run(generat
                 counts[exporter, run_id] = len(sent)
                 assert records > 0
     assert counts[batched, "run-10"] == counts[batched, "run-100"] == 17
-    # Of a row: its tokens. Of a token: parents, outcomes, states. Of a state: events, calls. One row in 20 has 3 tokens.
+    # Of a row: its tokens. Of a token: parents, outcomes, states. Of a state: events, calls.
+    # One row in 20 has 3 tokens.
     tokens, states = 100 + 5 * 2, 100 * 5 + 5 * 2 * 2
     assert counts[reference, "run-100"] == 9 + 2 + 100 + 3 * tokens + 2 * states
 
