@@ -1,15 +1,14 @@
-"""The declared types of table frames: contract kinds as Arrow and Polars types.
+"""The declared types of table frames: contract kinds as Arrow types.
 
-Belongs here: schemas, and the change of a raw record batch into one of declared types. Does not belong here: where batches come
+Belongs here: schemas. Does not belong here: where batches come
 from, and whether their values keep the contract (`checks.py`).
 """
 
 from __future__ import annotations
 
-import polars as pl
 import pyarrow as pa
 
-from ..contract import Contract, Kind, Table
+from ..contract import Kind, Table
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),
@@ -37,8 +36,3 @@ def arrow_schema(table: Table, *, utc: bool = False) -> pa.Schema:
             for column in table.columns
         ]
     )
-
-
-def polars_schema(contract: Contract, name: str, *, utc: bool = False) -> pl.Schema:
-    """The same schema in Polars' types."""
-    return pl.Schema(pl.from_arrow(arrow_schema(contract.tables[name], utc=utc).empty_table()).schema)

@@ -275,7 +275,8 @@ class SQLiteSource:
                 .where(sa.func.typeof(wanted).not_in(classes))
                 .limit(1)
             )
-            for row in self._all(_pinned(query, ["''", *["x''"] * len(values)]), run_ids)[1:]:
+            first = sa.select(query.subquery())
+            for row in self._all(_pinned(first, ["''", *["x''"] * len(values)]), run_ids)[1:]:
                 *ids, found = (row[f"v{i}"].decode("utf-8", "backslashreplace") for i in range(len(values)))
                 label = ", ".join(f"{name} {value}" for name, value in zip(names, ids, strict=True))
                 kind = {"text": "text", "integer": "an integer"}.get(classes[0], "a number")

@@ -33,7 +33,7 @@ def test_a_folder_is_no_database(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "is empty"), (b"run_id,status\n", "is no SQLite database"), (b"SQL", "is no SQLite database")],
+    [(b"", "is empty"), (b"run_id,status\n", "is not a SQLite database"), (b"SQL", "is not a SQLite database")],
 )
 def test_a_file_that_is_no_database_is_refused(tmp_path, content, says):
     """An empty file, or one of text, is said to be that."""

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.pipeline import make_records, texts, url
+from support.pipeline import make_records, rows_of, texts, url
 
 from landscape_assets.errors import DatabaseError
 from landscape_assets.landscape import AuditDatabase
@@ -121,7 +121,7 @@ def test_an_empty_log_without_an_index_stays(logged, tmp_path):
 def test_nothing_appears_beside_a_closed_database_while_it_is_read(logged):
     """Not even for the moment: whoever copies the folder meanwhile finds the one file."""
     with AuditDatabase(url(logged)) as audit:
-        list(audit.read("runs", COMPLETED_RUN).batches)
+        list(rows_of(audit, "runs", COMPLETED_RUN))
         assert [path.name for path in logged.parent.iterdir()] == ["landscape.db"]
 
 
@@ -165,8 +165,8 @@ def test_all_that_is_read_is_of_one_state(logged, tmp_path):
         connection.execute("UPDATE edges SET label = 'later' || edge_id")
         connection.commit()
         connection.close()
-        (runs,) = list(audit.read("runs", COMPLETED_RUN).batches)
-        (edges,) = list(audit.read("edges", COMPLETED_RUN).batches)
+        (runs,) = list(rows_of(audit, "runs", COMPLETED_RUN))
+        (edges,) = list(rows_of(audit, "edges", COMPLETED_RUN))
     assert runs["canonical_version"].to_pylist() == [LATE]
     assert not any(label.startswith("later") for label in edges["label"].to_pylist())
     end(writer)
@@ -176,11 +176,11 @@ def test_a_database_that_is_written_to_while_it_is_read_without_locks_is_no_expo
     """A database that nobody had open is opened without locks: if somebody writes to it meanwhile, the reading fails, and trying
     again may help."""
     with AuditDatabase(url(logged)) as audit:
-        list(audit.read("runs", COMPLETED_RUN).batches)
+        list(rows_of(audit, "runs", COMPLETED_RUN))
         time.sleep(0.01)
         writer = write(logged)
         with pytest.raises(DatabaseError, match="was written to while it was read") as refusal:
-            list(audit.read("nodes", COMPLETED_RUN).batches)
+            list(rows_of(audit, "nodes", COMPLETED_RUN))
         assert refusal.value.transient
         end(writer)
 

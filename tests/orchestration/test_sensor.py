@@ -55,7 +55,7 @@ def test_a_failed_read_is_skipped_with_its_reason(operate: Operator, sample: Pat
     sample.write_text("no database")
     broken = operate.discover()
     assert "There is no file" in (missing.skip_message or "")
-    assert "is no SQLite database" in (broken.skip_message or "")
+    assert "is not a SQLite database" in (broken.skip_message or "")
     assert missing.dynamic_partitions_requests == broken.dynamic_partitions_requests == []
     assert operate.partitions() == [COMPLETED_RUN, FAILED_RUN]
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 
 from landscape_assets.export.arrow_file import ArrowReader
@@ -17,7 +18,7 @@ from landscape_assets.export.settings import Budget
 from landscape_assets.export.signing import SigningKey, sign
 from landscape_assets.export.tables import StoredTables, load_tables
 from landscape_assets.formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
-from landscape_assets.landscape import AuditDatabase
+from landscape_assets.landscape import RUN, AuditDatabase, RunNumbers, RunsOfIds
 
 
 class SmallRanges(Budget):
@@ -35,6 +36,20 @@ def all_runs(database: Path | str) -> list[str]:
     """The finished runs of a database."""
     with AuditDatabase(url(database)) as audit:
         return [run.run_id for run in audit.runs.values() if run.is_finished(audit.contract)]
+
+
+def rows_of(audit: AuditDatabase, table: str, *run_ids: str, by_scan: bool = False) -> Iterator[pa.RecordBatch]:
+    """The rows of runs in one table, as one connection gives them."""
+    numbers = RunNumbers(run_ids)
+
+    def runs_of_ids(parent: str) -> RunsOfIds:
+        found = RunsOfIds()
+        for batch in rows_of(audit, parent, *run_ids, by_scan=by_scan):
+            found.add(batch.column(audit.contract.tables[parent].id[0]), pl.from_arrow(batch.column(RUN)))
+        found.finish(parent)
+        return found
+
+    return audit.read(table, numbers, runs_of_ids, by_scan=by_scan).batches
 
 
 def read(database: Path | str, table: str, *run_ids: str, folder: Path, by_scan: bool | None = None) -> pa.Table:
