@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import runpy
 from array import array
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from functools import lru_cache
 from multiprocessing import current_process, get_context
 
 from . import codes, csvrule
@@ -36,16 +38,17 @@ ALONE = 4 * STRETCH
 """Up to this size of file a second process costs more time than it saves."""
 _BUCKETS = 8
 
-_checker: Checker | None = None
+_ALONE_NAME = "landscape_verify"
+"""What this package is called where it was not imported from the module path, but started by itself (`__main__.py`)."""
 
 
-def _set_up(job: Job) -> None:
-    global _checker
-    _checker = Checker(job)
+@lru_cache(maxsize=1)
+def _checker(job: Job) -> Checker:
+    return Checker(job)
 
 
-def _check(data: bytes, context: tuple | None) -> Stretch:
-    return _checker.check(data, context)
+def _check(job: Job, data: bytes, context: tuple | None) -> Stretch:
+    return _checker(job).check(data, context)
 
 
 def available_processes() -> int:
@@ -65,12 +68,15 @@ class _Pool:
 
     def __init__(self, checker: Checker, processes: int) -> None:
         self.width = 2 * processes
+        self.job = checker.job
         self.executor: ProcessPoolExecutor | None = None
         self.checker: Checker | None = None
         # A daemonic process may have no children; it does the work itself. New processes are spawned, not forked: the
         # caller may have threads.
         if processes > 1 and not current_process().daemon:
-            self.executor = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (checker.job,))
+            start = (runpy.run_path, (os.path.dirname(__file__), None, _ALONE_NAME + ".worker"))
+            alone = __package__ == _ALONE_NAME
+            self.executor = ProcessPoolExecutor(processes, get_context("spawn"), *(start if alone else ()))
         else:
             self.checker = checker
 
@@ -88,7 +94,7 @@ class _Pool:
                 last = pending.popleft().result()
                 yield last
             context = None if aligned or last is None else last.context
-            pending.append(self.executor.submit(_check, data, context))
+            pending.append(self.executor.submit(_check, self.job, data, context))
         while pending:
             yield pending.popleft().result()
 
