@@ -24,7 +24,7 @@ from functools import lru_cache
 from multiprocessing import current_process, get_context
 
 from . import codes, csvrule
-from .folder import Measure, Source, Unreadable, opened
+from .folder import Folder, Measure, Source, Unreadable, opened
 from .lines import FILE, RUN_FACTS, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
 from .manifest import Listed, Manifest
 from .records import CONTRACTS
@@ -175,7 +175,7 @@ class RecordsFile:
     """The check of records.jsonl of one package.
 
     Args:
-        root: the folder.
+        package: the folder.
         manifest: of the package.
         key: the HMAC key, when the caller gave one.
         seen: path → lstat, of the files that may be opened.
@@ -185,14 +185,14 @@ class RecordsFile:
 
     def __init__(
         self,
-        root: str,
+        package: Folder,
         manifest: Manifest,
         key: bytes | None,
         seen: dict[str, os.stat_result],
         findings: Findings,
         processes: int | None,
     ) -> None:
-        self.root, self.manifest, self.seen, self.findings = root, manifest, seen, findings
+        self.package, self.manifest, self.seen, self.findings = package, manifest, seen, findings
         self.contract = CONTRACTS[manifest.contract]
         self.csv_files = [listed for listed in manifest.files if listed.path.startswith("csv/") and listed.path in seen]
         csv_types = tuple(one.record_type for one in self.csv_files)
@@ -230,13 +230,13 @@ class RecordsFile:
             csv: dict[str, _CsvFile] = {}
             for one in self.csv_files:
                 try:
-                    source = stack.enter_context(opened(self.root, one.path, self.seen[one.path], self.findings))
+                    source = stack.enter_context(opened(self.package, one.path, self.seen[one.path], self.findings))
                 except Unreadable:
                     self.unreadable.add(one.path)
                     continue
                 csv[one.record_type] = _CsvFile(source, one)
                 csv[one.record_type].expect(csvrule.header(self.contract.types[one.record_type], self.manifest.signed))
-            source = stack.enter_context(opened(self.root, FILE, seen, self.findings))
+            source = stack.enter_context(opened(self.package, FILE, seen, self.findings))
             pool = _Pool(self.checker, processes)
             stack.callback(pool.close)
             try:

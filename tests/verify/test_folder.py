@@ -208,13 +208,14 @@ def test_a_package_folder_that_cannot_be_listed(package: Path, locked: Callable[
 @pytest.mark.parametrize("name", ["VERIFY.md", "records.jsonl", "csv/row.csv"])
 def test_a_file_that_is_replaced_meanwhile(package: Path, name: str, monkeypatch: pytest.MonkeyPatch, codes):
     real = os.open
+    file = package / name
 
-    def replace_then_open(path: str, flags: int) -> int:
-        if path.endswith(name):
-            content = Path(path).read_bytes()
-            Path(path).rename(package.parent / "kept")
-            Path(path).write_bytes(content)
-        return real(path, flags)
+    def replace_then_open(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == file.name and dir_fd is not None:
+            content = file.read_bytes()
+            file.rename(package.parent / "kept")
+            file.write_bytes(content)
+        return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", replace_then_open)
     assert "E209" in codes(package)
@@ -223,11 +224,11 @@ def test_a_file_that_is_replaced_meanwhile(package: Path, name: str, monkeypatch
 def test_a_fifo_that_takes_a_files_place_does_not_make_it_wait(package: Path, monkeypatch: pytest.MonkeyPatch, codes):
     real = os.open
 
-    def replace_then_open(path: str, flags: int) -> int:
-        if path.endswith("VERIFY.md"):
-            os.unlink(path)
-            os.mkfifo(path)
-        return real(path, flags)
+    def replace_then_open(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "VERIFY.md":
+            os.unlink(package / path)
+            os.mkfifo(package / path)
+        return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", replace_then_open)
     assert "E209" in codes(package)
@@ -305,3 +306,16 @@ def test_the_exporter_may_read_back_what_it_staged(tmp_path: Path, codes):
 def test_a_symbolic_link_to_a_package_is_followed_to_its_name(package: Path, tmp_path: Path):
     (tmp_path / "link").symlink_to(package)
     assert verify_package(tmp_path / "link", key=KEY).status == 0
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["through the open folder", "by name"])
+def test_both_ways_of_reading_a_folder(package: Path, codes, monkeypatch: pytest.MonkeyPatch, through: bool):
+    """Where the system cannot open files through an open folder, they are opened by name, with the same result."""
+    monkeypatch.setattr(room, "_THROUGH", through)
+    assert verify_package(package, key=KEY).status == 0
+    assert codes(package / "nothing") == {"E001"}
+    assert codes(package / "VERIFY.md") == {"E001"}
+    (package / "csv/row.csv").rename(package / "csv/extra.csv")
+    (package / "VERIFY.md").unlink()
+    (package / "VERIFY.md").symlink_to("records.jsonl")
+    assert codes(package) == {"E201", "E202", "E204"}
