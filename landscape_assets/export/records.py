@@ -19,7 +19,9 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from ..contract import Contract
+from ..contract import Contract, Table
+from ..errors import CorruptTable
+from ..landscape.checks import row_label
 from ..parallel import in_order
 from .arrow_file import ArrowReader, ArrowWriter
 from .canonical import encode, plain_columns, text_of
@@ -27,6 +29,11 @@ from .files import FileFacts
 from .order import Placement, RangeOrder, ordering_columns, place
 from .ranges import Prepare, RowsByRange
 from .settings import Budget
+
+MAX_RECORD = 64 * 2**20
+"""Bytes of a record with its signature (docs/package.md, "Limits")."""
+
+SIGNATURE_BYTES = len(',"signature":""') + 64
 
 RECORDS_SCHEMA = pa.schema(
     [
@@ -111,9 +118,23 @@ def _preparation(
         table = contract.tables[name]
         placement.require(contract, table, rows)
         code = pl.repeat(codes[name], rows.num_rows, dtype=pl.UInt8, eager=True).alias("record_type")
-        return pl.from_arrow(rows.select(ordering[name])).hstack([code, *encode(rows, table, run_id, plain[name])])
+        records = encode(rows, table, run_id, plain[name])
+        _require_size(table, rows, run_id, records["canonical"])
+        return pl.from_arrow(rows.select(ordering[name])).hstack([code, *records])
 
     return prepare
+
+
+def _require_size(table: Table, rows: pa.RecordBatch, run_id: str, canonical: pl.Series) -> None:
+    """Makes sure that no record is longer than MAX_RECORD; of one that is, the error names the longest value."""
+    sizes = canonical.str.len_bytes()
+    if (sizes.max() or 0) <= MAX_RECORD - SIGNATURE_BYTES:
+        return
+    row = rows.slice(sizes.arg_max(), 1).to_pylist()[0]
+    column = max((column.name for column in table.fields), key=lambda name: len(str(row[name])))
+    label, found = row_label(table, {"run_id": run_id, **row}), f"a value of {len(str(row[column])):,} characters"
+    rule = f"with which the record and its signature have more than {MAX_RECORD:,} bytes"
+    raise CorruptTable(table.name, label, column, found, rule)
 
 
 def _ranges(

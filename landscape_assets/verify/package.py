@@ -12,8 +12,9 @@ import os
 from . import codes
 from .codes import Status
 from .folder import STAGING, Folder, Measure, Unreadable, folder_name, may_open, opened, survey
+from .limits import MANIFEST_BYTES, SIGNATURE_BYTES
 from .lines import FILE
-from .manifest import MAX_BYTES, NAME, SIGNATURE_NAME, Listed, Manifest, read
+from .manifest import NAME, SIGNATURE_NAME, Listed, Manifest, read
 from .recordsfile import RecordsFile
 from .report import Check, Findings, Report
 from .signatures import HmacKey, PublicKey, UsageError
@@ -100,7 +101,7 @@ class _Verification:
             package.close()
 
     def judge(self, package: Folder) -> None:
-        data = self.read_small(package, NAME, MAX_BYTES)
+        data = self.read_small(package, NAME, MANIFEST_BYTES)
         if data is None:
             return
         self.report.facts["manifest_sha256"] = hashlib.sha256(data).hexdigest()
@@ -172,10 +173,10 @@ class _Verification:
         signature, unreadable = None, False
         try:
             if manifest.public_key_id:
-                signature = self.read_small(package, SIGNATURE_NAME, 64)
+                signature = self.read_small(package, SIGNATURE_NAME, SIGNATURE_BYTES)
         except Unreadable:
             unreadable = True
-        if signature is not None and len(signature) != 64:
+        if signature is not None and len(signature) != SIGNATURE_BYTES:
             self.findings.add(
                 codes.PUBLIC_SIGNATURE_SIZE, SIGNATURE_NAME, None, "The signature does not have 64 bytes."
             )
@@ -202,7 +203,7 @@ class _Verification:
                 None,
                 f"The package names the public key {manifest.public_key_id}; the one given is {self.public_key.id}.",
             )
-        if signature is not None and len(signature) == 64 and not self.public_key.verifies(signature, data):
+        if signature is not None and len(signature) == SIGNATURE_BYTES and not self.public_key.verifies(signature, data):
             self.findings.add(
                 codes.PUBLIC_SIGNATURE,
                 SIGNATURE_NAME,

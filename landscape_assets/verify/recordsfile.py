@@ -25,6 +25,7 @@ from multiprocessing import current_process, get_context
 
 from . import codes, csvrule
 from .folder import Folder, Measure, Source, Unreadable, opened
+from .limits import RECORD_BYTES
 from .lines import FILE, RUN_FACTS, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
 from .manifest import Listed, Manifest
 from .records import CONTRACTS
@@ -32,8 +33,6 @@ from .report import Findings
 
 STRETCH = 2 * 1024 * 1024
 """Bytes that a worker is given at once, about."""
-MAX_LINE = 64 * 1024 * 1024
-"""Longest line that is read; a bound on memory."""
 ALONE = 4 * STRETCH
 """Up to this size of file a second process costs more time than it saves."""
 _BUCKETS = 8
@@ -272,16 +271,16 @@ class RecordsFile:
             block = measure.update(block)
             held.append(block)
             size += len(block)
-            if size < STRETCH or (cut < 0 and b"\n" not in block and size <= MAX_LINE):
+            if size < STRETCH or (cut < 0 and b"\n" not in block and size <= RECORD_BYTES):
                 continue  # what is held has no line end if there was nowhere to cut
             data = b"".join(held)
             cut = max(data.rfind(start) for start in starts)
             next_aligned = cut >= 0
             if cut < 0:
                 cut = data.rfind(b"\n")
-            if cut < 0 and size > MAX_LINE:
+            if cut < 0 and size > RECORD_BYTES:
                 self.findings.add(
-                    codes.LINE_TOO_LONG, FILE, None, f"A line has more than {MAX_LINE} bytes; the rest was not checked."
+                    codes.LINE_TOO_LONG, FILE, None, f"A line has more than {RECORD_BYTES} bytes; the rest was not checked."
                 )
                 for rest in source:
                     measure.update(rest)

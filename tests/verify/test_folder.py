@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from landscape_assets.verify import folder as room
-from landscape_assets.verify import manifest, recordsfile, verify_package
+from landscape_assets.verify import limits, recordsfile, verify_package
 
 from . import build
 from .build import KEY, OTHER_KEY
@@ -238,7 +238,7 @@ def test_a_manifest_that_is_too_large(package: Path, codes):
     with open(package / "manifest.json", "ab") as file:
         file.truncate(10 * 2**30)  # sparse: 10 GiB that take no room, unless someone reads them
     assert codes(package) == {"E101"}
-    assert manifest.MAX_BYTES == 4 * 2**20
+    assert limits.MANIFEST_BYTES == 4 * 2**20
 
 
 def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.MonkeyPatch):
@@ -250,7 +250,7 @@ def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.Monk
     folder = build.build(tmp_path, records)
     monkeypatch.setattr(recordsfile, "STRETCH", 100)
     assert verify_package(folder, key=KEY).status == 0
-    monkeypatch.setattr(recordsfile, "MAX_LINE", 4000)
+    monkeypatch.setattr(recordsfile, "RECORD_BYTES", 4000)
     assert "E305" in codes(folder)
 
 
