@@ -18,7 +18,7 @@ from ..errors import CorruptTable
 SAFE_INTEGER = 2**53 - 1
 """RFC 8785 section 3.2.2.3: integers beyond it have no canonical form."""
 
-MAX_RUN_ID = 2**20
+MAX_RUN_ID = 2**16
 """Bytes of the canonical form of a run_id, which stands in every record and in the manifest (docs/package.md,
 "Limits")."""
 

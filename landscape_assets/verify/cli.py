@@ -70,8 +70,9 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     else:
         texts = [report.to_text() for report in reports]
         text = "\n".join([*texts, "Not proven by any verdict: " + " ".join(NOT_PROVEN)])
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(text, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         # Whoever reads has seen enough (`| head`); the verdict stands. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

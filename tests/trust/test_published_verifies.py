@@ -239,7 +239,7 @@ def plain(rows: int, **changed: dict[str, list[Any]]) -> Tables:
 
 
 RECORD_BYTES = 64 * 2**20
-RUN_ID_BYTES = 2**20
+RUN_ID_BYTES = 2**16
 
 
 def test_the_longest_record():

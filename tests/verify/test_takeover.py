@@ -24,6 +24,7 @@ from landscape_assets.verifier_file import verifier_file
 
 from . import build
 from .build import KEY, OTHER_KEY
+from .make_corpus import PRIVATE_KEY
 from .small import small_run
 
 SOURCE = Path(verify.__file__).parent
@@ -172,6 +173,25 @@ def test_pythonpath(
         shutil.rmtree(here / name)
     done = run([sys.executable, "-S", *command], here, PYTHONPATH=path.format(here=here))
     assert (done.returncode, done.stderr) == (40, ""), done
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
+def test_the_command_openssl_is_not_taken_from_the_working_folder(tmp_path: Path):
+    """Not even where an empty or a relative entry of PATH names that folder first."""
+    package = build.build(
+        tmp_path,
+        small_run(),
+        private_key=PRIVATE_KEY,
+        after=lambda files: files.update({"manifest.json.sig": b"x" * 64}),
+    )
+    here = hostile(tmp_path / "here")
+    (here / "openssl").write_text("#!/bin/sh\nexit 0\n")
+    (here / "openssl").chmod(0o755)
+    public_key = Path(__file__).parent / "corpus" / "public.pem"
+    command = [sys.executable, "-I", "-S", one_file(tmp_path, "verify.pyz"), package, "--public-key", public_key]
+    for path, status in ((f":.:../here:{os.environ['PATH']}", 40), (":.:../here", 2)):
+        done = run(command, here, PATH=path)
+        assert done.returncode == status, done
 
 
 OLDER = [
