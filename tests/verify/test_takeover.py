@@ -157,15 +157,13 @@ def test_as_a_module_in_a_hostile_working_folder(package: Path, forged: Path, ke
 
 @pytest.mark.parametrize("path", ["", "{here}"])
 @pytest.mark.parametrize("make", [folder, one_file])
-def test_pythonpath(
-    package: Path, forged: Path, key_file: Path, tmp_path: Path, make: Callable[[Path, str], Path], path: str
-):
+def test_pythonpath(package: Path, tmp_path: Path, make: Callable[[Path, str], Path], path: str):
     """With -I nothing of PYTHONPATH is executed. Without, only what Python itself loads before it starts a program is
     (`encodings`, `importlib`, and what the site packages ask for, which -S leaves out): the verifier cannot do anything
     about it."""
     here = hostile(tmp_path / "here")
-    verifier = make(tmp_path, "verifier")
-    command = [verifier, forged, "--key-file", key_file]
+    (tmp_path / "other").write_bytes(OTHER_KEY)
+    command = [make(tmp_path, "verifier"), package, "--key-file", tmp_path / "other"]
     done = run([sys.executable, "-I", *command], here, PYTHONPATH=path.format(here=here))
     assert (done.returncode, done.stderr) == (40, ""), done
     for name in ("encodings", "importlib"):
