@@ -30,14 +30,15 @@ def verify_md(run_id: str, files: Sequence[dict[str, Any]], public_key_id: str |
     manifest = _SIGNED.format(key_id=public_key_id) if public_key_id else _UNSIGNED
     return f"""# How to check this package
 
-It is an export of the audit trail of run `{shown}`. Open a terminal in this folder, and take the steps in their order. Where one
-does not end as described here, stop: do not rely on the package, and ask whoever gave it to you for another copy.
+It is an export of the audit trail of run `{shown}`. Open a terminal in this folder, and take the steps in their order.
+Where one does not end as described here, stop: do not rely on the package, and ask whoever gave it to you for another
+copy.
 
 ## 1. What is in the folder
 
-This lists whatever is in the folder besides the files of the package, and whatever is in the place of one of them and is not a
-regular file. It must print nothing. It opens no file; if it prints anything, do not take the other steps: to open what only looks
-like a file may take for ever.
+This lists whatever is in the folder besides the files of the package, and whatever is in the place of one of them and
+is not a regular file. It opens no file. It must print nothing. If it prints anything, do not take the other steps: to
+open what only looks like a file may take for ever.
 
 ```sh
 find . ! -name . \\

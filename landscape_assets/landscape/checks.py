@@ -122,7 +122,8 @@ def _column_violations(column: Column) -> list[_Violation]:
         Kind.INTEGER: lambda: rule(value > SAFE_INTEGER, "which is beyond 2^53-1 and has no canonical form"),
         Kind.FLOAT: lambda: rule(~value.is_finite(), "which is not finite"),
         Kind.TIME: lambda: rule(
-            value.is_null() & pl.col(RAW + column.name).is_not_null(), "which is no time YYYY-MM-DD HH:MM:SS.ffffff from year 1 to 9999"
+            value.is_null() & pl.col(RAW + column.name).is_not_null(),
+            "which is no time YYYY-MM-DD HH:MM:SS.ffffff from year 1 to 9999",
         ),
         Kind.BOOLEAN: lambda: rule(
             value.is_null() & pl.col(RAW + column.name).is_not_null(), "which is neither 0 nor 1"

@@ -1,7 +1,7 @@
 """Every limit of the verifier, as docs/package.md states them under "Limits".
 
-Belongs here: the bounds on what is accepted, and on what a report holds. Does not belong here: how they are checked, and
-how much is read at once (`recordsfile.py`), which decides nothing.
+Belongs here: the bounds on what is accepted, and on what a report holds. Does not belong here: how they are checked,
+and how much is read at once (`recordsfile.py`), which decides nothing.
 """
 
 from __future__ import annotations

@@ -203,7 +203,8 @@ class _Verification:
                 None,
                 f"The package names the public key {manifest.public_key_id}; the one given is {self.public_key.id}.",
             )
-        if signature is not None and len(signature) == SIGNATURE_BYTES and not self.public_key.verifies(signature, data):
+        whole = signature is not None and len(signature) == SIGNATURE_BYTES
+        if whole and not self.public_key.verifies(signature, data):
             self.findings.add(
                 codes.PUBLIC_SIGNATURE,
                 SIGNATURE_NAME,

@@ -280,7 +280,10 @@ class RecordsFile:
                 cut = data.rfind(b"\n")
             if cut < 0 and size > RECORD_BYTES:
                 self.findings.add(
-                    codes.LINE_TOO_LONG, FILE, None, f"A line has more than {RECORD_BYTES} bytes; the rest was not checked."
+                    codes.LINE_TOO_LONG,
+                    FILE,
+                    None,
+                    f"A line has more than {RECORD_BYTES} bytes; the rest was not checked.",
                 )
                 for rest in source:
                     measure.update(rest)

@@ -1,7 +1,8 @@
-"""What the exporter publishes, its own verifier accepts: at every limit, a run is refused by name or its package verifies.
+"""What the exporter publishes, its verifier accepts: at every limit a run is refused by name, or its package verifies.
 
-Belongs here: runs with values at and around each limit of docs/package.md, "Limits". Does not belong here: every other kind of corruption (`../cli/test_corrupt_runs.py`), and what the verifier does with packages
-that no exporter made (`../verify/`).
+Belongs here: runs with values at and around each limit of docs/package.md, "Limits". Does not belong here: every other
+kind of corruption (`../cli/test_corrupt_runs.py`), and what the verifier does with packages that no exporter made
+(`../verify/`).
 """
 
 import json
@@ -49,7 +50,7 @@ GOOD = {
     ],
     Kind.JSON: [
         *(nested(depth, kinds=kinds) for depth in (254, 255) for kinds in ("[", "{", "[{")),
-        nested(255, inner="") .replace('"a":}', "}"),
+        nested(255, inner="").replace('"a":}', "}"),
         json.dumps("[" * 300 + "{" * 300),
         json.dumps(["[{" * 200, [[]] * 300, [{}] * 300]),
         f"[{2**53 - 1}, {-(2**53) + 1}, 1e308, -0.0, 5e-324, 1e-7, 1.2345678901234568e20]",
