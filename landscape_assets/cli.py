@@ -218,6 +218,19 @@ def verify(arguments: tuple[str, ...]) -> None:
     sys.exit(verify_main(list(arguments), prog="landscape-assets verify"))
 
 
+@main.command("verifier-file")
+@click.argument("file", metavar="[FILE]", default="landscape-verify.pyz", type=click.Path(path_type=Path))
+def verifier_file(file: Path) -> None:
+    """Write the verifier as one file (./landscape-verify.pyz), to hand to an auditor, and print its SHA-256.
+
+    It needs Python 3.11 or newer and nothing else. The same version always gives the same bytes.
+    """
+    from .verifier_file import write_verifier_file
+
+    with _stopping("The verifier cannot be written"):
+        click.echo(f"{write_verifier_file(file)}  {file}")
+
+
 @main.command()
 @click.argument("private_key", metavar="PRIVATE_KEY", type=click.Path(dir_okay=False, path_type=Path))
 def keygen(private_key: Path) -> None:

@@ -24,8 +24,11 @@ _INTRODUCTION = """# The records
 
 Generated from `landscape_assets/contract/`; do not edit. Every record begins with `record_type` and `run_id`. Required: a null is
 corruption. Times are ISO 8601 text; from SQLite without an offset, from PostgreSQL with `+00:00`; a fraction of zero is left out.
-Fields ending in `_json` are text, copied as stored. Text compares by its UTF-8 bytes. What breaks a rule stops the export of
-that run with an error that names table, id and column.
+Fields ending in `_json` are text, copied as stored. Text compares by its UTF-8 bytes. A JSON column that is exported
+parsed (as `settings`, `config`, `schema_fields`) must have a canonical form (RFC 8785): no object has a key twice, text
+has no lone surrogates, integers are within ±(2^53−1), and arrays and objects are nested at most 255 deep. All limits
+are in `package.md`, "Limits". What breaks a rule stops the export of that run with an error that names table, id and
+column.
 """
 
 

@@ -20,7 +20,9 @@ import polars as pl
 import pyarrow as pa
 
 from ..contract import Contract, Kind, Table
+from ..errors import CorruptTable
 from ..landscape import RUN
+from ..landscape.checks import row_label
 from ..landscape.frames import arrow_schema
 from ..parallel import in_order
 from .arrow_file import ArrowReader
@@ -31,6 +33,11 @@ from .settings import Budget
 
 FIELDS = "fields"
 """The column of a record's typed values."""
+
+MAX_RECORD = 64 * 2**20
+"""Bytes of a record with its signature (docs/package.md, "Limits")."""
+
+SIGNATURE_BYTES = len(',"signature":""') + 64
 
 _TEXT = pa.schema(
     [
@@ -123,10 +130,25 @@ def _preparation(
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
         table = contract.tables[name]
         placement.require(contract, table, rows)
-        frame = pl.from_arrow(rows.select(ordering[name])).hstack(encode(rows, table, run_ids, plain[name]))
+        records = encode(rows, table, run_ids, plain[name])
+        _require_size(table, rows, run_ids, records["canonical"])
+        frame = pl.from_arrow(rows.select(ordering[name])).hstack(records)
         return frame.hstack(_typed_fields(rows, table)) if with_fields else frame
 
     return prepare
+
+
+def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], canonical: pl.Series) -> None:
+    """Makes sure that no record is longer than MAX_RECORD; of one that is, the error names the longest value."""
+    sizes = canonical.str.len_bytes()
+    if (sizes.max() or 0) <= MAX_RECORD - SIGNATURE_BYTES:
+        return
+    row = rows.slice(sizes.arg_max(), 1).to_pylist()[0]
+    column = max((column.name for column in table.fields), key=lambda name: len(str(row[name])))
+    label = row_label(table, {"run_id": run_ids[row[RUN]], **row})
+    found = f"a value of {len(str(row[column])):,} characters"
+    rule = f"with which the record and its signature have more than {MAX_RECORD:,} bytes"
+    raise CorruptTable(table.name, label, column, found, rule)
 
 
 _FIELD = "field "

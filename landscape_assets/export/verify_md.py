@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+
 def verify_md(run_id: str, files: Sequence[dict[str, Any]], public_key_id: str | None) -> str:
     """The text of VERIFY.md.
 
@@ -29,13 +30,25 @@ def verify_md(run_id: str, files: Sequence[dict[str, Any]], public_key_id: str |
     manifest = _SIGNED.format(key_id=public_key_id) if public_key_id else _UNSIGNED
     return f"""# How to check this package
 
-It is an export of the audit trail of run `{shown}`. Open a terminal in this folder. Whatever does not end as described here
-means: do not rely on the package, and ask whoever gave it to you for another copy.
+It is an export of the audit trail of run `{shown}`. Open a terminal in this folder, and take the steps in their order.
+Where one does not end as described here, stop: do not rely on the package, and ask whoever gave it to you for another
+copy.
 
-## 1. The manifest
+## 1. What is in the folder
+
+This lists whatever is in the folder besides the files of the package, and whatever is in the place of one of them and
+is not a regular file. It opens no file. It must print nothing. If it prints anything, do not take the other steps: to
+open what only looks like a file may take for ever.
+
+```sh
+find . ! -name . \\
+{places}
+```
+
+## 2. The manifest
 
 {manifest}
-## 2. This page
+## 3. This page
 
 The manifest lists the SHA-256 of this page. Run the command, and find the 64 digits that it prints in manifest.json, behind
 `"path":"VERIFY.md"`.
@@ -44,7 +57,7 @@ The manifest lists the SHA-256 of this page. Run the command, and find the 64 di
 sha256sum VERIFY.md
 ```
 
-## 3. The other files
+## 4. The other files
 
 Every line must end in `OK`.
 
@@ -52,16 +65,6 @@ Every line must end in `OK`.
 sha256sum --check --strict <<'SUMS'
 {sums}
 SUMS
-```
-
-## 4. Nothing else
-
-This lists whatever is in the folder besides these files, this page, manifest.json{" and its signature" if public_key_id else ""}.
-It must print nothing.
-
-```sh
-find . ! -name . \\
-{places}
 ```
 
 ## What this shows, and what it does not

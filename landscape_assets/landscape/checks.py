@@ -19,7 +19,11 @@ from .membership import RUN
 SAFE_INTEGER = 2**53 - 1
 """RFC 8785 section 3.2.2.3: integers beyond it have no canonical form."""
 
-TIME_PATTERN = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:[0-5]\d(\.\d{1,6})?$"
+MAX_RUN_ID = 2**16
+"""Bytes of the canonical form of a run_id, which stands in every record and in the manifest (docs/package.md,
+"Limits")."""
+
+TIME_PATTERN = r"^(?:\d{3}[1-9]|\d\d[1-9]0|\d[1-9]00|[1-9]000)-\d\d-\d\d[ T]\d\d:\d\d:[0-5]\d(\.\d{1,6})?$"
 
 RAW = "raw "
 """Prefix of the columns that hold a value as the database gave it, where its declared type is another."""
@@ -38,6 +42,10 @@ class Checker:
 
     def __init__(self, table: Table, run_ids: Sequence[str]) -> None:
         self._table, self._run_ids = table, run_ids
+        for number, run_id in enumerate(run_ids):
+            if table.name == "runs" and len(canonical_json(run_id).encode()) > MAX_RUN_ID:
+                row = {"run_id": run_id, RUN: number}
+                raise self._corrupt(row, "run_id", f"which is longer than {MAX_RUN_ID:,} bytes")
         self._violations: list[_Violation] = []
         for column in table.columns:
             self._violations.extend(_column_violations(column))
@@ -98,8 +106,9 @@ class Checker:
 
 
 def row_label(table: Table, row: dict[str, object]) -> str:
-    """How a message names a row: its id columns with their values."""
-    return ", ".join(f"{name} {row[name]!r}" for name in table.id if name in row)
+    """How a message names a row: its id columns with their values, cut short where they are very long."""
+    shown = ((name, repr(row[name])) for name in table.id if name in row)
+    return ", ".join(f"{name} {text if len(text) <= 1000 else text[:1000] + '…'}" for name, text in shown)
 
 
 def _shown(value: object) -> str:
@@ -118,7 +127,8 @@ def _column_violations(column: Column) -> list[_Violation]:
         Kind.INTEGER: lambda: rule(value > SAFE_INTEGER, "which is beyond 2^53-1 and has no canonical form"),
         Kind.FLOAT: lambda: rule(~value.is_finite(), "which is not finite"),
         Kind.TIME: lambda: rule(
-            value.is_null() & pl.col(RAW + column.name).is_not_null(), "which is no time YYYY-MM-DD HH:MM:SS.ffffff"
+            value.is_null() & pl.col(RAW + column.name).is_not_null(),
+            "which is no time YYYY-MM-DD HH:MM:SS.ffffff from year 1 to 9999",
         ),
         Kind.BOOLEAN: lambda: rule(
             value.is_null() & pl.col(RAW + column.name).is_not_null(), "which is neither 0 nor 1"

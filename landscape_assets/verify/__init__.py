@@ -5,12 +5,31 @@ or the `openssl` command when a public key is given). Does not belong here: an i
 a database, a network. What is checked is stated in docs/package.md and docs/records.md; the codes of the findings are
 in `codes.py`.
 
-Runs as `python -m landscape_assets.verify`, or as a folder: `python landscape_assets/verify`.
+Runs as a folder: `python -I landscape_assets/verify`; as the one file that `landscape-assets verifier-file` makes; as
+`python -m landscape_assets.verify`.
 """
 
-from .cli import main
-from .codes import CODES, Code, Status
-from .package import UsageError, verify_package
-from .report import Check, Finding, Report
+_HOMES = {
+    "CODES": "codes",
+    "Check": "report",
+    "Code": "codes",
+    "Finding": "report",
+    "Report": "report",
+    "Status": "codes",
+    "UsageError": "signatures",
+    "main": "cli",
+    "verify_package": "package",
+}
+"""Each public name, and the module that has it."""
 
-__all__ = ["CODES", "Check", "Code", "Finding", "Report", "Status", "UsageError", "main", "verify_package"]
+__all__ = list(_HOMES)
+
+
+def __getattr__(name):
+    # Nothing is imported before it is asked for: `python -m landscape_assets.verify` runs this module while the working
+    # folder, in which there may be a hostile package, is still on the module path. Any Python must be able to read it.
+    if name not in _HOMES:
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))
+    import importlib
+
+    return getattr(importlib.import_module("." + _HOMES[name], __name__), name)

@@ -11,11 +11,7 @@ import math
 import re
 from collections.abc import Callable
 
-MAX_DEPTH = 256
-"""Deepest nesting of arrays and objects that is read. JSON sets none; recursion needs one."""
-
-MAX_INTEGER = 2**53 - 1
-"""Greatest integer that every JSON reader keeps exact (RFC 7493, 2.2)."""
+from .limits import MAX_INTEGER, RECORD_DEPTH
 
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 """A text as a JSON string; it escapes exactly what RFC 8785, 3.2.2.2 says."""
@@ -130,7 +126,7 @@ def sorted_keys(value: dict[str, object]) -> list[str]:
     return sorted(value)
 
 
-def parse(data: bytes, max_depth: int = MAX_DEPTH) -> object:
+def parse(data: bytes, max_depth: int = RECORD_DEPTH) -> object:
     """Read one JSON text, strictly.
 
     Args:

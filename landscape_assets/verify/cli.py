@@ -9,6 +9,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .codes import Status
@@ -54,10 +56,11 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     try:
         key = _key(options.key_file) if options.key_file is not None else None
         public_key = _content(options.public_key) if options.public_key is not None else None
-        reports = [
-            verify_package(package, key=key, public_key=public_key, run_id=options.run_id)
-            for package in options.packages
-        ]
+        with _safe_path():
+            reports = [
+                verify_package(package, key=key, public_key=public_key, run_id=options.run_id)
+                for package in options.packages
+            ]
     except UsageError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return int(Status.UNUSABLE)
@@ -67,12 +70,28 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     else:
         texts = [report.to_text() for report in reports]
         text = "\n".join([*texts, "Not proven by any verdict: " + " ".join(NOT_PROVEN)])
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(text, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         # Whoever reads has seen enough (`| head`); the verdict stands. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(status)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within it, a Python that is started does not look for modules in the working folder, where a package may lie."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _key(name: str) -> bytes:

@@ -24,10 +24,80 @@ _KEPT = 120
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
 _READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 """A symbolic link is not followed, and a FIFO that took a file's place does not make the verifier wait."""
+_FOLDER = sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC"))
+_ENTER = _FOLDER | getattr(os, "O_PATH", os.O_RDONLY)
+"""A folder that may be entered but not listed can be opened so on Linux; elsewhere it cannot be opened at all."""
+_THROUGH = {os.open, os.stat} <= os.supports_dir_fd and os.scandir in os.supports_fd
+"""Whether files are opened through the open folder. Windows has no such thing; there they are opened by their names."""
 
 
 class Unreadable(Exception):
     """A file could not be read to the end, or is not what it was when it was looked at; the finding has been noted."""
+
+
+class Folder:
+    """The folder of a package, opened once: what is read through it is of one package.
+
+    By name it would be of two, when the package is superseded meanwhile: then another folder gets the name.
+
+    Args:
+        root: the folder, without symbolic links.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.descriptor = -1
+        if _THROUGH:
+            self.descriptor = os.open(root, _ENTER)
+        elif not os.path.isdir(root):
+            raise NotADirectoryError(root)
+
+    def close(self) -> None:
+        if _THROUGH:
+            os.close(self.descriptor)
+
+    def look(self, path: str) -> os.stat_result:
+        """What lstat says of a file at the top of the folder."""
+        if _THROUGH:
+            return os.stat(path, dir_fd=self.descriptor, follow_symlinks=False)
+        return os.lstat(os.path.join(self.root, path))
+
+    def open(self, path: str) -> int:
+        """A descriptor of a file; neither it nor a folder on the way to it may be a symbolic link."""
+        if not _THROUGH:
+            return os.open(os.path.join(self.root, *path.split("/")), _READ)
+        folder, _, name = path.rpartition("/")
+        if not folder:
+            return os.open(name, _READ, dir_fd=self.descriptor)
+        inner = os.open(folder, _ENTER, dir_fd=self.descriptor)
+        try:
+            return os.open(name, _READ, dir_fd=inner)
+        finally:
+            os.close(inner)
+
+    def scan(self, folder: str) -> Iterator[tuple[str, os.stat_result | OSError]]:
+        """What is in the folder (``) or in one at its top: each path, and what lstat says, or why it says nothing.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        where: str | int = os.path.join(self.root, folder)
+        if _THROUGH:
+            where = os.open(folder or ".", _FOLDER | os.O_RDONLY, dir_fd=self.descriptor)
+        try:
+            with os.scandir(where) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    try:
+                        yield path, entry.stat(follow_symlinks=False)
+                    except OSError as error:
+                        yield path, error
+        finally:
+            if isinstance(where, int):
+                os.close(where)
 
 
 def folder_name(run_id: str) -> str:
@@ -57,11 +127,13 @@ def folder_name(run_id: str) -> str:
     return "".join(kept) + "%~" + hashlib.sha256(raw).hexdigest()
 
 
-def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Findings) -> dict[str, os.stat_result]:
+def survey(
+    package: Folder, listed: tuple[Listed, ...], signature: bool, findings: Findings
+) -> dict[str, os.stat_result]:
     """Compare what is in the folder with what the manifest lists.
 
     Args:
-        root: the folder.
+        package: the folder.
         listed: the files of the manifest; their paths have been judged.
         signature: whether manifest.json.sig belongs to the package.
         findings: where to note what is wrong.
@@ -100,15 +172,11 @@ def survey(root: str, listed: tuple[Listed, ...], signature: bool, findings: Fin
 
     def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
         try:
-            with os.scandir(os.path.join(root, folder) if folder else root) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    try:
-                        seen = entry.stat(follow_symlinks=False)
-                    except OSError as error:
-                        unknown(path, error, "file")
-                    else:
-                        yield path, seen
+            for path, seen in package.scan(folder):
+                if isinstance(seen, OSError):
+                    unknown(path, seen, "file")
+                else:
+                    yield path, seen
         except OSError as error:
             unknown(folder, error, "folder")
 
@@ -151,11 +219,11 @@ def may_open(path: str, seen: os.stat_result, findings: Findings) -> bool:
 
 
 @contextmanager
-def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> Iterator[Source]:
+def opened(package: Folder, path: str, seen: os.stat_result, findings: Findings) -> Iterator[Source]:
     """Open a file that lstat has seen, making sure that it is, and stays, the same one.
 
     Args:
-        root: the folder.
+        package: the folder.
         path: of the file in it.
         seen: what lstat said.
         findings: where to note what is wrong.
@@ -168,7 +236,7 @@ def opened(root: str, path: str, seen: os.stat_result, findings: Findings) -> It
             what was read of it is judged all the same.
     """
     try:
-        descriptor = os.open(os.path.join(root, *path.split("/")), _READ)
+        descriptor = package.open(path)
     except OSError as error:
         raise _unreadable(path, error, findings) from error
     try:

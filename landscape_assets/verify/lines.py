@@ -20,14 +20,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from . import codes, csvrule
-from .canonical import MAX_INTEGER, JsonFault, canonical, number, parse, sorted_keys
+from .canonical import JsonFault, canonical, number, parse, sorted_keys
+from .limits import FINDINGS_OF_A_RECORD, MAX_INTEGER, YEARS
 from .records import CONTRACTS, MANIFEST_RECORD, SIGNATURE, Field, Kind, Place, RecordType
 from .report import Findings
 
 FILE = "records.jsonl"
 NULL = b"null"
-MAX_FAULTS = 20
-"""Findings about one record; more would not help anyone."""
 LONG_RUN_ID = 2000
 """Bytes of a run_id from which on the expressions, which hold it, would cost more than they save."""
 
@@ -59,10 +58,9 @@ def is_time(text: str) -> bool:
     if not _TIME_TEXT.fullmatch(text):
         return False
     try:
-        datetime.fromisoformat(text)
+        return YEARS[0] <= datetime.fromisoformat(text).year <= YEARS[1]
     except ValueError:
         return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,7 +588,7 @@ class Checker:
         """Fields and rules. Gives whether every field has a value of its type, so that the record can be placed."""
         faults: list[tuple[codes.Code, str]] = []
         unknown = [name for name in record if name != "record_type" and name not in plan.fields]
-        for name in unknown[:MAX_FAULTS]:
+        for name in unknown[:FINDINGS_OF_A_RECORD]:
             faults.append((codes.FIELD_UNKNOWN, f"{_shown(name)} is no field of a {plan.name}."))
         sound = True
         for one in plan.fields.values():
@@ -608,7 +606,7 @@ class Checker:
             if record["run_id"] != self.job.run_id:
                 faults.append((codes.RECORD_RUN_ID, f"run_id is {_shown(record['run_id'])}, not the run's."))
             faults += [(codes.RECORD_RULE, message) for message in _broken_rules(plan.type, record)]
-        for code, message in faults[:MAX_FAULTS]:
+        for code, message in faults[:FINDINGS_OF_A_RECORD]:
             findings.add(code, FILE, line_number, message)
         return sound
 

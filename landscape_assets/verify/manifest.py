@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import codes
-from .canonical import MAX_INTEGER, JsonFault, canonical, parse
+from .canonical import JsonFault, canonical, parse
+from .limits import MANIFEST_BYTES, MANIFEST_DEPTH, MAX_INTEGER
 from .lines import is_time
 from .records import CONTRACTS, FINISHED
 from .report import Findings
 
 NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
-MAX_BYTES = 4 * 1024 * 1024
-MAX_DEPTH = 8
+MAX_BYTES = MANIFEST_BYTES
 CHAINS = {True: "sha256-of-record-signatures", False: "sha256-of-record-sha256"}
 """`chain` by whether the export is signed."""
 
@@ -110,7 +110,7 @@ class _Reader:
 
     def read(self, data: bytes) -> Manifest | None:
         try:
-            value = parse(data, MAX_DEPTH)
+            value = parse(data, MANIFEST_DEPTH)
             if not isinstance(value, dict):
                 raise JsonFault("json", "is not a JSON object")
         except JsonFault as fault:

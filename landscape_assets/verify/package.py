@@ -11,9 +11,10 @@ import os
 
 from . import codes
 from .codes import Status
-from .folder import STAGING, Measure, Unreadable, folder_name, may_open, opened, survey
+from .folder import STAGING, Folder, Measure, Unreadable, folder_name, may_open, opened, survey
+from .limits import MANIFEST_BYTES, SIGNATURE_BYTES
 from .lines import FILE
-from .manifest import MAX_BYTES, NAME, SIGNATURE_NAME, Listed, Manifest, read
+from .manifest import NAME, SIGNATURE_NAME, Listed, Manifest, read
 from .recordsfile import RecordsFile
 from .report import Check, Findings, Report
 from .signatures import HmacKey, PublicKey, UsageError
@@ -89,7 +90,18 @@ class _Verification:
                 codes.STAGING, ".", None, "This is, or is in, a folder of the exporter's own, not an export."
             )
             return
-        data = self.read_small(NAME, MAX_BYTES)
+        try:
+            package = Folder(self.root)
+        except (FileNotFoundError, NotADirectoryError):
+            self.findings.add(codes.UNREADABLE, ".", None, "There is no such folder.")
+            return
+        try:
+            self.judge(package)
+        finally:
+            package.close()
+
+    def judge(self, package: Folder) -> None:
+        data = self.read_small(package, NAME, MANIFEST_BYTES)
         if data is None:
             return
         self.report.facts["manifest_sha256"] = hashlib.sha256(data).hexdigest()
@@ -109,29 +121,27 @@ class _Verification:
             "exported_at": manifest.exported_at,
         }
         self.check_signature(manifest)
-        self.check_public_signature(manifest, data)
+        self.check_public_signature(package, manifest, data)
         self.check_names(manifest)
-        self.check_files(manifest)
+        self.check_files(package, manifest)
 
-    def read_small(self, name: str, limit: int) -> bytes | None:
+    def read_small(self, package: Folder, name: str, limit: int) -> bytes | None:
         """A file at the top of the folder, or its first bytes up to one more than `limit`; None when it is not to be
         had.
 
         What is wrong with manifest.json is noted here; what is wrong with another file, by the survey of the folder.
         """
         try:
-            seen = os.lstat(os.path.join(self.root, name))
+            seen = package.look(name)
         except FileNotFoundError:
-            if not os.path.isdir(self.root):
-                self.findings.add(codes.UNREADABLE, ".", None, "There is no such folder.")
-            elif name == NAME:
+            if name == NAME:
                 self.findings.add(
                     codes.NO_MANIFEST, NAME, None, "There is no manifest.json: this is not a complete export."
                 )
             return None
         if not may_open(name, seen, self.findings):
             return None
-        with opened(self.root, name, seen, self.findings) as source:
+        with opened(package, name, seen, self.findings) as source:
             data = b"".join(source.blocks(limit))
         if len(data) > limit and name == NAME:
             self.findings.add(
@@ -158,15 +168,15 @@ class _Verification:
             )
         self.note(what, codes.UNSIGNED, codes.SIGNATURE)
 
-    def check_public_signature(self, manifest: Manifest, data: bytes) -> None:
+    def check_public_signature(self, package: Folder, manifest: Manifest, data: bytes) -> None:
         what = "Ed25519 signature of manifest.json"
         signature, unreadable = None, False
         try:
             if manifest.public_key_id:
-                signature = self.read_small(SIGNATURE_NAME, 64)
+                signature = self.read_small(package, SIGNATURE_NAME, SIGNATURE_BYTES)
         except Unreadable:
             unreadable = True
-        if signature is not None and len(signature) != 64:
+        if signature is not None and len(signature) != SIGNATURE_BYTES:
             self.findings.add(
                 codes.PUBLIC_SIGNATURE_SIZE, SIGNATURE_NAME, None, "The signature does not have 64 bytes."
             )
@@ -193,7 +203,8 @@ class _Verification:
                 None,
                 f"The package names the public key {manifest.public_key_id}; the one given is {self.public_key.id}.",
             )
-        if signature is not None and len(signature) == 64 and not self.public_key.verifies(signature, data):
+        whole = signature is not None and len(signature) == SIGNATURE_BYTES
+        if whole and not self.public_key.verifies(signature, data):
             self.findings.add(
                 codes.PUBLIC_SIGNATURE,
                 SIGNATURE_NAME,
@@ -233,15 +244,15 @@ class _Verification:
             )
         self.note("folder name", codes.FOLDER_NAME)
 
-    def check_files(self, manifest: Manifest) -> None:
+    def check_files(self, package: Folder, manifest: Manifest) -> None:
         findings = self.findings
-        seen = survey(self.root, manifest.files, manifest.public_key_id is not None, findings)
+        seen = survey(package, manifest.files, manifest.public_key_id is not None, findings)
         records = manifest.file(FILE)
         done: set[str] = set()
         file: RecordsFile | None = None
         unreadable = False
         if records is not None and FILE in seen:
-            file = RecordsFile(self.root, manifest, self.key, seen, findings, self.processes)
+            file = RecordsFile(package, manifest, self.key, seen, findings, self.processes)
             try:
                 file.check()
             except Unreadable:
@@ -250,7 +261,7 @@ class _Verification:
         for listed in manifest.files:
             if listed.path in seen and listed.path not in done:
                 try:
-                    self.measure(listed, seen[listed.path])
+                    self.measure(package, listed, seen[listed.path])
                 except Unreadable:
                     pass  # noted where it happened
         self.note(
@@ -261,9 +272,9 @@ class _Verification:
         )
         self.report_records(manifest, file, unreadable)
 
-    def measure(self, listed: Listed, seen: os.stat_result) -> None:
+    def measure(self, package: Folder, listed: Listed, seen: os.stat_result) -> None:
         measure = Measure(listed)
-        with opened(self.root, listed.path, seen, self.findings) as source:
+        with opened(package, listed.path, seen, self.findings) as source:
             for block in source.blocks(listed.size):
                 measure.update(block)
         measure.judge(self.findings)

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import runpy
 from array import array
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from functools import lru_cache
 from multiprocessing import current_process, get_context
 
 from . import codes, csvrule
-from .folder import Measure, Source, Unreadable, opened
+from .folder import Folder, Measure, Source, Unreadable, opened
+from .limits import RECORD_BYTES
 from .lines import FILE, RUN_FACTS, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
 from .manifest import Listed, Manifest
 from .records import CONTRACTS
@@ -30,22 +33,21 @@ from .report import Findings
 
 STRETCH = 2 * 1024 * 1024
 """Bytes that a worker is given at once, about."""
-MAX_LINE = 64 * 1024 * 1024
-"""Longest line that is read; a bound on memory."""
 ALONE = 4 * STRETCH
 """Up to this size of file a second process costs more time than it saves."""
 _BUCKETS = 8
 
-_checker: Checker | None = None
+_ALONE_NAME = "landscape_verify"
+"""What this package is called where it was not imported from the module path, but started by itself (`__main__.py`)."""
 
 
-def _set_up(job: Job) -> None:
-    global _checker
-    _checker = Checker(job)
+@lru_cache(maxsize=1)
+def _checker(job: Job) -> Checker:
+    return Checker(job)
 
 
-def _check(data: bytes, context: tuple | None) -> Stretch:
-    return _checker.check(data, context)
+def _check(job: Job, data: bytes, context: tuple | None) -> Stretch:
+    return _checker(job).check(data, context)
 
 
 def available_processes() -> int:
@@ -65,12 +67,15 @@ class _Pool:
 
     def __init__(self, checker: Checker, processes: int) -> None:
         self.width = 2 * processes
+        self.job = checker.job
         self.executor: ProcessPoolExecutor | None = None
         self.checker: Checker | None = None
         # A daemonic process may have no children; it does the work itself. New processes are spawned, not forked: the
         # caller may have threads.
         if processes > 1 and not current_process().daemon:
-            self.executor = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (checker.job,))
+            start = (runpy.run_path, (os.path.dirname(__file__), None, _ALONE_NAME + ".worker"))
+            alone = __package__ == _ALONE_NAME
+            self.executor = ProcessPoolExecutor(processes, get_context("spawn"), *(start if alone else ()))
         else:
             self.checker = checker
 
@@ -88,7 +93,7 @@ class _Pool:
                 last = pending.popleft().result()
                 yield last
             context = None if aligned or last is None else last.context
-            pending.append(self.executor.submit(_check, data, context))
+            pending.append(self.executor.submit(_check, self.job, data, context))
         while pending:
             yield pending.popleft().result()
 
@@ -169,7 +174,7 @@ class RecordsFile:
     """The check of records.jsonl of one package.
 
     Args:
-        root: the folder.
+        package: the folder.
         manifest: of the package.
         key: the HMAC key, when the caller gave one.
         seen: path → lstat, of the files that may be opened.
@@ -179,14 +184,14 @@ class RecordsFile:
 
     def __init__(
         self,
-        root: str,
+        package: Folder,
         manifest: Manifest,
         key: bytes | None,
         seen: dict[str, os.stat_result],
         findings: Findings,
         processes: int | None,
     ) -> None:
-        self.root, self.manifest, self.seen, self.findings = root, manifest, seen, findings
+        self.package, self.manifest, self.seen, self.findings = package, manifest, seen, findings
         self.contract = CONTRACTS[manifest.contract]
         self.csv_files = [listed for listed in manifest.files if listed.path.startswith("csv/") and listed.path in seen]
         csv_types = tuple(one.record_type for one in self.csv_files)
@@ -224,13 +229,13 @@ class RecordsFile:
             csv: dict[str, _CsvFile] = {}
             for one in self.csv_files:
                 try:
-                    source = stack.enter_context(opened(self.root, one.path, self.seen[one.path], self.findings))
+                    source = stack.enter_context(opened(self.package, one.path, self.seen[one.path], self.findings))
                 except Unreadable:
                     self.unreadable.add(one.path)
                     continue
                 csv[one.record_type] = _CsvFile(source, one)
                 csv[one.record_type].expect(csvrule.header(self.contract.types[one.record_type], self.manifest.signed))
-            source = stack.enter_context(opened(self.root, FILE, seen, self.findings))
+            source = stack.enter_context(opened(self.package, FILE, seen, self.findings))
             pool = _Pool(self.checker, processes)
             stack.callback(pool.close)
             try:
@@ -266,16 +271,19 @@ class RecordsFile:
             block = measure.update(block)
             held.append(block)
             size += len(block)
-            if size < STRETCH or (cut < 0 and b"\n" not in block and size <= MAX_LINE):
+            if size < STRETCH or (cut < 0 and b"\n" not in block and size <= RECORD_BYTES):
                 continue  # what is held has no line end if there was nowhere to cut
             data = b"".join(held)
             cut = max(data.rfind(start) for start in starts)
             next_aligned = cut >= 0
             if cut < 0:
                 cut = data.rfind(b"\n")
-            if cut < 0 and size > MAX_LINE:
+            if cut < 0 and size > RECORD_BYTES:
                 self.findings.add(
-                    codes.LINE_TOO_LONG, FILE, None, f"A line has more than {MAX_LINE} bytes; the rest was not checked."
+                    codes.LINE_TOO_LONG,
+                    FILE,
+                    None,
+                    f"A line has more than {RECORD_BYTES} bytes; the rest was not checked.",
                 )
                 for rest in source:
                     measure.update(rest)

@@ -10,9 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from .codes import CODES, RECORD_SIGNATURE, SIGNATURE, Code, Status
-
-LIMIT = 1000
-"""Findings kept for each code; the rest are counted."""
+from .limits import FINDINGS_OF_A_CODE
 
 _TOLD = 3
 """So many records with a wrong signature are listed one by one, for a reader, where that of the manifest is wrong too."""
@@ -62,7 +60,7 @@ class Check:
 
 
 class Findings:
-    """A bounded list of findings; `LIMIT` for each code, and a count of the rest."""
+    """A bounded list of findings; `FINDINGS_OF_A_CODE` for each code, and a count of the rest."""
 
     def __init__(self) -> None:
         self.kept: list[Finding] = []
@@ -71,12 +69,12 @@ class Findings:
     def add(self, code: Code, file: str, record: int | None, message: str) -> None:
         """Note a finding, or only count it when there are many of its code already."""
         self.counts[code.id] += 1
-        if self.counts[code.id] <= LIMIT:
+        if self.counts[code.id] <= FINDINGS_OF_A_CODE:
             self.kept.append(Finding(code.id, file, record, message))
 
     def merge(self, other: Findings, offset: int) -> None:
         """Take over the findings of a later part of a file, whose line numbers start after `offset` lines."""
-        room = {code: LIMIT - self.counts[code] for code in other.counts}
+        room = {code: FINDINGS_OF_A_CODE - self.counts[code] for code in other.counts}
         for one in other.kept:
             if room[one.code] > 0:
                 room[one.code] -= 1
@@ -98,7 +96,7 @@ class Report:
         status: the verdict.
         run_id: as the manifest says; None when it could not be read.
         record_count: data records that were read from records.jsonl; None when none were.
-        findings: by file and record; at most `LIMIT` of a code.
+        findings: by file and record; at most `FINDINGS_OF_A_CODE` of a code.
         omitted: code → how many more findings there are than are listed.
         checks: what was checked, and what was not.
         facts: further figures: contract, key ids, files, bytes, manifest_sha256.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -100,8 +101,10 @@ class PublicKey:
         return True
 
     def _verifies_with_openssl(self, signature: bytes, message: bytes) -> bool:
-        openssl = shutil.which("openssl")
-        if openssl is None:
+        # Not from the working folder, where a package may lie, and which an empty entry means.
+        path = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
+        openssl = shutil.which("openssl", path=os.pathsep.join(path))
+        if openssl is None or not os.path.isabs(openssl):
             raise UsageError(
                 "An Ed25519 signature can be checked only with the Python package `cryptography` or the command "
                 "`openssl`, and neither is here."

@@ -4,10 +4,12 @@ Belongs here: what the commands say of a whole package and of a changed one. Doe
 (`../verify/`).
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -43,43 +45,50 @@ def package(exported, tmp_path):
 
 @pytest.fixture
 def shell(tmp_path):
-    """Runs the commands of a package's VERIFY.md one after the other."""
+    """Runs the commands of a package's VERIFY.md one after the other; none after the first where that prints anything,
+    as the page says."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("sha256sum", "find", "openssl"):
         (tools / name).symlink_to(shutil.which(name))
     bash = shutil.which("bash")
 
-    def run(package: Path) -> list[subprocess.CompletedProcess[str]]:
-        blocks = re.findall(r"^```sh\n(.*?)^```$", (package / "VERIFY.md").read_text(), re.MULTILINE | re.DOTALL)
-        return [
-            subprocess.run(
-                [bash, "-c", block], cwd=package, env={"PATH": str(tools)}, capture_output=True, text=True, timeout=60
+    def run(package: Path, page: str | None = None) -> list[subprocess.CompletedProcess[str]]:
+        page = page or (package / "VERIFY.md").read_text()
+        done = []
+        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+            command = [bash, "-c", block]
+            done.append(
+                subprocess.run(
+                    command, cwd=package, env={"PATH": str(tools)}, capture_output=True, text=True, timeout=60
+                )
             )
-            for block in blocks
-        ]
+            if done[0].stdout:
+                break
+        return done
 
     return run
 
 
 def is_accepted(package: Path, done: list[subprocess.CompletedProcess[str]]) -> bool:
     """Whether someone who does as the page says finds nothing wrong."""
+    if done[0].stdout:
+        return False
     manifest = json.loads((package / "manifest.json").read_text("utf-8", "replace"))
     sums = {file["path"]: file["sha256"] for file in manifest["files"]}
-    key, signature, page, files, others = done
+    _, key, signature, page, files = done
     return (
         all(one.returncode == 0 for one in done)
         and key.stdout.split()[0] == manifest["public_key"]["key_id"]
         and "Signature Verified Successfully" in signature.stdout
         and page.stdout.split()[0] == sums["VERIFY.md"]
         and {line.removesuffix(": OK") for line in files.stdout.splitlines()} == set(sums) - {"VERIFY.md"}
-        and others.stdout == ""
     )
 
 
 def test_the_commands_accept_a_whole_package(package, shell):
-    """Five commands: the key's id, the signature, the page's own sum, the sums of all other files, and what else is
-    there; all are well."""
+    """Five commands: what is there, the key's id, the signature, the page's own sum, and the sums of all other files;
+    all are well."""
     assert is_accepted(package, shell(package))
 
 
@@ -123,24 +132,44 @@ def test_the_commands_refuse_an_added_file(package, shell, name):
         path.write_bytes(b"")
     done = shell(package)
     assert not is_accepted(package, done)
-    assert done[-1].stdout == f"./{path.relative_to(package)}\n"
+    assert [one.stdout for one in done] == [f"./{path.relative_to(package)}\n"]
 
 
-def test_the_commands_refuse_a_link_in_the_place_of_a_file(package, shell):
-    """The sums are those of what it leads to; it is listed all the same."""
-    records = package / "records.jsonl"
-    records.rename(package.parent / "elsewhere")
-    records.symlink_to(package.parent / "elsewhere")
-    done = shell(package)
-    assert done[3].returncode == 0
-    assert done[4].stdout == "./records.jsonl\n"
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for name in ("records.jsonl", "manifest.json", "manifest.json.sig", "VERIFY.md", "csv/token.csv", "csv")
+        for kind in ("link", "fifo", "folder", "socket")
+        if (name, kind) != ("csv", "folder")
+    ],
+)
+@pytest.mark.timeout(60)
+def test_what_only_looks_like_a_file_is_listed_before_anything_is_opened(package, shell, name, kind):
+    """A link, a FIFO, a folder or a socket in the place of any file, and of a folder: the first step names it, and
+    nothing was opened, which for a FIFO would never have ended."""
+    page = (package / "VERIFY.md").read_text()
+    path = package / name
+    path.rename(package.parent / "elsewhere")
+    if kind == "link":
+        path.symlink_to(package.parent / "elsewhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(path.parent):
+            listener.bind(path.name)
+    done = shell(package, page)
+    assert [one.stdout for one in done] == [f"./{name}\n"]
+    assert not is_accepted(package, done)
 
 
 def test_the_commands_refuse_another_key(package, shell, tmp_path):
     """Another public key has another id than the page names, and the signature is not its."""
     other, _ = make_key_pair(tmp_path / "other.pem")
     shutil.copy(other, package.parent / "public-key.pem")
-    key, signature, *_ = shell(package)
+    _, key, signature, *_ = shell(package)
     assert key.stdout.split()[0] not in (package / "VERIFY.md").read_text()
     assert signature.returncode != 0
 
@@ -149,4 +178,4 @@ def test_the_page_of_an_unsigned_package_names_no_key(sample, exporter, shell):
     """Without a public-key signature there are three commands, none of openssl, and all are well."""
     done = shell(Path(exporter.outcome(sample, COMPLETED_RUN, "--no-sign")["package"]))
     assert [one.returncode for one in done] == [0, 0, 0]
-    assert done[-1].stdout == ""
+    assert done[0].stdout == ""

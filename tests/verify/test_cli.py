@@ -5,6 +5,7 @@ Belongs here: the command as an auditor uses it.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from landscape_assets import verify
-from landscape_assets.verify import UsageError, main, signatures, verify_package
+from landscape_assets.verify import UsageError, main, verify_package
 
 from . import build
 from .build import KEY, OTHER_KEY
@@ -132,6 +133,15 @@ def test_what_could_not_be_checked_is_said(tmp_path: Path):
         report = verify_package(build.build(tmp_path / formats[0], small_run(), formats=formats), key=KEY)
         assert report.status == 0
         assert any(check.outcome == "not done" and words in check.detail for check in report.checks)
+
+
+def test_a_terminal_that_cannot_show_every_character(package: Path, monkeypatch: pytest.MonkeyPatch):
+    """What it cannot show is escaped; the verdict stands."""
+    (package / "é−\U0001f525").write_bytes(b"")
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii"))
+    assert main([str(package)]) == 40
+    assert rb"\xe9\u2212\U0001f525" in output.getvalue()
 
 
 def run(*command: object, cwd: Path, **more: object) -> subprocess.CompletedProcess:
@@ -279,7 +289,7 @@ def test_both_keys_must_hold(tmp_path: Path):
 def test_no_tool_for_public_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     folder = build.build(tmp_path, small_run(), private_key=PRIVATE_KEY)
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
-    monkeypatch.setattr(signatures.shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert main([str(folder), "--public-key", str(PEM)]) == 2
     assert "neither is here" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from landscape_assets.verify import folder as room
-from landscape_assets.verify import manifest, recordsfile, verify_package
+from landscape_assets.verify import limits, recordsfile, verify_package
 
 from . import build
 from .build import KEY, OTHER_KEY
@@ -208,13 +208,14 @@ def test_a_package_folder_that_cannot_be_listed(package: Path, locked: Callable[
 @pytest.mark.parametrize("name", ["VERIFY.md", "records.jsonl", "csv/row.csv"])
 def test_a_file_that_is_replaced_meanwhile(package: Path, name: str, monkeypatch: pytest.MonkeyPatch, codes):
     real = os.open
+    file = package / name
 
-    def replace_then_open(path: str, flags: int) -> int:
-        if path.endswith(name):
-            content = Path(path).read_bytes()
-            Path(path).rename(package.parent / "kept")
-            Path(path).write_bytes(content)
-        return real(path, flags)
+    def replace_then_open(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == file.name and dir_fd is not None:
+            content = file.read_bytes()
+            file.rename(package.parent / "kept")
+            file.write_bytes(content)
+        return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", replace_then_open)
     assert "E209" in codes(package)
@@ -223,11 +224,11 @@ def test_a_file_that_is_replaced_meanwhile(package: Path, name: str, monkeypatch
 def test_a_fifo_that_takes_a_files_place_does_not_make_it_wait(package: Path, monkeypatch: pytest.MonkeyPatch, codes):
     real = os.open
 
-    def replace_then_open(path: str, flags: int) -> int:
-        if path.endswith("VERIFY.md"):
-            os.unlink(path)
-            os.mkfifo(path)
-        return real(path, flags)
+    def replace_then_open(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "VERIFY.md":
+            os.unlink(package / path)
+            os.mkfifo(package / path)
+        return real(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", replace_then_open)
     assert "E209" in codes(package)
@@ -237,7 +238,7 @@ def test_a_manifest_that_is_too_large(package: Path, codes):
     with open(package / "manifest.json", "ab") as file:
         file.truncate(10 * 2**30)  # sparse: 10 GiB that take no room, unless someone reads them
     assert codes(package) == {"E101"}
-    assert manifest.MAX_BYTES == 4 * 2**20
+    assert limits.MANIFEST_BYTES == 4 * 2**20
 
 
 def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.MonkeyPatch):
@@ -249,7 +250,7 @@ def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.Monk
     folder = build.build(tmp_path, records)
     monkeypatch.setattr(recordsfile, "STRETCH", 100)
     assert verify_package(folder, key=KEY).status == 0
-    monkeypatch.setattr(recordsfile, "MAX_LINE", 4000)
+    monkeypatch.setattr(recordsfile, "RECORD_BYTES", 4000)
     assert "E305" in codes(folder)
 
 
@@ -305,3 +306,16 @@ def test_the_exporter_may_read_back_what_it_staged(tmp_path: Path, codes):
 def test_a_symbolic_link_to_a_package_is_followed_to_its_name(package: Path, tmp_path: Path):
     (tmp_path / "link").symlink_to(package)
     assert verify_package(tmp_path / "link", key=KEY).status == 0
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["through the open folder", "by name"])
+def test_both_ways_of_reading_a_folder(package: Path, codes, monkeypatch: pytest.MonkeyPatch, through: bool):
+    """Where the system cannot open files through an open folder, they are opened by name, with the same result."""
+    monkeypatch.setattr(room, "_THROUGH", through)
+    assert verify_package(package, key=KEY).status == 0
+    assert codes(package / "nothing") == {"E001"}
+    assert codes(package / "VERIFY.md") == {"E001"}
+    (package / "csv/row.csv").rename(package / "csv/extra.csv")
+    (package / "VERIFY.md").unlink()
+    (package / "VERIFY.md").symlink_to("records.jsonl")
+    assert codes(package) == {"E201", "E202", "E204"}
