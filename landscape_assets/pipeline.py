@@ -7,6 +7,7 @@ same stages as assets (`orchestration/`).
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,18 +105,22 @@ def export_runs(
         What became of each run, in no promised order. A run that cannot be exported does not stop the others.
     """
     root = settings.scratch_dir or staging_root(settings.export_dir)
-    clear_abandoned(root, None, lambda owner: False)  # what killed exports have left
-    for some in _sets(list(run_ids), settings):
-        with ExitStack() as locks:
-            held = []
-            for run_id in some:
-                try:
-                    locks.enter_context(run_lock(settings.export_dir, run_id))
-                    held.append(run_id)
-                except (ExportError, OSError) as error:
-                    yield Outcome(run_id, FAILED, explain(error))
-            if held:
-                yield from _export_set(held, root, settings, on_progress)
+    work = work_folder(root, None, uuid.uuid4().hex)
+    try:
+        clear_abandoned(root, None)
+        for some in _sets(list(run_ids), settings):
+            with ExitStack() as locks:
+                held = []
+                for run_id in some:
+                    try:
+                        locks.enter_context(run_lock(settings.export_dir, run_id))
+                        held.append(run_id)
+                    except (ExportError, OSError) as error:
+                        yield Outcome(run_id, FAILED, explain(error))
+                if held:
+                    yield from _export_set(held, work, settings, on_progress)
+    finally:
+        release(work)
 
 
 def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:
@@ -138,12 +143,12 @@ def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:
 
 
 def _export_set(
-    run_ids: list[str], root: Path, settings: ExportSettings, on_progress: OnProgress
+    run_ids: list[str], work: Path, settings: ExportSettings, on_progress: OnProgress
 ) -> Iterator[Outcome]:
     """Exports runs together. If one of them stops the others, the rest is exported in two halves, and so on down to that one."""
     left = dict.fromkeys(run_ids)
     try:
-        for outcome in _export_together(run_ids, root, settings, on_progress):
+        for outcome in _export_together(run_ids, work, settings, on_progress):
             del left[outcome.run_id]
             yield outcome
     except Exception as error:
@@ -151,7 +156,7 @@ def _export_set(
         if len(left) > 1 and not is_down:
             rest = list(left)
             for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
-                yield from _export_set(half, root, settings, on_progress)
+                yield from _export_set(half, work, settings, on_progress)
             return
         reason = explain(error, settings.key.secret if settings.key else None)
         for run_id in left:
@@ -159,37 +164,36 @@ def _export_set(
 
 
 def _export_together(
-    run_ids: list[str], root: Path, settings: ExportSettings, on_progress: OnProgress
+    run_ids: list[str], work: Path, settings: ExportSettings, on_progress: OnProgress
 ) -> Iterator[Outcome]:
-    owner = uuid.uuid4().hex
-    work = work_folder(root, None, owner)
+    def staging(number: int) -> Path:
+        return work_folder(root, run_ids[number], work.name.rpartition(".")[2])
+
+    root, scratch = staging_root(settings.export_dir), work / "scratch"
+    for run_id in run_ids:
+        clear_abandoned(root, run_id)
     try:
         loaded = load_tables(settings.database_url, run_ids, lambda table: work / f"{table}.arrow")
+        scratch.mkdir()
         with StoredTables(lambda table: work / f"{table}.arrow") as tables:
             facts = tables.facts()
-            (work / "scratch").mkdir()
             schema = records_schema(tables.contract, utc=tables.utc, with_fields=needs_fields(settings.formats))
-            records = ordered_records(
-                tables.contract, run_ids, tables.readers, work / "scratch", settings.budget, schema
-            )
+            records = ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema)
             total = sum(sum(run.tables.values()) for run in facts)
             signed = _counted(sign(records, settings.key, settings.budget), total, on_progress)
-
-            def staging(number: int) -> Path:
-                return work_folder(staging_root(settings.export_dir), run_ids[number], owner)
+            written = write_files(
+                signed, tables.contract, run_ids, settings.key, settings.formats, staging, settings.budget
+            )
 
             def published(files: RunFiles) -> Outcome:
                 return _publish(loaded, facts[files.number], files, staging(files.number), settings)
 
-            written = write_files(
-                signed, tables.contract, run_ids, settings.key, settings.formats, staging, settings.budget
-            )
             with ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool:
                 yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
     finally:
-        release(work)
+        shutil.rmtree(scratch, ignore_errors=True)
         for run_id in run_ids:
-            release_all(staging_root(settings.export_dir), run_id)
+            release_all(root, run_id)
 
 
 def _counted(batches: Iterator[SignedBatch], total: int, on_progress: OnProgress) -> Iterator[SignedBatch]:

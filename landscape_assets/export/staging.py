@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
     Args:
         root: the folder of all such folders; made if it is missing.
         run_id: the run; None for a folder of no one run.
-        owner: who exports: the id of the Dagster run.
+        owner: who exports: any id of its own.
 
     Raises:
         OSError: the root cannot be written to.
@@ -103,11 +103,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def is_held(path: Path) -> bool:
-    """Whether a folder is this process's, and goes away with its work."""
-    return path in _held
-
-
 def release(path: Path) -> None:
     """Removes a folder of this process, with what is left in it."""
     shutil.rmtree(path, ignore_errors=True)
@@ -123,13 +118,12 @@ def release_all(root: Path, run_id: str) -> None:
         release(path)
 
 
-def clear_abandoned(root: Path, run_id: str | None, is_live: Callable[[str], bool]) -> None:
-    """Removes what exports of the run that did not end well have left below a root.
+def clear_abandoned(root: Path, run_id: str | None) -> None:
+    """Removes what exports of the run that were killed have left below a root: folders that no process holds.
 
     Args:
         root: as for `work_folder`.
         run_id: the run.
-        is_live: whether the owner of a folder that no process holds may still come back to it.
     """
     prefix = f"{_label(run_id)}."
     try:
@@ -138,7 +132,7 @@ def clear_abandoned(root: Path, run_id: str | None, is_live: Callable[[str], boo
         return
     for path in paths:
         owner = path.name.removeprefix(prefix)
-        if path in _held or not path.name.startswith(prefix) or "." in owner or not path.is_dir() or is_live(owner):
+        if path in _held or not path.name.startswith(prefix) or "." in owner or not path.is_dir():
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -75,7 +75,7 @@ class Workspace(dg.ConfigurableResource):
     def scratch(self, partition: str, dagster_run_id: str) -> Iterator[Path]:
         """An empty folder for temporary files, removed at the end; what others left there for the same run is removed, too."""
         root = settings.scratch_dir() or self.storage / "scratch"
-        clear_abandoned(root, partition, lambda owner: False)
+        clear_abandoned(root, partition)
         path = work_folder(root, partition, dagster_run_id)
         try:
             yield path
@@ -86,7 +86,7 @@ class Workspace(dg.ConfigurableResource):
     def staging(self, partition: str, dagster_run_id: str) -> Iterator[Path]:
         """An empty folder for the files of a package, removed at the end; what others left there for the same run is removed, too."""
         root = staging_root(self.export_dir)
-        clear_abandoned(root, partition, lambda owner: False)
+        clear_abandoned(root, partition)
         path = work_folder(root, partition, dagster_run_id)
         try:
             yield path

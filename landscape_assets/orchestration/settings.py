@@ -211,7 +211,6 @@ def require_folders() -> None:
     folders = (
         (EXPORT_DIR, exports),
         (EXPORT_DIR, staging_root(exports)),
-        (STORAGE_DIR, storage_dir()),
         (SCRATCH_DIR, scratch_dir()),
     )
     for name, folder in folders:

@@ -35,14 +35,12 @@ def taken(tmp_path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("setting", ["LANDSCAPE_EXPORT_DIR", "LANDSCAPE_STORAGE_DIR", "LANDSCAPE_SCRATCH_DIR"])
+@pytest.mark.parametrize("setting", ["LANDSCAPE_EXPORT_DIR", "LANDSCAPE_SCRATCH_DIR"])
 @pytest.mark.parametrize("below", ["", "x/y"])
-@pytest.mark.parametrize("with_home", [False, True], ids=["no home", "home"])
-def test_a_file_in_the_way_of_a_folder(sample, exporter, taken, tmp_path, setting, below, with_home):
-    """With a Dagster home and without."""
-    (tmp_path / "home").mkdir()
+def test_a_file_in_the_way_of_a_folder(sample, exporter, taken, setting, below):
+    """It ends the command before anything is read."""
     settings = {"LANDSCAPE_DATABASE_URL": url(sample), "LANDSCAPE_EXPORT_DIR": str(exporter.output)}
-    settings |= {setting: str(taken / below)} | ({"DAGSTER_HOME": str(tmp_path / "home")} if with_home else {})
+    settings |= {setting: str(taken / below)}
     sentence = said(exporter.run("export", *EXPORT, **settings))
     assert setting in sentence
     assert f"{taken} is no folder" in sentence
@@ -85,33 +83,20 @@ def test_an_export_folder_that_cannot_be_read(sample, exporter):
     assert "File name too long" in sentence
 
 
-def make_home(home: Path, dagster_yaml: str) -> None:
+def test_an_export_does_not_look_at_dagster_s_home(sample, exporter, tmp_path):
+    """DAGSTER_HOME means nothing to `export`, be it there or not."""
+    assert exporter.outcome(sample, COMPLETED_RUN, "--format=jsonl", DAGSTER_HOME="nowhere")["status"] == "exported"
+
+
+def test_a_demo_with_an_unusable_dagster_home(exporter, tmp_path):
+    """The sentence names the variable, and no value of dagster.yaml, which may hold a password."""
+    home = tmp_path / "home"
     home.mkdir()
-    (home / "dagster.yaml").write_text(dagster_yaml)
-
-
-@pytest.mark.parametrize(
-    ("make", "named", "says"),
-    [
-        (lambda home: None, None, "there is no such folder"),
-        (lambda home: None, "home", "it must be an absolute path"),
-        (lambda home: home.write_text(""), None, "there is no such folder"),
-        (lambda home: make_home(home, "a: ["), None, "its dagster.yaml is no YAML at line 1, column 5"),
-        (lambda home: make_home(home, "- needle\n"), None, "its dagster.yaml is no mapping"),
-        (lambda home: make_home(home, "nonsense: needle\n"), None, 'unexpected config entry "nonsense" at the root'),
-        (lambda home: make_home(home, "telemetry:\n  enabled: needle\n"), None, "root:telemetry:enabled"),
-        (lambda home: (home / "history").parent.mkdir() or (home / "history").write_text(""), None, "history"),
-    ],
-    ids=["missing", "relative", "file", "broken", "list", "unknown key", "wrong value", "unusable"],
-)
-def test_a_dagster_home_that_is_none(sample, exporter, tmp_path, make, named, says):
-    """The sentence says what is wrong with it, and no value of dagster.yaml, which may hold a password."""
-    make(tmp_path / "home")
-    sentence = said(exporter.export(sample, *EXPORT, DAGSTER_HOME=named or str(tmp_path / "home")))
-    assert "DAGSTER_HOME is " in sentence
-    assert says in sentence
-    assert "needle" not in sentence
-    assert not list(exporter.output.glob("[!.]*"))
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: needle\n")
+    result = exporter.run("demo", tmp_path / "demo", DAGSTER_HOME=str(home))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: The Dagster instance that DAGSTER_HOME names cannot be opened")
+    assert "needle" not in result.output
 
 
 def test_an_export_on_the_command_line_needs_no_schedule(sample, exporter, monkeypatch):

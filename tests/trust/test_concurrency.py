@@ -126,7 +126,7 @@ from landscape_assets.export.staging import clear_abandoned, release, run_lock, 
 
 output = Path(sys.argv[1])
 for _ in range(300):
-    clear_abandoned(staging_root(output), None, lambda owner: False)
+    clear_abandoned(staging_root(output), None)
     folder = work_folder(staging_root(output), None, uuid.uuid4().hex)
     with run_lock(output, sys.argv[2]):
         (folder / "file").write_text("kept as long as it is held")

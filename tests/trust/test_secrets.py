@@ -5,6 +5,7 @@ refused otherwise (`../export/test_signatures.py`).
 """
 
 import base64
+import json
 import os
 import resource
 import shutil
@@ -17,9 +18,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from landscape_assets.orchestration.partitions import PARTITION_TAG, register
 from landscape_assets.sample import COMPLETED_RUN
 
 KEY = "Kq7-nobody-must-ever-read-this-key"
@@ -92,13 +95,18 @@ def place(tmp_path):
 def export(
     sample: Path, place: Path, settings: dict[str, str], disk_is_small: bool = False
 ) -> tuple[int, list[tuple[str, bytes]]]:
-    """An export in a process of its own: its exit status, and everything that there is to see of it."""
+    """An export in a process of its own, by the command, or by the Dagster job where DAGSTER_HOME is among the settings: its exit status,
+    and everything that there is to see of it."""
     database = Path(shutil.copy(sample, place / "landscape.db"))
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("LANDSCAPE_", "DAGSTER_"))}
+    folders = {"LANDSCAPE_DATABASE_URL": f"sqlite:///{database}", "LANDSCAPE_EXPORT_DIR": str(place / "exports")}
+    command = ["-m", "landscape_assets.cli", "export", "--run-id", COMPLETED_RUN]
+    if "DAGSTER_HOME" in settings:
+        tags = json.dumps({PARTITION_TAG: COMPLETED_RUN})
+        command = ["-m", "dagster", "job", "execute", "-m", "landscape_assets.definitions", "-j", "export_run", "--tags", tags]
     process = subprocess.Popen(
-        [sys.executable, "-m", "landscape_assets.cli", "export", "--database", f"sqlite:///{database}", "--output"]
-        + [str(place / "exports"), "--run-id", COMPLETED_RUN],
-        env=mine | {"TMPDIR": str(place)} | settings,
+        [sys.executable, *command],
+        env=mine | {"TMPDIR": str(place)} | folders | settings,
         cwd=place,
         stdin=subprocess.DEVNULL,
         stdout=(place / "stdout").open("wb"),
@@ -136,6 +144,8 @@ def test_no_key_is_left_behind(sample, place, key_pair, tmp_path, case, from_fil
         (place / "home").mkdir()
         (place / "home" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
         settings["DAGSTER_HOME"] = str(place / "home")
+        with dg.DagsterInstance.from_config(str(place / "home")) as instance:
+            register(instance, [COMPLETED_RUN])
     status, seen = export(sample, place, settings, disk_is_small=case == "disk full")
     assert status == (0 if case == "good" else 1), (place / "stderr").read_text()
     assert_absent(secrets_of(key_pair[0]), seen)
