@@ -92,6 +92,8 @@ def busy_problem(message: str) -> tuple[str, str] | None:
     if problem := sentence_problem(message):
         return problem
     lower = message.lower()
+    if "corrupt" in lower:
+        return "a busy database is said to be corrupt", message
     if "materializ" in lower:
         return "a busy database's message speaks of materializing", message
     if "check the file" in lower:
