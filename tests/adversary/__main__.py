@@ -1,6 +1,6 @@
 """The command `python -m tests.adversary`: tries each kind with one seed after the other until the time is over.
 
-Belongs here: options, the processes that make attempts, and the report. Does not belong here: what is tried.
+Belongs here: options, whose turn it is, and the report. Does not belong here: what is tried (`kinds.py`).
 
 Exit status 0 when all held, 1 when anything failed.
 """
@@ -8,59 +8,21 @@ Exit status 0 when all held, 1 when anything failed.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import random
 import sys
 import time
 from collections import Counter
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from .kinds import KINDS, attempt
+from .kinds import KINDS
 from .trials import Tally
+from .workers import Worker
 
 LONGEST = 300
 """Seconds after which an attempt counts as one that does not end."""
 SHOWN = 5
 """Failures printed of each class."""
-
-
-class Worker:
-    """A process that makes attempts. One that dies takes nothing with it but its attempt."""
-
-    def __init__(self, keep: Path | None) -> None:
-        context = multiprocessing.get_context("spawn")  # what was imported here may have threads
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, keep), daemon=False)
-        self.process.start()
-        theirs.close()
-        self.job: tuple[str, int] | None = None
-        self.began = 0.0
-
-    def begin(self, kind: str, seed: int) -> None:
-        self.job, self.began = (kind, seed), time.monotonic()
-        self.pipe.send(self.job)
-
-    def end(self, *, kill: bool = False) -> None:
-        """Ends the process, at once or after what it does to leave nothing behind."""
-        if kill:
-            self.process.kill()
-        else:
-            try:
-                self.pipe.send(None)
-            except OSError:
-                pass
-        self.process.join()
-        self.pipe.close()
-
-
-def _work(jobs: Connection, keep: Path | None) -> None:
-    for name in list(os.environ):
-        if name.startswith("LANDSCAPE_") or name == "DAGSTER_HOME":
-            del os.environ[name]
-    while (job := jobs.recv()) is not None:
-        jobs.send(attempt(*job, keep))
 
 
 def main() -> int:
@@ -101,10 +63,7 @@ def _all_attempts(
                         continue
                     kind, seed = worker.job
                     spent[kind] += time.monotonic() - worker.began
-                    try:
-                        tally = worker.pipe.recv() if worker.pipe.poll() else None
-                    except EOFError:
-                        tally = None
+                    tally = worker.result()
                     if tally is None:
                         worker.end(kill=True)
                         how = f"not ended after {LONGEST} seconds" if over else f"exit code {worker.process.exitcode}"
@@ -123,6 +82,8 @@ def _all_attempts(
             if not busy:
                 return totals, begun
             wait([thing for worker in busy for thing in (worker.pipe, worker.process.sentinel)], timeout=5)
+    except KeyboardInterrupt:
+        return totals, begun
     finally:
         for worker in workers:
             worker.end(kill=worker.job is not None)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from ..support.exporter import KEY, Exporter
+from support.exporter import KEY, Exporter
 from . import naive, random_runs, writer
 from .trials import Tally, sentence_problem
 

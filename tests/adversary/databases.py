@@ -13,7 +13,7 @@ from pathlib import Path
 
 from landscape_assets.verify import verify_package
 
-from ..support.exporter import KEY, Exporter
+from support.exporter import KEY, Exporter
 from . import naive, random_runs
 from .trials import Tally
 

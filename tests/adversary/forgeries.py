@@ -9,7 +9,6 @@ with the HMAC key alone, 64 other bytes in manifest.json.sig, and what is sealed
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
 import random
@@ -26,10 +25,10 @@ import rfc8785
 
 from landscape_assets.verify import verify_package
 
-from ..support.exporter import KEY, Exporter, content
-from ..verify import build, tampering
+from support.exporter import KEY, Exporter, content
+from verify import build, tampering
 from . import random_runs
-from .trials import Tally
+from .trials import Tally, at_exit
 
 SECRET = KEY.encode()
 OTHER_KEY = "another key of the tests, as long as the first"
@@ -61,7 +60,7 @@ class Genuine:
 def _genuine(number: int) -> Genuine:
     rng = random.Random(f"genuine {number}")
     folder = Path(tempfile.mkdtemp(prefix="genuine-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    at_exit(shutil.rmtree, folder, True)
     run_id = rng.choice(["run", "run é/1", "a,b", "=1"])
     runs = [random_runs.Maker(rng).run(run_id, 12), random_runs.Maker(rng).run("other", 12)]
     random_runs.write(folder / "landscape.db", runs, rng)

@@ -25,7 +25,7 @@ import rfc8785
 from benchmarks import reference
 from benchmarks.fields import FIELDS, ORDER, PARSED, TIMES
 
-from ..verify import build
+from verify import build
 
 Tables = Mapping[str, list[dict[str, Any]]]
 """Table → its rows."""

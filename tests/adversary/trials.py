@@ -9,7 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,8 @@ def busy_problem(message: str) -> tuple[str, str] | None:
     if "try again" not in lower or not re.search(r"lock|busy|chang|writ|another process", lower):
         return "a busy database's message does not say that it is busy and to try again", message
     return None
+
+
+def at_exit(function: Callable[..., Any], *arguments: Any) -> None:
+    """Calls a function when this process ends; `atexit` does not in the processes of `multiprocessing`."""
+    Finalize(None, function, arguments, exitpriority=1)

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.fields import TIMES
 
-from ..support.exporter import KEY, Exporter
+from support.exporter import KEY, Exporter
 from . import naive, random_runs
 from .trials import Tally, sentence_problem
 

@@ -10,6 +10,7 @@ where SETTINGS is a JSON object; see `Writer`.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -74,7 +75,8 @@ class Writer:
     def work(self) -> None:
         connection = self._open()
         state = 0
-        while not self.stop.exists():
+        parent = os.getppid()  # when that ends, so does this
+        while not self.stop.exists() and os.getppid() == parent:
             state += 1
             self.log.write(f"begun {state}\n")
             if connection is None:

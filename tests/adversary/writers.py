@@ -5,7 +5,6 @@ Belongs here: the kinds `writers` (SQLite) and `postgresql`. Does not belong her
 
 from __future__ import annotations
 
-import atexit
 import json
 import random
 import re
@@ -23,12 +22,12 @@ from landscape_assets.verify import verify_package
 
 from benchmarks.fields import TIMES
 
-from ..support.exporter import KEY, Exporter
+from support.exporter import KEY, Exporter
 from . import naive, random_runs, writer
-from .trials import Tally, busy_problem
+from .trials import Tally, at_exit, busy_problem
 
 if TYPE_CHECKING:
-    from ..support.server import Server
+    from support.server import Server
 
 MODES = ("wal", "delete", "truncate", "persist")
 RUNS = 3
@@ -170,8 +169,8 @@ def attempt(seed: int, folder: Path, tally: Tally) -> None:
 
 def postgresql_attempt(seed: int, folder: Path, tally: Tally) -> None:
     """One writer of a database on PostgreSQL, one command beside it."""
-    from ..support.copying import copy_landscape
-    from ..support.server import Audit
+    from support.copying import copy_landscape
+    from support.server import Audit
 
     rng = random.Random(f"postgresql {seed}")
     path = folder / "landscape.db"
@@ -200,10 +199,10 @@ def postgresql_attempt(seed: int, folder: Path, tally: Tally) -> None:
 
 @cache
 def _server() -> Server:
-    from ..support.server import Server
+    from support.server import Server
 
     server = Server()
-    atexit.register(server.remove)
+    at_exit(server.remove)
     return server
 
 
