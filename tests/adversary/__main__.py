@@ -28,8 +28,12 @@ SHOWN = 5
 def main() -> int:
     """Does what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.adversary", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5, help="begin no attempt later; 0 for one attempt of each kind")
-    parser.add_argument("--kind", action="append", choices=KINDS, metavar="NAME", help=f"of {', '.join(KINDS)}; all by default")
+    parser.add_argument(
+        "--minutes", type=float, default=5, help="begin no attempt later; 0 for one attempt of each kind"
+    )
+    parser.add_argument(
+        "--kind", action="append", choices=KINDS, metavar="NAME", help=f"of {', '.join(KINDS)}; all by default"
+    )
     parser.add_argument("--seed", type=int, help="the first seed; attempts count up from it. A random one by default")
     parser.add_argument("--jobs", type=int, default=1, help="attempts at the same time")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the folders of failed attempts in DIR")
@@ -40,7 +44,9 @@ def main() -> int:
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
     print(f"first seed {first}", flush=True)
-    totals, attempts = _all_attempts(list(dict.fromkeys(kinds)), first, options.minutes * 60, max(1, options.jobs), keep)
+    totals, attempts = _all_attempts(
+        list(dict.fromkeys(kinds)), first, options.minutes * 60, max(1, options.jobs), keep
+    )
     _report(totals, attempts)
     return 1 if any(total.failures for total in totals.values()) else 0
 
@@ -48,7 +54,7 @@ def main() -> int:
 def _all_attempts(
     kinds: list[str], first: int, seconds: float, jobs: int, keep: Path | None
 ) -> tuple[dict[str, Tally], Counter[str]]:
-    """Makes attempts until the time is over, of each kind for the same time; the counts by kind, and how many attempts."""
+    """Makes attempts until the time is over, of each kind for as long; counts and numbers of attempts, by kind."""
     totals = {kind: Tally(kind) for kind in kinds}
     begun: Counter[str] = Counter()
     spent: dict[str, float] = dict.fromkeys(kinds, 0.0)

@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 from support.exporter import KEY, Exporter
+
 from . import naive, random_runs, writer
 from .trials import Tally, sentence_problem
 
@@ -78,7 +79,9 @@ def _header(rng: random.Random, path: Path, page: int) -> str:
 
 def _truncate(rng: random.Random, path: Path, page: int) -> str:
     size = path.stat().st_size
-    length = rng.choice([0, 1, 15, 16, 99, 100, 512, page, size - 1, rng.randrange(size), rng.randrange(size // page) * page])
+    length = rng.choice(
+        [0, 1, 15, 16, 99, 100, 512, page, size - 1, rng.randrange(size), rng.randrange(size // page) * page]
+    )
     os.truncate(path, min(length, size - 1))
     return f"cut to {min(length, size - 1)} of {size} bytes"
 
@@ -97,7 +100,9 @@ def _longer(rng: random.Random, path: Path, page: int) -> str:
 
 
 def _foreign(rng: random.Random, path: Path, page: int) -> str:
-    what = rng.choice(["text", "zeros", "random", "magic", "another database", "folder", "gzip", "nothing", "link to itself", "fifo"])
+    what = rng.choice(
+        ["text", "zeros", "random", "magic", "another database", "folder", "gzip", "nothing", "link to itself", "fifo"]
+    )
     path.unlink()
     if what == "folder":
         path.mkdir()
@@ -107,11 +112,13 @@ def _foreign(rng: random.Random, path: Path, page: int) -> str:
         os.mkfifo(path)
     elif what == "another database":
         with closing(sqlite3.connect(path)) as connection:
-            connection.executescript("CREATE TABLE runs (run_id TEXT); INSERT INTO runs VALUES ('a'); CREATE VIEW nodes AS SELECT 1 x")
+            connection.executescript(
+                "CREATE TABLE runs (run_id TEXT); INSERT INTO runs VALUES ('a'); CREATE VIEW nodes AS SELECT 1 x"
+            )
     else:
         path.write_bytes(
             {
-                "text": "run_id,status\na,completed\n".encode() * 50,
+                "text": b"run_id,status\na,completed\n" * 50,
                 "zeros": bytes(8192),
                 "random": rng.randbytes(8192),
                 "magic": b"SQLite format 3\0" + rng.randbytes(8176),
@@ -168,7 +175,7 @@ def attempt(seed: int, folder: Path, tally: Tally) -> None:
 def _beside(rng: random.Random, folder: Path, tally: Tally) -> None:
     """A log, or a journal, that a crash left, damaged or not: the package is of one committed state."""
     maker = random_runs.Maker(rng)
-    path, page = folder / "landscape.db", 4096
+    path = folder / "landscape.db"
     random_runs.write(path, [maker.run("run-a", 30)], rng)
     crashed = folder / "crashed" / "landscape.db"
     crashed.parent.mkdir()
@@ -195,7 +202,7 @@ def _beside(rng: random.Random, folder: Path, tally: Tally) -> None:
         damaged = folder / str(number) / "landscape.db"
         shutil.copytree(crashed.parent, damaged.parent)
         if suffix == "-journal":
-            # A journal that is changed rolls back something else, or nothing, and nothing could tell: it is left as it is.
+            # A journal that is changed rolls back something else, or nothing, which cannot be told: it is left as it is.
             what, right = "a journal of a transaction that was not committed is left", states[-1:]
         else:
             # A log ends where its checksums do not hold: an earlier state is what SQLite makes of it.
@@ -223,7 +230,7 @@ def _scan(path: Path, run_ids: list[str]) -> dict[str, list] | None:
             found[run_id] = naive.records_of(tables, run_id, "v1")
         # What no record of a run leads to must not be lost: such a scan is not an export.
         return found if sum(map(len, found.values())) == sum(map(len, tables.values())) else None
-    except Exception:  # noqa: BLE001  (the naive reader takes data for valid, and fails in any way on others)
+    except Exception:  # the naive reader takes data for valid, and fails in any way on others
         return None
 
 
@@ -231,7 +238,7 @@ def _export(path: Path, run_ids: list[str], right: list[dict[str, list] | None],
     exporter = Exporter(path.parent)
     try:
         result = exporter.export(path, "--all", "--format=jsonl", "--json")
-    except Exception as error:  # noqa: BLE001  (it would be a traceback)
+    except Exception as error:  # it would be a traceback
         tally.judge(what, ("a traceback", f"{type(error).__name__}: {error}"))
         return
     there = [entry.name for entry in exporter.output.iterdir()] if exporter.output.exists() else []
@@ -259,7 +266,9 @@ def _export(path: Path, run_ids: list[str], right: list[dict[str, list] | None],
             tally.note("a run exported as before" if different[0] is None else "a run exported as SQLite scans it")
             tally.judge(detail, None)
         else:
-            tally.judge(detail, ("a package that is neither of the sound file nor of a scan", "; ".join(map(str, different))))
+            tally.judge(
+                detail, ("a package that is neither of the sound file nor of a scan", "; ".join(map(str, different)))
+            )
     missing = set(run_ids) - {outcome["run_id"] for outcome in outcomes}
     if missing and result.exit_code == 0:
         tally.judge(what, ("a run is missing in --all, without a word", str(missing)))

@@ -12,8 +12,8 @@ import random
 from pathlib import Path
 
 from landscape_assets.verify import verify_package
-
 from support.exporter import KEY, Exporter
+
 from . import naive, random_runs
 from .trials import Tally
 
@@ -42,7 +42,9 @@ def attempt(seed: int, folder: Path, tally: Tally) -> None:
     before = hashlib.sha256(path.read_bytes()).digest()
     tables = naive.read_tables(path)
     rows = sum(len(found) for name, found in tables.items() if (contract, name) != ("v0", "token_outcomes"))
-    assert rows == sum(len(naive.records_of(tables, run_id, contract)) for run_id in statuses), "the naive reader lost rows"
+    assert rows == sum(len(naive.records_of(tables, run_id, contract)) for run_id in statuses), (
+        "the naive reader lost rows"
+    )
 
     formats = tuple(rng.sample(FORMATS, rng.randint(1, 3)))
     key = rng.choice([KEY, KEY, "schlüssel \U0001f511 mit sechzehn", None]) if rng.random() < 0.9 else None

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 import rfc8785
 
 from landscape_assets.verify import verify_package
-
 from support.exporter import KEY, Exporter, content
 from verify import build, tampering
+
 from . import random_runs
 from .trials import Tally, at_exit
 
@@ -104,7 +104,19 @@ def _lines(rng: random.Random, files: Files, genuine: Genuine) -> str:
     name = rng.choice(["records.jsonl", *(n for n in sorted(files) if n.endswith((".csv", ".jsonl")))])
     lines = files[name].splitlines(keepends=True)
     foreign = [line for other in genuine.foreign for line in other.get(name, b"").splitlines(keepends=True)]
-    how = rng.choice(["delete", "double", "swap", "move", "reverse", "insert foreign", "replace by foreign", "drop the last", "shuffle"])
+    how = rng.choice(
+        [
+            "delete",
+            "double",
+            "swap",
+            "move",
+            "reverse",
+            "insert foreign",
+            "replace by foreign",
+            "drop the last",
+            "shuffle",
+        ]
+    )
     at, to = rng.randrange(len(lines)), rng.randrange(len(lines))
     if how == "delete":
         del lines[at]
@@ -134,7 +146,19 @@ def _written_otherwise(rng: random.Random, files: Files, genuine: Genuine) -> st
     lines = files[name].split(b"\n")
     at = rng.randrange(max(1, len(lines) - 1))
     text = lines[at].decode("utf-8", "replace")
-    how = rng.choice(["number", "escape", "spaces", "order", "double key", "case of a hash", "solidus", "line end", "null for nothing"])
+    how = rng.choice(
+        [
+            "number",
+            "escape",
+            "spaces",
+            "order",
+            "double key",
+            "case of a hash",
+            "solidus",
+            "line end",
+            "null for nothing",
+        ]
+    )
     if how == "number":
         numbers = list(re.finditer(r"(?<=:)-?\d+(\.\d+)?(e[+-]?\d+)?(?=[,}])", text))
         if numbers:
@@ -242,7 +266,7 @@ def _parquet(rng: random.Random, files: Files, genuine: Genuine) -> str:
     name = rng.choice([name for name in sorted(files) if name.endswith(".parquet")] or [""])
     try:
         table = pq.read_table(io.BytesIO(files[name]))
-    except Exception:  # noqa: BLE001  (it was changed before)
+    except Exception:  # it was changed before
         return "nothing"
     if rng.random() < 0.5:
         table = table.slice(1)
@@ -307,7 +331,9 @@ def _forge(rng: random.Random, parent: Path, genuine: Genuine, tally: Tally) -> 
                 files["manifest.json"] = build.seal(manifest, key)
         except (KeyError, ValueError, TypeError, AttributeError, rfc8785.CanonicalizationError):
             sealed = ""  # too much is broken to be sealed
-    folder = genuine.folder if rng.random() < 0.95 else rng.choice(["other", genuine.folder.upper(), f"{genuine.folder} "])
+    folder = (
+        genuine.folder if rng.random() < 0.95 else rng.choice(["other", genuine.folder.upper(), f"{genuine.folder} "])
+    )
     if files == genuine.files and folder == genuine.folder:
         parent.mkdir()
         return
@@ -317,7 +343,14 @@ def _forge(rng: random.Random, parent: Path, genuine: Genuine, tally: Tally) -> 
         parent.mkdir(exist_ok=True)
         return
     changed = {name for name in {*files, *genuine.files} if files.get(name) != genuine.files.get(name)}
-    _verify(package, changed, genuine, tally, f"{'; '.join(done)}; {sealed}; folder {folder!r}", insider=sealed.endswith("the key"))
+    _verify(
+        package,
+        changed,
+        genuine,
+        tally,
+        f"{'; '.join(done)}; {sealed}; folder {folder!r}",
+        insider=sealed.endswith("the key"),
+    )
 
 
 def _touch_files(rng: random.Random, package: Path, parent: Path, genuine: Genuine, tally: Tally) -> None:
@@ -343,7 +376,7 @@ def _verify(package: Path, changed: set[str], genuine: Genuine, tally: Tally, wh
     for name, keys in tried:
         try:
             report = verify_package(package, processes=1, **keys)
-        except Exception as error:  # noqa: BLE001  (it would be a traceback)
+        except Exception as error:  # it would be a traceback
             tally.judge(f"{what}, {name}", ("a traceback of verify", f"{type(error).__name__}: {error}"))
             continue
         tally.note(f"status {int(report.status)}")

@@ -24,7 +24,6 @@ import rfc8785
 
 from benchmarks import reference
 from benchmarks.fields import FIELDS, ORDER, PARSED, TIMES
-
 from verify import build
 
 Tables = Mapping[str, list[dict[str, Any]]]
@@ -48,10 +47,7 @@ def read_tables(path: Path) -> Tables:
 def tables_of(connection: sqlite3.Connection) -> Tables:
     """The same of an open connection."""
     connection.row_factory = sqlite3.Row
-    return {
-        table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} NOT INDEXED")]
-        for table in ORDER
-    }
+    return {table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} NOT INDEXED")] for table in ORDER}
 
 
 def contract_of(tables: Mapping[str, list[dict[str, Any]]]) -> str:

@@ -15,29 +15,50 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fields import ORDER
 from landscape_assets.sample import schema_sql
 
 Rows = dict[str, list[dict[str, Any]]]
 
 ODD_TEXT = [
-    "", " ", "'", "''", '"', "\\", "=1+1", "-1", "+1", "@x", "\t", "\r\n", "\n", "\0", "\x01\x1f\x7f", "\u2028\u2029", "é", "e\u0301",
-    "\ud7ff", "\ue000", "\ufffe", "\uffff", "\U0001f525", "\U0010ffff", "\ufeffbom", "null", "a,b", '"quoted"', "NaN", "</script>",
+    "", " ", "'", "''", '"', "\\", "=1+1", "-1", "+1", "@x", "\t", "\r\n", "\n", "\0", "\x01\x1f\x7f", "\u2028\u2029",
+    "é", "e\u0301",
+    "\ud7ff", "\ue000", "\ufffe", "\uffff", "\U0001f525", "\U0010ffff", "\ufeffbom", "null", "a,b", '"quoted"', "NaN",
+    "</script>",
     "%41", "0", "1e5", "x" * 3000, "\u202eabc", "'=x", "\x0b\x0c", "{}", "�",
 ]  # fmt: skip
 RUN_IDS = [
-    "run", "RUN", "run ", " run", "", ".", "..", ".hidden", "../up", "a/b", "/abs", "-all", "--json", "é", "e\u0301", "\U0001f525", "x" * 300, "é" * 90,
-    "run\n2", "run\t2", '"', "'", "a,b", "=1+1", "%", "%~", "%41", "A", "con", "run:1", "null", "\\", "*", "$HOME", "\u202e", "~", "\x7f",
+    "run", "RUN", "run ", " run", "", ".", "..", ".hidden", "../up", "a/b", "/abs", "-all", "--json", "é", "e\u0301",
+    "\U0001f525", "x" * 300, "é" * 90,
+    "run\n2", "run\t2", '"', "'", "a,b", "=1+1", "%", "%~", "%41", "A", "con", "run:1", "null", "\\", "*", "$HOME",
+    "\u202e", "~", "\x7f",
 ]  # fmt: skip
 FLOATS = [
     0.0, -0.0, 5.0, 1e16, 1e21, 1e-6, 1e-7, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 9007199254740993.0,
-    123456789012345680.0, 1e15, 999999999999999.9, 1e20, 999999999999999900000.0, 0.0001, 0.00001, 0.1, 1 / 3, 4.35, 0.3,
+    123456789012345680.0, 1e15, 999999999999999.9, 1e20, 999999999999999900000.0, 0.0001, 0.00001, 0.1, 1 / 3, 4.35,
+    0.3,
 ]  # fmt: skip
 TIMES = [
     "2026-01-02 03:04:05.000000", "2026-01-02 03:04:05.000001", "2026-01-02 03:04:05", "2026-01-02T03:04:05.5",
     "2026-01-02 03:04:05.50", "2026-01-02 03:04:04.999999", "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999",
     "1969-12-31 23:59:59.999999", "2024-02-29 00:00:00.000000",
 ]  # fmt: skip
-TERMINAL = ["completed", "routed", "forked", "failed", "quarantined", "diverted", "consumed_in_batch", "coalesced", "expanded"]
+GRADES = [None, "full_reproducible", "replay_reproducible", "attributable_only"]
+TERMINAL = [
+    "completed",
+    "routed",
+    "forked",
+    "failed",
+    "quarantined",
+    "diverted",
+    "consumed_in_batch",
+    "coalesced",
+    "expanded",
+]
+
+
+TABLES = tuple(ORDER)
+"""The tables that `Maker.run` makes rows of."""
 
 
 class Maker:
@@ -102,7 +123,7 @@ class Maker:
         return json.dumps(value, ensure_ascii=self.rng.random() < 0.5, indent=indent)
 
     def id(self) -> str:
-        """An id that no other row has, and that differs from others by what collations, or UTF-16, order differently."""
+        """An id that no other row has, and differs from others by what collations, or UTF-16, order otherwise."""
         rng = self.rng
         while True:
             alphabet = rng.choice(["ab\x7f\x80\xff\u0800\ue000\uffff\U00010000", "abAB01", "01", "zZéÉ", " a-_"])
@@ -126,7 +147,7 @@ class Maker:
                 {
                     "run_id": run_id, "status": status, "started_at": time(), "completed_at": time() if done else None,
                     "canonical_version": text(), "config_hash": text(), "settings_json": self.json_text(self.json()),
-                    "reproducibility_grade": rng.choice([None, "full_reproducible", "replay_reproducible", "attributable_only"]),
+                    "reproducibility_grade": rng.choice(GRADES),
                 }
             ]
         }  # fmt: skip
@@ -151,15 +172,18 @@ class Maker:
         ]  # fmt: skip
         found["secret_resolutions"] = [
             {
-                "resolution_id": id(), "run_id": run_id, "timestamp": self.number(), "env_var_name": text() or "X", "source": "keyvault",
+                "resolution_id": id(), "run_id": run_id, "timestamp": self.number(), "env_var_name": text() or "X",
+                "source": "keyvault",
                 "vault_url": maybe(lambda: text() or "v"), "secret_name": maybe(lambda: text() or "s"),
-                "fingerprint": f"{rng.getrandbits(256):064x}", "resolution_latency_ms": maybe(lambda: abs(self.number())),
+                "fingerprint": f"{rng.getrandbits(256):064x}",
+                "resolution_latency_ms": maybe(lambda: abs(self.number())),
             }
             for _ in count(0.3)
         ]  # fmt: skip
         found["edges"] = [
             {
-                "edge_id": id(), "run_id": run_id, "from_node_id": rng.choice(nodes), "to_node_id": rng.choice(nodes), "label": text(),
+                "edge_id": id(), "run_id": run_id, "from_node_id": rng.choice(nodes), "to_node_id": rng.choice(nodes),
+                "label": text(),
                 "default_mode": rng.choice(["move", "copy", "divert"]), "created_at": time(),
             }
             for _ in count(0.3)
@@ -211,35 +235,44 @@ class Maker:
             found["token_outcomes"].append(
                 {
                     "outcome_id": id(), "run_id": run_id, "token_id": token,
-                    "outcome": rng.choice(TERMINAL) if terminal else "buffered", "is_terminal": int(terminal), "recorded_at": time(),
+                    "outcome": rng.choice(TERMINAL) if terminal else "buffered", "is_terminal": int(terminal),
+                    "recorded_at": time(),
                     "sink_name": maybe(text), "batch_id": maybe(lambda: rng.choice(batches)) if batches else None,
                     "error_hash": maybe(text), "context_json": maybe(text), "expected_branches_json": maybe(text),
                 }
             )  # fmt: skip
-        found["node_states"] = [self._state(run_id, rng.choice(tokens), rng.choice(nodes)) for _ in (count() if tokens else ())]
+        found["node_states"] = [
+            self._state(run_id, rng.choice(tokens), rng.choice(nodes)) for _ in (count() if tokens else ())
+        ]
         states = [state["state_id"] for state in found["node_states"]]
         edges = [edge["edge_id"] for edge in found["edges"]]
         found["routing_events"] = [
             {
-                "event_id": id(), "state_id": rng.choice(states), "edge_id": rng.choice(edges), "routing_group_id": text(),
+                "event_id": id(), "state_id": rng.choice(states), "edge_id": rng.choice(edges),
+                "routing_group_id": text(),
                 "ordinal": self.integer(), "mode": rng.choice(["move", "copy", "divert"]), "reason_hash": maybe(text),
                 "reason_ref": maybe(text), "created_at": time(),
             }
             for _ in (count(0.5) if states and edges else ())
         ]  # fmt: skip
-        parents = [("state_id", i) for i in states] + [("operation_id", row["operation_id"]) for row in found["operations"]]
+        parents = [("state_id", i) for i in states] + [
+            ("operation_id", row["operation_id"]) for row in found["operations"]
+        ]
         found["calls"] = [
             {
                 "call_id": id(), **dict([rng.choice(parents)]), "call_index": self.integer(),
                 "call_type": rng.choice(["llm", "http", "http_redirect", "sql", "vector", "filesystem"]),
-                "status": rng.choice(["success", "error"]), "request_hash": text(), "request_ref": maybe(text), "response_hash": maybe(text),
-                "response_ref": maybe(text), "latency_ms": maybe(self.number), "error_json": maybe(text), "created_at": time(),
+                "status": rng.choice(["success", "error"]), "request_hash": text(), "request_ref": maybe(text),
+                "response_hash": maybe(text),
+                "response_ref": maybe(text), "latency_ms": maybe(self.number), "error_json": maybe(text),
+                "created_at": time(),
             }
             for _ in (count() if parents else ())
         ]  # fmt: skip
         found["artifacts"] = [
             {
-                "artifact_id": id(), "run_id": run_id, "sink_node_id": rng.choice(nodes), "produced_by_state_id": rng.choice(states),
+                "artifact_id": id(), "run_id": run_id, "sink_node_id": rng.choice(nodes),
+                "produced_by_state_id": rng.choice(states),
                 "artifact_type": text(), "path_or_uri": text(), "content_hash": text(), "size_bytes": self.integer(),
                 "created_at": time(),
             }
@@ -251,9 +284,11 @@ class Maker:
         status = self.rng.choice(["open", "completed", "failed", "pending"])
         done = status != "open"
         return {
-            "operation_id": self.id(), "run_id": run_id, "node_id": node, "operation_type": self.rng.choice(["source_load", "sink_write"]),
+            "operation_id": self.id(), "run_id": run_id, "node_id": node,
+            "operation_type": self.rng.choice(["source_load", "sink_write"]),
             "status": status, "started_at": self.time(), "completed_at": self.time() if done else None,
-            "duration_ms": self.number() if done else None, "error_message": self.text() if status == "failed" else None,
+            "duration_ms": self.number() if done else None,
+            "error_message": self.text() if status == "failed" else None,
             "input_data_ref": self.maybe(self.text), "input_data_hash": self.maybe(self.text),
             "output_data_ref": self.maybe(self.text), "output_data_hash": self.maybe(self.text),
         }  # fmt: skip
@@ -262,9 +297,11 @@ class Maker:
         status = self.rng.choice(["open", "pending", "completed", "failed"])
         done = status != "open"
         return {
-            "state_id": self.id(), "token_id": token, "run_id": run_id, "node_id": node, "step_index": self.rng.randint(0, 2),
+            "state_id": self.id(), "token_id": token, "run_id": run_id, "node_id": node,
+            "step_index": self.rng.randint(0, 2),
             "attempt": self.rng.choice([0, 1, 9, 10, 11, 100]), "status": status, "input_hash": self.text(),
-            "output_hash": self.text() if status == "completed" else None, "duration_ms": self.number() if done else None,
+            "output_hash": self.text() if status == "completed" else None,
+            "duration_ms": self.number() if done else None,
             "started_at": self.time(), "completed_at": self.time() if done else None,
             "context_before_json": self.maybe(self.text), "context_after_json": self.maybe(self.text) if done else None,
             "error_json": self.maybe(self.text) if status == "failed" else None,
@@ -278,9 +315,7 @@ def _columns() -> dict[str, dict[str, str]]:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(schema_sql())
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {
-            name: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names
-        }
+        return {name: {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
 
 
 NOT_IN_V0 = {"operations": ("input_data_hash", "output_data_hash"), "tokens": ("run_id",)}
@@ -314,7 +349,9 @@ def write(
         connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute("PRAGMA synchronous = OFF")
         left_out = NOT_IN_V0 if contract == "v0" else {}
-        tables = [(name, columns) for name, columns in _columns().items() if (contract, name) != ("v0", "preflight_results")]
+        tables = [
+            (name, columns) for name, columns in _columns().items() if (contract, name) != ("v0", "preflight_results")
+        ]
         rng.shuffle(tables)
         for table, columns in tables:
             names = [name for name in columns if name not in left_out.get(table, ())]

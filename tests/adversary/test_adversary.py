@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
-
 from support.databases import changing
 from support.exporter import KEY, Exporter
+
 from . import naive, trials, writer, writers
 from .kinds import KINDS, attempt
 from .trials import Tally
@@ -30,7 +30,10 @@ def require_held(kind: str, seeds: range) -> Tally:
     total = Tally(kind)
     for seed in seeds:
         total.add(attempt(kind, seed))
-    shown = [f"{failure.what} (--kind {kind} --seed {failure.seed} --minutes 0): {failure.detail}" for failure in total.failures]
+    shown = [
+        f"{failure.what} (--kind {kind} --seed {failure.seed} --minutes 0): {failure.detail}"
+        for failure in total.failures
+    ]
     assert not shown, f"{len(shown)} of {total.tried} trials failed:\n" + "\n".join(shown[:10])
     assert total.tried >= len(seeds)
     return total
@@ -95,19 +98,19 @@ FORMATS = ("jsonl", "csv", "parquet")
 
 @pytest.mark.parametrize("run_id", [COMPLETED_RUN, FAILED_RUN])
 def test_the_naive_reader_notices_a_difference(exported, run_id):
-    """A record less, another value, another order, another key, other formats: each is a difference; the truth is none."""
+    """A record less, another value, another order, another key, other formats: each is a difference."""
     output, tables = exported
     records = naive.records_of(tables, run_id, "v1")
 
-    def difference(records=records, formats=FORMATS, key=KEY.encode()):
-        return naive.difference(output / run_id, records, "v1", formats, key)
+    def difference(records=records, formats=FORMATS, key=KEY):
+        return naive.difference(output / run_id, records, "v1", formats, key.encode())
 
     assert difference() is None
     assert difference(records[:-1]) is not None
     assert difference([*records[:-2], records[-1], records[-2]]) is not None
     assert difference([records[0] | {"canonical_version": "other"}, *records[1:]]) is not None
     assert difference(formats=("jsonl", "csv")) is not None
-    assert difference(key=b"another key of the tests") is not None
+    assert difference(key="another key of the tests") is not None
 
 
 def test_every_statement_of_a_writer_is_seen(tmp_path):
@@ -124,7 +127,9 @@ def test_every_statement_of_a_writer_is_seen(tmp_path):
         tables = naive.read_tables(path)
         found[left_out] = [naive.records_of(tables, run_id, "v1") for run_id in run_ids]
     same = [statements[left_out] for left_out in range(len(statements)) if found[left_out] == found[None]]
-    assert [statement.split()[0] for statement in same] == ["DELETE"]  # of the calls of state 1, of which state 2 has none
+    assert [statement.split()[0] for statement in same] == [
+        "DELETE"
+    ]  # of the calls of state 1, of which state 2 has none
 
 
 @pytest.mark.parametrize(

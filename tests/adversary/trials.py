@@ -79,7 +79,7 @@ Attempt = Callable[[int, Path, Tally], None]
 
 
 def sentence_problem(message: str) -> tuple[str, str] | None:
-    """What is wrong with a refusal: it has to be of few plain sentences on one line, without names of Python's errors."""
+    """What is wrong with a refusal: it has to be plain sentences on one line, without names of Python's errors."""
     if "Traceback" in message or re.search(r"\b[A-Z]\w+(Error|Exception)\b", message) or "not foreseen" in message:
         return "an error that was not foreseen", message
     if not message.strip() or "\n" in message.strip() or not message.rstrip().endswith((".", "!", "?")):
@@ -90,7 +90,7 @@ def sentence_problem(message: str) -> tuple[str, str] | None:
 
 
 def busy_problem(message: str) -> tuple[str, str] | None:
-    """What is wrong with a refusal because of a database that is being written to, as the command line has to word it."""
+    """What is wrong with a refusal of a database that is being written to, as the command line has to word it."""
     if problem := sentence_problem(message):
         return problem
     lower = message.lower()

@@ -14,29 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fields import TIMES
-
 from support.exporter import KEY, Exporter
+
 from . import naive, random_runs
 from .trials import Tally, sentence_problem
 
 IDS = {
-    "runs": "run_id", "nodes": "node_id", "secret_resolutions": "resolution_id", "edges": "edge_id", "operations": "operation_id",
-    "rows": "row_id", "tokens": "token_id", "token_parents": "token_id", "token_outcomes": "outcome_id", "node_states": "state_id",
+    "runs": "run_id", "nodes": "node_id", "secret_resolutions": "resolution_id", "edges": "edge_id",
+    "operations": "operation_id",
+    "rows": "row_id", "tokens": "token_id", "token_parents": "token_id", "token_outcomes": "outcome_id",
+    "node_states": "state_id",
     "routing_events": "event_id", "calls": "call_id", "batches": "batch_id", "batch_members": "batch_id",
     "artifacts": "artifact_id",
 }  # fmt: skip
 """Table → the column by whose value a row is named."""
 
-TEXT = ("run_id", "status", "node_type", "call_type", "outcome", "from_node_id", "token_id", "state_id", "row_id", "settings_json",
+TEXT = ("run_id", "status", "node_type", "call_type", "outcome", "from_node_id", "token_id", "state_id", "row_id",
+        "settings_json",
         "config_json", "label", "request_hash", "path_or_uri", "input_hash", "canonical_version", "parent_token_id",
         "source_data_hash", "plugin_name", "mode")  # fmt: skip
 BAD_TEXT = {
-    "a blob": "X'00FF10'", "a blob that is text": "CAST('run-b' AS BLOB)", "bytes that are not UTF-8": "CAST(X'72756EFF' AS TEXT)",
+    "a blob": "X'00FF10'", "a blob that is text": "CAST('run-b' AS BLOB)",
+    "bytes that are not UTF-8": "CAST(X'72756EFF' AS TEXT)",
     "a cut character": "CAST(X'61E282' AS TEXT)", "a surrogate": "CAST(X'EDA080' AS TEXT)", "an empty blob": "X''",
     "no text": "CAST(X'FFFE' AS TEXT)",
 }  # fmt: skip
 BAD_NUMBERS = {
-    "text": "'many'", "text with a number in it": "'12a'", "an empty text": "''", "a blob": "X'01'", "bytes that are not UTF-8": "CAST(X'31FF' AS TEXT)",
+    "text": "'many'", "text with a number in it": "'12a'", "an empty text": "''", "a blob": "X'01'",
+    "bytes that are not UTF-8": "CAST(X'31FF' AS TEXT)",
     "a fraction": "1.5", "a great number": "1e300", "infinity": "9e999",
 }  # fmt: skip
 ANY_FLOAT = ("a fraction", "a great number")
@@ -68,7 +73,7 @@ def attempt(seed: int, folder: Path, tally: Tally) -> None:
     _judge_list(exporter, path, bad, column if table == "runs" else None, run_ids, tally, what)
     try:
         result = exporter.export(path, "--all", "--format=jsonl", "--json")
-    except Exception as error:  # noqa: BLE001  (it would be a traceback)
+    except Exception as error:  # it would be a traceback
         tally.judge(what, ("a traceback of export", f"{type(error).__name__}: {error}"))
         return
     if result.exit_code == 2:
@@ -106,18 +111,30 @@ def _place(
 ) -> tuple[str, str, dict[str, Any]]:
     """A table, a column of it, and the columns by which a row of the run is found."""
     if rng.random() < 0.4:
-        return "runs", rng.choice(["run_id", "status", "started_at", "completed_at", "canonical_version"]), {"run_id": run_id}
+        return (
+            "runs",
+            rng.choice(["run_id", "status", "started_at", "completed_at", "canonical_version"]),
+            {"run_id": run_id},
+        )
     places = []
     for table, rows in tables.items():
         record_type = "batch" if table == "batches" else table.removesuffix("s")
         mine = {record.get(IDS[table]) for record in records if record["record_type"] == record_type}
         for row in rows:
             if row[IDS[table]] in mine and row.get("run_id", run_id) == run_id:
-                usable = [c for c in row if c in (*TEXT, *naive.INTEGERS, *naive.FLOATS, "is_terminal", IDS[table]) and row[c] is not None]
+                usable = [
+                    c
+                    for c in row
+                    if c in (*TEXT, *naive.INTEGERS, *naive.FLOATS, "is_terminal", IDS[table]) and row[c] is not None
+                ]
                 places += [(table, column, row) for column in usable]
     table = rng.choice(sorted({place[0] for place in places}))
     _, column, row = rng.choice([place for place in places if place[0] == table])
-    names = {"token_parents": ("token_id", "parent_token_id"), "batch_members": ("batch_id", "token_id"), "nodes": ("node_id", "run_id")}
+    names = {
+        "token_parents": ("token_id", "parent_token_id"),
+        "batch_members": ("batch_id", "token_id"),
+        "nodes": ("node_id", "run_id"),
+    }
     return table, column, {name: row[name] for name in names.get(table, (IDS[table],))}
 
 
@@ -127,7 +144,7 @@ def _judge_list(
     """The command `runs` lists the sound runs as ever, and the bad one in some way."""
     try:
         result = exporter.run("runs", "--database", f"sqlite:///{path}", "--json")
-    except Exception as error:  # noqa: BLE001  (it would be a traceback)
+    except Exception as error:  # it would be a traceback
         tally.judge(what, ("a traceback of runs", f"{type(error).__name__}: {error}"))
         return
     if result.exit_code != 0:
@@ -136,11 +153,19 @@ def _judge_list(
     listed = json.loads(result.stdout)
     missing = set(run_ids) - {row["run_id"] for row in listed} - ({bad} if column == "run_id" else set())
     complete = not missing and len(listed) == len(run_ids)
-    tally.judge(what, None if complete else ("the command runs leaves runs out", str([row["run_id"] for row in listed])))
+    tally.judge(
+        what, None if complete else ("the command runs leaves runs out", str([row["run_id"] for row in listed]))
+    )
 
 
 def _bad_run_problem(
-    outcomes: dict[str, dict[str, Any]], output: Path, bad: str, run_ids: list[str], table: str, column: str, row: dict[str, Any]
+    outcomes: dict[str, dict[str, Any]],
+    output: Path,
+    bad: str,
+    run_ids: list[str],
+    table: str,
+    column: str,
+    row: dict[str, Any],
 ) -> tuple[str, str] | None:
     """What is wrong with what is said of the bad run: it has to be refused, and to name the place."""
     if (table, column) == ("runs", "run_id"):

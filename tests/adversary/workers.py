@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -44,10 +45,8 @@ class Worker:
         if kill:
             self.process.kill()
         else:
-            try:
+            with suppress(OSError):
                 self.pipe.send(None)
-            except OSError:
-                pass
         self.process.join()
         self.pipe.close()
 

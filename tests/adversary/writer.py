@@ -20,7 +20,8 @@ from pathlib import Path
 STAMPED = {
     "runs": "canonical_version", "secret_resolutions": "env_var_name", "nodes": "plugin_version", "edges": "label",
     "operations": "input_data_ref", "calls": "request_hash", "rows": "source_data_hash", "tokens": "branch_name",
-    "token_outcomes": "sink_name", "node_states": "input_hash", "routing_events": "reason_ref", "batches": "trigger_reason",
+    "token_outcomes": "sink_name", "node_states": "input_hash", "routing_events": "reason_ref",
+    "batches": "trigger_reason",
     "artifacts": "content_hash",
 }  # fmt: skip
 """Table → the column into which each state is stamped."""
@@ -97,7 +98,8 @@ class Writer:
             return psycopg.connect(self.database, autocommit=True)
         connection = sqlite3.connect(self.database, timeout=120, isolation_level=None)
         connection.execute(f"PRAGMA journal_mode = {self.mode}").fetchall()
-        for name, value in (("synchronous", "OFF"), ("cache_size", self.cache), ("wal_autocheckpoint", self.checkpoint)):
+        pragmas = {"synchronous": "OFF", "cache_size": self.cache, "wal_autocheckpoint": self.checkpoint}
+        for name, value in pragmas.items():
             connection.execute(f"PRAGMA {name} = {value}").fetchall()
         return connection
 

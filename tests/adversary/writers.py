@@ -18,11 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape_assets.verify import verify_package
-
 from benchmarks.fields import TIMES
-
+from landscape_assets.verify import verify_package
 from support.exporter import KEY, Exporter
+
 from . import naive, random_runs, writer
 from .trials import Tally, at_exit, busy_problem
 
@@ -73,10 +72,12 @@ def _instant(name: str, value: Any) -> Any:
 
 
 def make(path: Path, rng: random.Random, *, nul: bool = True) -> list[str]:
-    """Writes the database in state 0; the run_ids."""
+    """Writes the database in state 0, with rows in every table; the run_ids."""
     maker = random_runs.Maker(rng, nul=nul)
     run_ids = [f"run-{i}" for i in range(RUNS)]
-    runs = [maker.run(run_id, rng.choice([5, 40, 200])) for run_id in run_ids]
+    runs: list[random_runs.Rows] = [{}]
+    while not all(any(run.get(table) for run in runs) for table in random_runs.TABLES):
+        runs = [maker.run(run_id, rng.choice([5, 40, 200])) for run_id in run_ids]
     random_runs.write(path, runs, rng, indexes=rng.random() < 0.7, page_size=rng.choice([1024, 4096]))
     with closing(sqlite3.connect(path)) as connection:
         for statement in writer.statements(0):
@@ -159,8 +160,8 @@ def attempt(seed: int, folder: Path, tally: Tally) -> None:
     }
     read_as = rng.choice(["its path", "its path", "a link to the file", "a link to the folder"])
     what = (
-        f"{mode}, {'kept open' if keeps else 'opened each time'}, {settings['pause']} s apart, {settings['cache']} pages, "
-        f"written by {name}, read by {read_as}"
+        f"{mode}, {'kept open' if keeps else 'opened each time'}, {settings['pause']} s apart, "
+        f"{settings['cache']} pages, written by {name}, read by {read_as}"
     )
     with writing(folder, settings, names[name][1]) as progress:
         url = f"sqlite:///{names[read_as][0]}"
@@ -185,7 +186,8 @@ def postgresql_attempt(seed: int, folder: Path, tally: Tally) -> None:
                 connection.execute(statement)
         keeps = rng.random() < 0.5
         settings = {
-            "database": f"host={server.socket_folder} port={server.port} user=postgres dbname={audit.name} options='-c timezone=UTC'",
+            "database": f"host={server.socket_folder} port={server.port} user=postgres dbname={audit.name} "
+            "options='-c timezone=UTC'",
             "postgresql": True,
             "keeps": keeps,
             "pause": rng.choice([0.005, 0.03, 0.1]),
