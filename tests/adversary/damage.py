@@ -202,7 +202,7 @@ def _beside(rng: random.Random, folder: Path, tally: Tally) -> None:
         damaged = folder / str(number) / "landscape.db"
         shutil.copytree(crashed.parent, damaged.parent)
         if suffix == "-journal":
-            # A journal that is changed rolls back something else, or nothing, which cannot be told: it is left as it is.
+            # A journal that is changed rolls back something else, or nothing, which cannot be told: it stays as it is.
             what, right = "a journal of a transaction that was not committed is left", states[-1:]
         else:
             # A log ends where its checksums do not hold: an earlier state is what SQLite makes of it.
