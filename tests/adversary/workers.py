@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -41,8 +42,10 @@ class Worker:
             return None
 
     def end(self, *, kill: bool = False) -> None:
-        """Ends the process, at once or after what it does to leave nothing behind."""
+        """Ends the process: after its attempt, or at once."""
         if kill:
+            self.process.terminate()
+            self.process.join(20)
             self.process.kill()
         else:
             with suppress(OSError):
@@ -53,6 +56,7 @@ class Worker:
 
 def _work(jobs: Connection, keep: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which reports what it has
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is left to do at the end of a process is done
     for name in list(os.environ):
         if name.startswith("LANDSCAPE_") or name == "DAGSTER_HOME":
             del os.environ[name]
