@@ -337,7 +337,11 @@ def manifest(
     made = (
         {}
         if context.instance.is_ephemeral
-        else {"made of": made_of(context.instance, [SIGNED_RECORDS, *map(format_key, names)], run_id)}
+        else {
+            "made of": made_of(
+                context.instance, [SIGNED_RECORDS, *map(format_key, names)], run_id, context.run.run_id
+            )
+        }
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(published.manifest_sha256),
