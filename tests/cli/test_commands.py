@@ -14,6 +14,7 @@ from support.databases import changing
 from support.exporter import KEY, Exporter, content
 
 from landscape_assets import __version__
+from landscape_assets.cli import LIBRARY_ENVIRONMENT
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
@@ -30,6 +31,41 @@ def test_help_answers_without_dagster_and_polars():
     words = done.stdout.split()
     assert len(words) == 1, f"imported: {words[:-1]}"
     assert int(words[0]) >= 3
+
+
+def test_importing_changes_no_environment():
+    """The package is a guest in the process that imports it. Polars does change one variable as it is imported."""
+
+    def changed_by(*names):
+        code = (
+            f"import os\nbefore = dict(os.environ)\nimport {', '.join(names)}\n"
+            "print(sorted(before.items() ^ dict(os.environ).items()))"
+        )
+        mine = {key: value for key, value in os.environ.items() if key not in LIBRARY_ENVIRONMENT}
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=mine).stdout
+
+    for name in ("landscape_assets", "landscape_assets.verify", "landscape_assets.cli"):
+        assert changed_by(name) == "[]\n", name
+    assert changed_by("landscape_assets.definitions") == changed_by("dagster", "polars", "pyarrow", "sqlalchemy")
+
+
+@pytest.mark.parametrize("set_before", [False, True])
+def test_the_command_line_sets_what_libraries_read_as_they_are_loaded(set_before):
+    """Before Arrow, Polars and NumPy are, and unless it is set already."""
+    code = (
+        "import builtins, os, sys\nfrom landscape_assets import cli\nfrom click.testing import CliRunner\n"
+        "assert not {'pyarrow', 'polars', 'numpy'} & set(sys.modules)\n"
+        "CliRunner().invoke(cli.main, ['runs', '--database', 'sqlite:///nowhere.db'])\n"
+        "print(*(os.environ[name] for name in cli.LIBRARY_ENVIRONMENT))\n"
+        "assert {'pyarrow', 'polars', 'numpy'} <= set(sys.modules)"
+    )
+    mine = {key: value for key, value in os.environ.items() if key not in LIBRARY_ENVIRONMENT}
+    mine |= {"OPENBLAS_NUM_THREADS": "2"} if set_before else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=mine)
+    assert done.returncode == 0, done.stderr
+    arrow, polars, numpy = done.stdout.split()
+    assert (arrow, numpy) == ("100", "2" if set_before else "1")
+    assert "narenas:1" in polars.split(",")  # Polars adds its own
 
 
 def test_the_command_is_installed_under_its_name():
