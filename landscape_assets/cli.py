@@ -3,16 +3,19 @@
 Belongs here: options, output and exit status of each command. Does not belong here: anything that is done with them; and no import
 of Dagster or Polars at the top, so that `--help` answers at once.
 
-Exit status: 0 all went well, 1 a run failed, 2 wrong usage or an unusable database.
+Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or output that cannot be
+written.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,9 +43,32 @@ LIBRARY_ENVIRONMENT = {
 }
 """What Arrow, Polars and NumPy read from the environment as they are loaded; the image has the same (deploy/Dockerfile)."""
 
+
+
+class _Text(click.ParamType):
+    """Text that is not empty: what is given by a variable of a shell that is not set would else name the working folder."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("it is empty.", param, ctx)
+        return value
+
+
+class _Path(click.Path):
+    """A path that is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _database_option = click.option(
     "--database",
     metavar="URL",
+    type=_Text(),
     envvar="LANDSCAPE_DATABASE_URL",
     show_envvar=True,
     help="The audit database, as a SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
@@ -53,13 +79,24 @@ _output_option = click.option(
     metavar="DIR",
     envvar="LANDSCAPE_EXPORT_DIR",
     show_envvar=True,
-    type=click.Path(path_type=Path),
+    type=_Path(path_type=Path),
     help="The export folder, in which each run gets its package.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, and nothing else.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """The commands; an output that cannot be written ends each with a sentence."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            # What is done with files and folders says itself what went wrong; this comes of printing alone.
+            _stop(_unwritten(error))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="landscape-assets")
 def main() -> None:
     """Complete, ordered, signed exports of ELSPETH audit trails."""
@@ -68,7 +105,8 @@ def main() -> None:
 
 
 @main.command(
-    epilog="Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting or an unusable database."
+    epilog="Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or a report "
+    "that could not be written."
 )
 @_database_option
 @_output_option
@@ -132,9 +170,16 @@ def export(
         if key is not None and key.is_short:
             _say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
         with _stopping(f"The export folder or another ({settings.EXPORT_DIR}, {settings.SCRATCH_DIR}) cannot be used"):
-            outcomes = list(_export_all(tuple(dict.fromkeys(run_ids)), supersede, quiet=as_json))
+            if every and not run_ids:
+                _say("Nothing to export: the audit database has no finished run.")
+            report = _Report()
+            outcomes = list(_export_all(tuple(dict.fromkeys(run_ids)), supersede, report, quiet=as_json)) if run_ids else []
     if as_json:
-        click.echo(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
+        report.line(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
+    if report.error is not None:
+        counts = Counter(outcome.status for outcome in outcomes)
+        done = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "there was nothing to export"
+        _stop(ExportError(f"{report.error} The work itself is done: {done}. `landscape-assets runs` lists the packages."))
     sys.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
 
 
@@ -185,7 +230,7 @@ def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
     try:
         folder = settings.export_dir()
     except ExportError:
-        if os.environ.get(settings.EXPORT_DIR):
+        if settings.EXPORT_DIR in os.environ:
             raise  # it is set, and cannot be used
         folder = None  # without an export folder there is nothing to say of packages
     with _open(settings.database_url()) as audit:
@@ -207,13 +252,18 @@ def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
 
 
 @main.command()
-@click.argument("directory", metavar="[DIR]", default="demo", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="[DIR]", default="demo", type=_Path(file_okay=False, path_type=Path))
 def demo(directory: Path) -> None:
     """Make a sample audit database in DIR (./demo), export it signed, and say what to look at."""
     from .demo import run_demo
 
     with _stopping("The sample cannot be written"):
-        succeeded = run_demo(directory, lambda run_ids: list(_export_all(run_ids, False, quiet=False)))
+        report = _Report()
+        succeeded = run_demo(
+            directory, lambda run_ids: list(_export_all(run_ids, False, report, quiet=False)), report.line
+        )
+    if report.error is not None:
+        _stop(report.error)
     sys.exit(0 if succeeded else 1)
 
 
@@ -237,7 +287,7 @@ def verify(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("private_key", metavar="PRIVATE_KEY", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("private_key", metavar="PRIVATE_KEY", type=_Path(dir_okay=False, path_type=Path))
 def keygen(private_key: Path) -> None:
     """Make an Ed25519 key pair for signing manifests: PRIVATE_KEY, and PRIVATE_KEY.pub to hand out.
 
@@ -277,7 +327,30 @@ def _open(url: str) -> AuditDatabase:
     return AuditDatabase(url)
 
 
-def _export_all(run_ids: tuple[str, ...], supersede: bool, *, quiet: bool) -> Iterable[Outcome]:
+class _Report:
+    """Lines on standard output. One that cannot be written does not stop the exports; `error` then says why."""
+
+    def __init__(self) -> None:
+        self.error: ExportError | None = None
+
+    def line(self, text: str, *, err: bool = False) -> None:
+        """Prints a line."""
+        try:
+            click.echo(text, err=err)
+        except BrokenPipeError:
+            raise  # as in `_stopping`
+        except OSError as error:
+            self.error = _unwritten(error)
+
+
+def _unwritten(error: OSError) -> ExportError:
+    """An error of printing. What is left to be printed is dropped: Python would try it again as it ends."""
+    if error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return ExportError(f"The output could not be written: {error.strerror or error}.")
+
+
+def _export_all(run_ids: tuple[str, ...], supersede: bool, report: _Report, *, quiet: bool) -> Iterable[Outcome]:
     """Exports runs, with a progress bar on a terminal and plain lines otherwise."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -302,7 +375,7 @@ def _export_all(run_ids: tuple[str, ...], supersede: bool, *, quiet: bool) -> It
             outcome = exports.export(run_id, supersede=supersede)
             progress.update(task, completed=exports.steps * number)
             if not quiet:
-                click.echo(_line(outcome), err=outcome.status == "failed")
+                report.line(_line(outcome), err=outcome.status == "failed")
             yield outcome
 
 
@@ -346,7 +419,8 @@ def _stopping(what: str = "The file system refused") -> Iterator[None]:
 
 
 def _stop(error: ExportError) -> NoReturn:
-    _say(f"Error: {error}")
+    with suppress(OSError):  # the exit status says it, too
+        _say(f"Error: {error}")
     sys.exit(2)
 
 

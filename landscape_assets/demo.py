@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
 
 if TYPE_CHECKING:
@@ -25,12 +23,15 @@ _PROJECT = Path(__file__).resolve().parent.parent
 _DAGSTER_YAML = "telemetry:\n  enabled: false\n"
 
 
-def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outcome]]) -> bool:
+def run_demo(
+    directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outcome]], tell: Callable[[str], None]
+) -> bool:
     """Makes what is not there yet, exports the sample's finished runs, and says where everything is.
 
     Args:
         directory: the folder of the sample.
         export: exports runs with the settings of the environment, and prints a line for each.
+        tell: prints text.
 
     Returns:
         Whether both runs were exported.
@@ -52,6 +53,7 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
         SIGNING_KEY,
         SIGNING_KEY_FILE,
         SIGNING_KEY_ID,
+        dagster_home,
     )
 
     root = directory.absolute()
@@ -63,7 +65,7 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
         descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
-    home = Path(os.environ.get("DAGSTER_HOME") or root / "dagster_home").absolute()
+    home = Path(dagster_home() or root / "dagster_home").absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         is_clone = (_PROJECT / "pyproject.toml").is_file() and (_PROJECT / "dagster.yaml").is_file()
@@ -77,7 +79,7 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
         EXPORT_DIR: str(exports),
         SIGNING_KEY_FILE: str(key),
     }
-    click.echo("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
+    tell("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
     outcomes = export((COMPLETED_RUN, FAILED_RUN))
 
     in_place = root == SAMPLE_DIR.absolute()
@@ -87,7 +89,7 @@ def run_demo(directory: Path, export: Callable[[tuple[str, ...]], Sequence[Outco
     command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     in_project = Path.cwd() == _PROJECT and Path("workspace.yaml").is_file()
     start = "dagster dev" if in_project else "dagster dev -m landscape_assets.definitions"
-    click.echo(
+    tell(
         f"""
 Where everything is:
   audit database   {database}
