@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
-from .errors import ExportError
+from .errors import NO_MEMORY, ExportError
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ LIBRARY_ENVIRONMENT = {
 }
 """What Arrow, Polars and NumPy read from the environment as they are loaded; the image has the same (deploy/Dockerfile)."""
 
+
+_OPEN_FILES = 256
+"""Files that an export may have open at a time: each table's, the databases', and what libraries open as they are loaded."""
+
+_ADDRESSES_KB = 4_000_000
+"""Address space that an export needs: libraries and the stacks of threads reserve far more than they use."""
 
 
 class _Text(click.ParamType):
@@ -149,6 +155,7 @@ def export(
     if bool(run_ids) == every:
         raise click.UsageError("Name runs with --run-id, or take every finished run with --all.")
     with _stopping():
+        _require_limits()
         _use_settings(database, output, sign, formats)
         from .orchestration import settings
 
@@ -193,6 +200,7 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
     A table on a terminal. Elsewhere one line a run, with tabs between run_id, status, start, end and package.
     """
     with _stopping("The export folder (--output or LANDSCAPE_EXPORT_DIR) cannot be read"):
+        _require_limits()
         _use_settings(database, output, None, ())
         rows, packages = _list_runs()
     if as_json:
@@ -258,6 +266,7 @@ def demo(directory: Path) -> None:
     from .demo import run_demo
 
     with _stopping("The sample cannot be written"):
+        _require_limits()
         report = _Report()
         succeeded = run_demo(
             directory, lambda run_ids: list(_export_all(run_ids, False, report, quiet=False)), report.line
@@ -300,6 +309,30 @@ def keygen(private_key: Path) -> None:
     except OSError as error:
         _stop(ExportError(f"The key cannot be written: {error.strerror or error} ({error.filename or private_key})."))
     click.echo(f"private key  {private_key}\npublic key   {public_key}\nkey id       {key_id}")
+
+
+def _require_limits() -> None:
+    """Makes sure that the limits of this process let libraries load and threads start; where they fail, they end the process
+    or wait for ever.
+
+    Raises:
+        ExportError: a limit is too low.
+    """
+    import resource  # not everywhere, and of no use to `verify`
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < _OPEN_FILES:
+        if 0 <= hard < _OPEN_FILES:
+            raise ExportError(
+                f"This process may have {hard} files open at a time, and needs {_OPEN_FILES}. Raise the limit (ulimit -n)."
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
+    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= addresses // 1024 < _ADDRESSES_KB:
+        raise ExportError(
+            f"This process may have {addresses // 1024:,} KB of address space, and needs {_ADDRESSES_KB:,}. Raise the limit "
+            f"(ulimit -v)."
+        )
 
 
 def _use_settings(database: str | None, output: Path | None, sign: bool | None, formats: tuple[str, ...]) -> None:
@@ -411,6 +444,8 @@ def _stopping(what: str = "The file system refused") -> Iterator[None]:
         yield
     except ExportError as error:
         _stop(error)
+    except MemoryError:
+        _stop(ExportError(NO_MEMORY))
     except BrokenPipeError:
         raise  # whoever read the output has gone; click ends quietly
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ..errors import DatabaseError, ExportError
+from ..errors import NO_MEMORY, DatabaseError, ExportError
 from . import settings
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -41,7 +41,9 @@ def explained() -> Iterator[None]:
 
 
 def explain_unforeseen(error: Exception) -> str:
-    """What went wrong that nobody thought of, and where in this package: for whoever mends it."""
+    """What went wrong for no reason that is known here, and where in this package: for the maintainer."""
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
     package = Path(__file__).parent.parent
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
@@ -74,4 +76,8 @@ def explain_os_error(error: OSError) -> str:
             f"There is no room left to write{where}: {reason}. Nothing is published. Free some space, or point "
             f"LANDSCAPE_EXPORT_DIR, LANDSCAPE_STORAGE_DIR or LANDSCAPE_SCRATCH_DIR to a larger disk, and export again."
         )
-    return f"The file system refused{where}: {reason}. Nothing is published. Mend it, and export again."
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"Too many files are open{where}. Nothing is published. Raise the limit (ulimit -n), and export again."
+    if error.errno == errno.ENOMEM:
+        return NO_MEMORY
+    return f"The file system refused{where}: {reason}. Nothing is published. Fix it, and export again."

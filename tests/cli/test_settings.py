@@ -109,8 +109,8 @@ def test_settings_come_from_the_environment(sample, exporter, tmp_path):
             "/nowhere/key cannot be read",
         ),
         (["--all", "--database", "sqlite:///nowhere.db"], {}, "There is no file"),
-        (["--all", "--database", ""], {}, "'--database': it is empty"),
-        (["--all", "--output", ""], {}, "'--output': it is empty"),
+        (["--all", "--database", ""], {}, "it is empty"),
+        (["--all", "--output", ""], {}, "it is empty"),
         (["--all", "--format", ""], {}, "'' is not one of"),
     ],
 )
