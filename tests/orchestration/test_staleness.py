@@ -14,7 +14,7 @@ from landscape_assets.contract import V1
 from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, RECORDS, SIGNED_RECORDS
 from landscape_assets.orchestration.resources import table_key
 from landscape_assets.orchestration.tables import TABLE_ASSETS
-from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package
 
 ASSETS = [*TABLE_ASSETS, *EXPORT_ASSETS]
@@ -65,17 +65,21 @@ def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_
     assert stale(operate) == set()
 
 
-def test_the_lineage_tags_that_the_walk_back_relies_on(operate: Operator) -> None:
-    """Dagster keeps with each materialization the event of every input; the manifest's table is made of them."""
-    assert operate.export(COMPLETED_RUN).success
-    for key, inputs in ((RECORDS, {table_key("runs"), table_key("tokens")}), (MANIFEST, {SIGNED_RECORDS})):
-        event = operate.instance.get_latest_materialization_event(key)
-        assert event is not None and event.asset_materialization is not None
-        tags = event.asset_materialization.tags or {}
-        for needed in inputs:
-            assert tags[f"dagster/input_event_pointer/{needed.to_user_string()}"].isdecimal()
-            assert f"dagster/input_data_version/{needed.to_user_string()}" in tags
-        assert tags["dagster/code_version"] and tags["dagster/data_version"]
+def test_data_versions_are_noted_with_code_versions_and_those_of_inputs(operate: Operator) -> None:
+    """What staleness compares is of the partition: of another run's tables, only the empty ones have the same."""
+    versions = {}
+    for partition in (COMPLETED_RUN, FAILED_RUN):
+        assert operate.export(partition).success
+        for key, inputs in ((RECORDS, set(map(table_key, V1.tables))), (MANIFEST, {SIGNED_RECORDS})):
+            event = operate.instance.get_latest_materialization_event(key)
+            assert event is not None and event.asset_materialization is not None
+            assert event.asset_materialization.partition == partition
+            tags = event.asset_materialization.tags or {}
+            noted = {name: tags[f"dagster/input_data_version/{name}"] for name in (i.to_user_string() for i in inputs)}
+            versions[partition, key] = noted | {"code": tags["dagster/code_version"], "own": tags["dagster/data_version"]}
+    assert {each["code"] for each in versions.values()} == {"1"}
+    for key, name in ((RECORDS, "landscape/tokens"), (MANIFEST, "export/signed_records"), (RECORDS, "own")):
+        assert versions[COMPLETED_RUN, key][name] != versions[FAILED_RUN, key][name]
 
 
 def test_formats_can_be_materialized_one_by_one(operate: Operator) -> None:
