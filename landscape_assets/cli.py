@@ -3,8 +3,8 @@
 Belongs here: options, output and exit status of each command. Does not belong here: anything that is done with them; and no import
 of Dagster or Polars at the top, so that `--help` answers at once.
 
-Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or output that cannot be
-written.
+Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or output that
+cannot be written.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 _FORMATS = ("jsonl", "csv", "parquet")
 
 LIBRARY_ENVIRONMENT = {
-    # The allocators of Arrow and of Polars. Arrow's keeps freed memory for a second unless told otherwise, and a step that works
-    # through batches then holds several that are not used; in less than a tenth of one it gives away what the next batch takes
-    # (measured: 510 MB with 1,000 ms, 482 with 100, 476 and a quarter more page faults with 10). That of Polars keeps some for each
-    # of eight arenas; one is as fast for the few threads that an export has (measured: 20 MB less).
+    # The allocators of Arrow and of Polars. Arrow's keeps freed memory for a second unless told otherwise, and a step
+    # that works through batches then holds several that are not used; in less than a tenth of one it gives away what the
+    # next batch takes (measured: 510 MB with 1,000 ms, 482 with 100, 476 and a quarter more page faults with 10). That of
+    # Polars keeps some for each of eight arenas; one is as fast for the few threads of an export (measured: 20 MB less).
     "MIMALLOC_PURGE_DELAY": "100",
     "_RJEM_MALLOC_CONF": "narenas:1",
     # NumPy's linear algebra, which is not used here, would start threads that wait for work in a loop.
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""What Arrow, Polars and NumPy read from the environment as they are loaded; the image has the same (deploy/Dockerfile)."""
+"""What Arrow, Polars and NumPy read from the environment as they are loaded; deploy/Dockerfile has the same."""
 
 
 _OPEN_FILES = 256
-"""Files that an export may have open at a time: each table's, the databases', and what libraries open as they are loaded."""
+"""Files that an export may have open at a time: tables, databases, and what libraries open as they are loaded."""
 
 _ADDRESSES_KB = 4_000_000
 """Address space that an export needs: libraries and the stacks of threads reserve far more than they use."""
 
 
 class _Text(click.ParamType):
-    """Text that is not empty: what is given by a variable of a shell that is not set would else name the working folder."""
+    """Text that is not empty: an unset variable of a shell gives the empty text, and was meant to be something."""
 
     name = "text"
 
@@ -111,8 +111,8 @@ def main() -> None:
 
 
 @main.command(
-    epilog="Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or a report "
-    "that could not be written."
+    epilog="Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or a "
+    "report that could not be written."
 )
 @_database_option
 @_output_option
@@ -180,13 +180,17 @@ def export(
             if every and not run_ids:
                 _say("Nothing to export: the audit database has no finished run.")
             report = _Report()
-            outcomes = list(_export_all(tuple(dict.fromkeys(run_ids)), supersede, report, quiet=as_json)) if run_ids else []
+            outcomes: list[Outcome] = []
+            if run_ids:
+                outcomes.extend(_export_all(tuple(dict.fromkeys(run_ids)), supersede, report, quiet=as_json))
     if as_json:
         report.line(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
     if report.error is not None:
         counts = Counter(outcome.status for outcome in outcomes)
-        done = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "there was nothing to export"
-        _stop(ExportError(f"{report.error} The work itself is done: {done}. `landscape-assets runs` lists the packages."))
+        done = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to export"
+        _stop(
+            ExportError(f"{report.error} The work itself is done: {done}. `landscape-assets runs` lists the packages.")
+        )
     sys.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
 
 
@@ -312,8 +316,8 @@ def keygen(private_key: Path) -> None:
 
 
 def _require_limits() -> None:
-    """Makes sure that the limits of this process let libraries load and threads start; where they fail, they end the process
-    or wait for ever.
+    """Makes sure that the limits of this process let libraries load and threads start; where they fail, they end the
+    process or wait for ever.
 
     Raises:
         ExportError: a limit is too low.
@@ -324,14 +328,15 @@ def _require_limits() -> None:
     if 0 <= soft < _OPEN_FILES:
         if 0 <= hard < _OPEN_FILES:
             raise ExportError(
-                f"This process may have {hard} files open at a time, and needs {_OPEN_FILES}. Raise the limit (ulimit -n)."
+                f"This process may have {hard} files open at a time, and needs {_OPEN_FILES}. Raise the limit "
+                f"(ulimit -n)."
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
     addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
     if 0 <= addresses // 1024 < _ADDRESSES_KB:
         raise ExportError(
-            f"This process may have {addresses // 1024:,} KB of address space, and needs {_ADDRESSES_KB:,}. Raise the limit "
-            f"(ulimit -v)."
+            f"This process may have {addresses // 1024:,} KB of address space, and needs {_ADDRESSES_KB:,}. Raise the "
+            f"limit (ulimit -v)."
         )
 
 

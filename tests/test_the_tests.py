@@ -18,8 +18,8 @@ _ACTS = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
 
 
 def vacuous(source: str) -> Iterator[tuple[int, str]]:
-    """Line and kind of each statement that looks like an assertion and cannot fail, or says something else than it looks
-    like."""
+    """Line and kind of each statement that looks like an assertion and cannot fail, or says something else than it
+    looks like."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assert):
             told = node.msg.elts if isinstance(node.msg, ast.Tuple) else [node.msg]

@@ -32,8 +32,8 @@ while one export goes on."""
 def made_of(
     instance: dg.DagsterInstance, assets: Iterable[dg.AssetKey], partition: str, dagster_run_id: str
 ) -> dg.MetadataValue:
-    """A table of the materializations of some assets that a Dagster run works with, of those that they were made of, and
-    so on back to the tables.
+    """A table of the materializations of some assets that a Dagster run works with, of those that they were made of,
+    and so on back to the tables.
 
     Each row leads to the materialization's own page, with its statement, columns and rows.
 
@@ -81,8 +81,9 @@ def _walk(
 def _read(instance: dg.DagsterInstance, wanted: _Input, partition: str) -> dg.EventLogRecord | None:
     """The materialization of an input that was read; None when Dagster has none.
 
-    Other Dagster runs may have materialized the same partition meanwhile, and what is stored is what came last. So it is
-    one of those that have the data version that Dagster noted; of these, that of the same Dagster run or else the newest.
+    Other Dagster runs may have materialized the same partition meanwhile, and what is stored is what came last. So it
+    is one of those that have the data version that Dagster noted; of these, that of the same Dagster run or else the
+    newest.
     """
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(

@@ -53,7 +53,7 @@ def _value(name: str) -> str | None:
     """What a variable is set to; None when it is unset.
 
     Raises:
-        ExportError: it is set and empty, as by a variable of a shell or a template that was not set; or it is not UTF-8.
+        ExportError: it is set and empty, as by an unset variable of a shell or a template; or it is not UTF-8.
     """
     given = os.environ.get(name)
     if given == "":

@@ -79,8 +79,8 @@ def test_the_address_space_that_is_asked_for_is_enough(sample: Path, exporter: E
     if (os.cpu_count() or 1) > 8:
         pytest.skip("each processor has threads, and each thread a stack")
     room = 4_000_000 * 1024
-    arguments = ("export", "--database", f"sqlite:///{sample}", "--output", exporter.output, f"--run-id={COMPLETED_RUN}")
-    status, _, stderr = limited(exporter, resource.RLIMIT_AS, (room, room), *arguments)
+    arguments = ("--database", f"sqlite:///{sample}", "--output", exporter.output, f"--run-id={COMPLETED_RUN}")
+    status, _, stderr = limited(exporter, resource.RLIMIT_AS, (room, room), "export", *arguments)
     assert (status, stderr) == (0, "")
 
 

@@ -123,7 +123,9 @@ def test_wrong_usage_ends_with_2(sample, exporter, arguments, environment, says)
     assert not exporter.output.exists()
 
 
-@pytest.mark.parametrize("arguments", [["demo", ""], ["keygen", ""], ["runs", "--output", ""], ["runs", "--database", ""]])
+@pytest.mark.parametrize(
+    "arguments", [["demo", ""], ["keygen", ""], ["runs", "--output", ""], ["runs", "--database", ""]]
+)
 def test_an_empty_path_is_not_the_working_folder(exporter, arguments):
     """As a variable of the shell that is not set gives it; nothing is written there."""
     result = exporter.run(*arguments)

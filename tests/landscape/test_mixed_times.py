@@ -1,5 +1,5 @@
-"""Times of several forms in one ordering column of a SQLite database: the order is that of the stored text, which is how
-ELSPETH's own statements order them (ORDER BY on the column), or the mixture is refused.
+"""Times of several forms in one ordering column of a SQLite database: the order is that of the stored text, which is
+how ELSPETH's own statements order them (ORDER BY on the column), or the mixture is refused.
 
 Belongs here: order. Does not belong here: how a time is written in a record (`../export/test_canonical_form.py`).
 """

@@ -52,7 +52,7 @@ def _one_format(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made_of(instance: dg.DagsterInstance, event: dg.EventLogRecord) -> dict[str, dg.EventLogRecord]:
-    """Asset → the materialization that a manifest's table names, which must be there and be of the manifest's partition."""
+    """Asset → the materialization that a manifest's table names; it must be there, and of the manifest's partition."""
     assert event.asset_materialization is not None
     _, _, *lines = str(event.asset_materialization.metadata["made of"].value).splitlines()
     found = {}
@@ -101,7 +101,7 @@ def materialize(operator: Operator, partition: str, *keys: dg.AssetKey) -> str:
 
 
 def export_interrupted(operator: Operator, partition: str, after: str, do: Callable[[], object]) -> str:
-    """Exports a run; when a step has ended, does something else before the next one begins. Gives the Dagster run's id."""
+    """Exports a run; when a step has ended, does something else before the next one. Gives the Dagster run's id."""
     done = []
 
     @dg.success_hook

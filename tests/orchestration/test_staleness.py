@@ -76,7 +76,8 @@ def test_data_versions_are_noted_with_code_versions_and_those_of_inputs(operate:
             assert event.asset_materialization.partition == partition
             tags = event.asset_materialization.tags or {}
             noted = {name: tags[f"dagster/input_data_version/{name}"] for name in (i.to_user_string() for i in inputs)}
-            versions[partition, key] = noted | {"code": tags["dagster/code_version"], "own": tags["dagster/data_version"]}
+            noted |= {"code": tags["dagster/code_version"], "own": tags["dagster/data_version"]}
+            versions[partition, key] = noted
     assert {each["code"] for each in versions.values()} == {"1"}
     for key, name in ((RECORDS, "landscape/tokens"), (MANIFEST, "export/signed_records"), (RECORDS, "own")):
         assert versions[COMPLETED_RUN, key][name] != versions[FAILED_RUN, key][name]
