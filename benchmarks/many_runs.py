@@ -29,7 +29,7 @@ EXPORTS = (SMALL_RUNS, LARGER_RUNS, AS_ONE_RUN, ALONE, AMONG)
 """The contenders that do what the peer did."""
 
 JOB = "export_backlog"
-JOB_CONFIG = {"ops": {JOB: {"config": {"run_ids": None, "limit": None}}}}
+JOB_CONFIG = {"ops": {"export_runs": {"config": {"run_ids": None, "limit": None}}}}
 
 THOUSAND = 1_000
 

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
 
 if TYPE_CHECKING:
@@ -25,12 +23,13 @@ _PROJECT = Path(__file__).resolve().parent.parent
 _DAGSTER_YAML = "telemetry:\n  enabled: false\n"
 
 
-def run_demo(directory: Path, line: Callable[[Outcome], str]) -> bool:
+def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[[str], None]) -> bool:
     """Makes what is not there yet, exports the sample's finished runs through Dagster, and says where everything is.
 
     Args:
         directory: the folder of the sample.
-        line: what is printed of an export.
+        report: prints what became of an export.
+        tell: prints text.
 
     Returns:
         Whether both runs were exported.
@@ -52,6 +51,7 @@ def run_demo(directory: Path, line: Callable[[Outcome], str]) -> bool:
         SIGNING_KEY,
         SIGNING_KEY_FILE,
         SIGNING_KEY_ID,
+        dagster_home,
     )
 
     root = directory.absolute()
@@ -63,7 +63,7 @@ def run_demo(directory: Path, line: Callable[[Outcome], str]) -> bool:
         descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
-    home = Path(os.environ.get("DAGSTER_HOME") or root / "dagster_home").absolute()
+    home = Path(dagster_home() or root / "dagster_home").absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         is_clone = (_PROJECT / "pyproject.toml").is_file() and (_PROJECT / "dagster.yaml").is_file()
@@ -77,12 +77,12 @@ def run_demo(directory: Path, line: Callable[[Outcome], str]) -> bool:
         EXPORT_DIR: str(exports),
         SIGNING_KEY_FILE: str(key),
     }
-    click.echo("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
+    tell("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
     from .orchestration.in_process import export_in_process
 
     succeeded = True
     for outcome in export_in_process((COMPLETED_RUN, FAILED_RUN)):
-        click.echo(line(outcome), err=outcome.published is None)
+        report(outcome)
         succeeded &= outcome.published is not None
 
     in_place = root == SAMPLE_DIR.absolute()
@@ -92,7 +92,7 @@ def run_demo(directory: Path, line: Callable[[Outcome], str]) -> bool:
     command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     in_project = Path.cwd() == _PROJECT and Path("workspace.yaml").is_file()
     start = "dagster dev" if in_project else "dagster dev -m landscape_assets.definitions"
-    click.echo(
+    tell(
         f"""
 Where everything is:
   audit database   {database}

@@ -1,10 +1,17 @@
 """The errors that a reader of messages can meet, one class for each thing that they can do about it.
 
-Belongs here: exception classes and nothing else; every room may import this module. Each message says what was wrong, where,
-and what to do.
+Belongs here: exception classes, and messages that several rooms give; every room may import this module. Each message
+says what was wrong, where, and what to do.
 """
 
 from __future__ import annotations
+
+
+NO_MEMORY = (
+    "There is not enough memory, and what was being done has not been done. Give the process more (a limit of ulimit -v "
+    "or of its container), or let the export take less (LANDSCAPE_MEMORY_MB)."
+)
+"""What a MemoryError means, that of Arrow included."""
 
 
 class ExportError(Exception):

@@ -10,7 +10,7 @@ import errno
 import traceback
 from pathlib import Path
 
-from .errors import ExportError
+from .errors import NO_MEMORY, ExportError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -24,6 +24,8 @@ def explain(error: Exception, secret: str | None = None) -> str:
     """
     if isinstance(error, ExportError):
         return str(error)
+    if isinstance(error, MemoryError):  # Arrow's, too
+        return NO_MEMORY
     if isinstance(error, OSError):
         return _explain_os_error(error)
     return _explain_unexpected(error, secret)
@@ -37,6 +39,10 @@ def _explain_os_error(error: OSError) -> str:
             f"There is no room left to write{where}: {reason}. Nothing is published. Free some space, or point "
             f"LANDSCAPE_EXPORT_DIR, LANDSCAPE_STORAGE_DIR or LANDSCAPE_SCRATCH_DIR to a larger disk, and export again."
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"Too many files are open{where}. Nothing is published. Raise the limit (ulimit -n), and export again."
+    if error.errno == errno.ENOMEM:
+        return NO_MEMORY
     return f"The file system refused{where}: {reason}. Nothing is published. Fix this, and export again."
 
 

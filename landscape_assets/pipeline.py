@@ -27,7 +27,7 @@ from .formats import FORMATS, RunFiles, needs_fields, write_files
 from .landscape import AuditDatabase
 from .parallel import in_order
 
-RUNS_AT_ONCE = 200
+RUNS_AT_ONCE = 100
 """Runs of one set at most: each holds a lock, which is an open file."""
 
 ROWS_AT_ONCE = 200_000

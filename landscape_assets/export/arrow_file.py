@@ -12,6 +12,7 @@ known only at the end.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ import xxhash
 from ..errors import StorageError
 from .canonical import text_of
 from .files import FileFacts, NewFile
+
+_OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that come of the limits of the process or the machine."""
 
 _CHECKSUMS = "landscape.checksums"
 _BATCHES = "landscape.batches"
@@ -191,7 +195,11 @@ class ArrowReader:
     def _intact(self) -> Iterator[None]:
         try:
             yield
+        except MemoryError:  # Arrow's, too
+            raise
         except (pa.ArrowException, OSError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_PROCESS:
+                raise  # it says nothing of the file
             raise StorageError(
                 f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables and records again."
             ) from None

@@ -445,13 +445,14 @@ def _exchange(assembly: Path, final: Path, export_dir: Path) -> Path:
     """Publishes a folder in place of another, which is kept under .superseded/<time>/, in one step; where it is kept.
 
     The new folder is first put where the old one will be; exchanging the two names then leaves no moment without a package.
+    The time is that of the old package's export; where its manifest does not tell it, the present one.
     """
     try:
-        stamp = str(read_manifest(final).get("exported_at") or "")
-    except PackageError:
-        stamp = ""
-    stamp = "".join(c for c in stamp if c.isalnum() or c in "-.") or datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%f")
-    aside = export_dir / ".superseded" / stamp / final.name
+        exported_at = datetime.fromisoformat(read_manifest(final)["exported_at"]).astimezone(UTC)
+    except (PackageError, ValueError, OverflowError):
+        exported_at = datetime.now(UTC)
+    # ISO 8601 with hyphens for the colons, which some file systems do not take.
+    aside = export_dir / ".superseded" / exported_at.strftime("%Y-%m-%dT%H-%M-%S.%fZ") / final.name
     _clear_unpublished(aside, final)
     aside.parent.mkdir(parents=True, exist_ok=True)
     os.rename(assembly, aside)
@@ -488,7 +489,7 @@ def _confirm(final: Path, *others: Path) -> None:
     except OSError as error:
         raise PackageError(
             f"The package {final} is complete and in its place, but the file system did not confirm that it stays there "
-            f"({error.strerror}). Mend it, and export again."
+            f"({error.strerror}). Fix it, and export again."
         ) from None
 
 

@@ -41,10 +41,10 @@ class BacklogConfig(dg.Config):
 
 
 @dg.op(
-    name="export_backlog",
+    name="export_runs",
     description="Exports many runs together, and logs a materialization of each package by its partition.",
 )
-def export_backlog_op(context: dg.OpExecutionContext, config: BacklogConfig) -> None:
+def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig) -> None:
     """Exports the runs that are due. A run that fails does not stop the others; in the end the step fails, naming it."""
     with explained():
         chosen = settings.export_settings(supersede=config.supersede)
@@ -120,7 +120,7 @@ def _made_of(outcome: Outcome) -> dg.MetadataValue:
 )
 def export_backlog() -> None:
     """The job."""
-    export_backlog_op()
+    export_runs_op()
 
 
 EXPORT_BACKLOG = export_backlog

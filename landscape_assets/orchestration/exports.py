@@ -224,7 +224,7 @@ def package(
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     # Nobody looks at what an ephemeral instance holds, and to follow the lineage takes a while.
-    origin = {} if context.instance.is_ephemeral else {"made of": made_of(context.instance, [SIGNED_RECORDS], run_id)}
+    origin = {} if context.instance.is_ephemeral else {"made of": made_of(context.instance, [RECORDS, SIGNED_RECORDS], run_id, context.run.run_id)}
     for key_of_asset, version, metadata in package_events(files, published):
         yield dg.MaterializeResult(
             asset_key=key_of_asset,

@@ -35,6 +35,7 @@ SCHEDULE_TIMEZONE = "LANDSCAPE_SCHEDULE_TIMEZONE"
 EXPORTS_PER_TICK = "LANDSCAPE_EXPORTS_PER_TICK"
 CHECKS_PER_TICK = "LANDSCAPE_CHECKS_PER_TICK"
 KEEP_DAYS = "LANDSCAPE_KEEP_DAYS"
+DAGSTER_HOME = "DAGSTER_HOME"
 
 _SHOWN = {EXPORT_DIR: f"The export folder (--output or {EXPORT_DIR})"}
 """What messages call a setting that is an option, too."""
@@ -50,12 +51,14 @@ SAMPLE_KEY = "signing.key"
 
 
 def _value(name: str) -> str | None:
-    """What a variable is set to; None when it is unset or empty.
+    """What a variable is set to; None when it is unset.
 
     Raises:
-        ExportError: it is not UTF-8.
+        ExportError: it is set and empty, as by an unset variable of a shell or a template; or it is not UTF-8.
     """
-    given = os.environ.get(name) or None
+    given = os.environ.get(name)
+    if given == "":
+        raise ExportError(f"{_SHOWN.get(name, name)} is set, and empty. Give it a value, or unset it.")
     if given is not None and not _is_text(given):
         raise ExportError(f"{name} is not UTF-8 text.")  # not repeated: it may hold a password
     return given
@@ -188,6 +191,11 @@ def scratch_dir() -> Path | None:
     return _folder(SCRATCH_DIR)
 
 
+def dagster_home() -> str | None:
+    """The folder of the Dagster instance; None for an instance that passes away."""
+    return _value(DAGSTER_HOME)
+
+
 def _folder(name: str) -> Path | None:
     given = _value(name)
     if given is None:
@@ -205,9 +213,10 @@ def require_folders() -> None:
     """Makes sure, as far as can be seen without writing, that the folders that are set can be written to.
 
     Raises:
-        ExportError: none is set for the exports, or one cannot be written to.
+        ExportError: none is set for the exports, one is set and empty, or one cannot be written to.
     """
     exports = export_dir()
+    dagster_home()  # in what state it is, Dagster says
     folders = (
         (EXPORT_DIR, exports),
         (EXPORT_DIR, staging_root(exports)),
@@ -215,7 +224,7 @@ def require_folders() -> None:
     )
     for name, folder in folders:
         if folder is not None and (reason := _why_unusable(folder)) is not None:
-            raise ExportError(f"{_SHOWN.get(name, name)} cannot be used: {reason}. Mend it, or name another folder.")
+            raise ExportError(f"{_SHOWN.get(name, name)} cannot be used: {reason}. Fix it, or name another folder.")
 
 
 def _why_unusable(folder: Path) -> str | None:

@@ -14,6 +14,7 @@ from support.databases import changing
 from support.exporter import KEY, Exporter, content
 
 from landscape_assets import __version__
+from landscape_assets.cli import LIBRARY_ENVIRONMENT
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
@@ -30,6 +31,92 @@ def test_help_answers_without_dagster_and_polars():
     words = done.stdout.split()
     assert len(words) == 1, f"imported: {words[:-1]}"
     assert int(words[0]) >= 3
+
+
+def test_importing_changes_no_environment():
+    """The package is a guest in the process that imports it. Polars does change one variable as it is imported."""
+
+    def changed_by(*names):
+        code = (
+            f"import os\nbefore = dict(os.environ)\nimport {', '.join(names)}\n"
+            "print(sorted(before.items() ^ dict(os.environ).items()))"
+        )
+        mine = {key: value for key, value in os.environ.items() if key not in LIBRARY_ENVIRONMENT}
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=mine).stdout
+
+    for name in ("landscape_assets", "landscape_assets.verify", "landscape_assets.cli"):
+        assert changed_by(name) == "[]\n", name
+    assert changed_by("landscape_assets.definitions") == changed_by("dagster", "polars", "pyarrow", "sqlalchemy")
+
+
+@pytest.mark.parametrize("set_before", [False, True])
+def test_the_command_line_sets_what_libraries_read_as_they_are_loaded(set_before):
+    """Before Arrow, Polars and NumPy are, and unless it is set already."""
+    code = (
+        "import builtins, os, sys\nfrom landscape_assets import cli\nfrom click.testing import CliRunner\n"
+        "assert not {'pyarrow', 'polars', 'numpy'} & set(sys.modules)\n"
+        "CliRunner().invoke(cli.main, ['runs', '--database', 'sqlite:///nowhere.db'])\n"
+        "print(*(os.environ[name] for name in cli.LIBRARY_ENVIRONMENT))\n"
+        "assert {'pyarrow', 'polars', 'numpy'} <= set(sys.modules)"
+    )
+    mine = {key: value for key, value in os.environ.items() if key not in LIBRARY_ENVIRONMENT}
+    mine |= {"OPENBLAS_NUM_THREADS": "2"} if set_before else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=mine)
+    assert done.returncode == 0, done.stderr
+    arrow, polars, numpy = done.stdout.split()
+    assert (arrow, numpy) == ("100", "2" if set_before else "1")
+    assert "narenas:1" in polars.split(",")  # Polars adds its own
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_export_of_nothing_says_so(sample, exporter, form):
+    """A database whose runs all go on: that is no failure, and no silence."""
+    with changing(sample) as connection:
+        connection.execute("UPDATE runs SET status = 'running', completed_at = NULL")
+    result = exporter.export(sample, "--all", *form)
+    assert (result.exit_code, result.stdout) == (0, "[]\n" if form else "")
+    assert result.stderr == "Nothing to export: the audit database has no finished run.\n"
+    assert not exporter.output.exists()
+
+
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+
+
+def on_full_device(exporter, *arguments, **environment):
+    """Exit status and standard error of a command whose standard output is full."""
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "landscape_assets.cli", *map(str, arguments)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=exporter.folder,
+            env=os.environ | {"LANDSCAPE_SIGNING_KEY": KEY} | environment,
+        )
+    return process.returncode, process.stderr
+
+
+@FULL
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_export_whose_report_cannot_be_written_is_done(sample, exporter, form):
+    """All runs are exported; what could not be written is the report, and the message says both."""
+    status, said = on_full_device(
+        exporter, "export", "--database", f"sqlite:///{sample}", "--output", exporter.output, "--all", *form
+    )
+    assert said == (
+        "Error: The output could not be written: No space left on device. The work itself is done: 2 exported. "
+        "`landscape-assets runs` lists the packages.\n"
+    )
+    assert status == 2
+    assert {path.parent.name for path in exporter.output.glob("*/manifest.json")} == {COMPLETED_RUN, FAILED_RUN}
+
+
+@FULL
+@pytest.mark.parametrize("words", [["--help"], ["export", "--help"], ["runs"], ["runs", "--json"], ["keygen", "key"]])
+def test_output_that_cannot_be_written_ends_a_command_with_a_sentence(sample, exporter, words):
+    """And without a traceback, at the end of the process too."""
+    status, said = on_full_device(exporter, *words, LANDSCAPE_DATABASE_URL=f"sqlite:///{sample}")
+    assert (status, said) == (2, "Error: The output could not be written: No space left on device.\n")
 
 
 def test_the_command_is_installed_under_its_name():

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -146,9 +147,13 @@ def test_a_manifest_of_another_form_is_said_once_and_can_be_superseded(sample, e
     assert says in outcome["error"]
     assert "max_retries" not in outcome["error"]
     assert content(unsigned) == damaged
+    before = datetime.now(UTC)
     assert exporter.outcome(sample, COMPLETED_RUN, "--no-sign", *JSONL, "--supersede")["status"] == "exported"
     (aside,) = (exporter.output / ".superseded").glob(f"*/{COMPLETED_RUN}")
     assert content(aside) == damaged
+    # A manifest that is none tells no time of its export.
+    replaced = datetime.strptime(aside.parent.name, "%Y-%m-%dT%H-%M-%S.%fZ").replace(tzinfo=UTC)
+    assert before <= replaced <= datetime.now(UTC)
     assert verify_package(unsigned).status is Status.CONSISTENT
     assert exporter.outcome(sample, COMPLETED_RUN, "--no-sign", *JSONL)["status"] == "unchanged"
 

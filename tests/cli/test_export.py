@@ -7,6 +7,7 @@ the files (`../export/`), corrupt data (`test_corrupt_runs.py`), processes that 
 import hashlib
 import hmac
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_the_manifest_says_what_is_in_the_package(exported, sample_database, kin
     counts: dict[str, int] = {}
     for record in records[:-1]:
         counts[record["record_type"]] = counts.get(record["record_type"], 0) + 1
-    assert manifest["format"], manifest["format_version"] == ("landscape-export", 1)
+    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 1)
     assert (manifest["contract"], manifest["run_id"], manifest["status"]) == ("v1", COMPLETED_RUN, "completed")
     assert (manifest["started_at"], manifest["completed_at"]) == (records[0]["started_at"], records[0]["completed_at"])
     assert manifest["started_at"] == "2026-11-03T06:00:00" + ("+00:00" if kind == "postgresql" else "")
@@ -255,6 +256,10 @@ def test_superseding_keeps_the_old_package(database, exporter, package):
     assert manifest["supersedes"] == {"manifest_sha256": hashlib.sha256(old["manifest.json"]).hexdigest()}
     (aside,) = (exporter.output / ".superseded").glob(f"*/{COMPLETED_RUN}")
     assert content(aside) == old
+    # Its folder is the time of its export, readable, sortable, and with its zone.
+    exported_at = json.loads(old["manifest.json"])["exported_at"]
+    assert aside.parent.name == exported_at.replace(":", "-").removesuffix("+00-00") + "Z"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{6}Z", aside.parent.name)
     assert sorted(path.name for path in exporter.output.iterdir()) == [".superseded", COMPLETED_RUN]
     again = exporter.outcome(database.url, COMPLETED_RUN, "--supersede")
     assert again["status"] == "unchanged", "there is nothing to supersede any more"

@@ -109,7 +109,9 @@ def test_settings_come_from_the_environment(sample, exporter, tmp_path):
             "/nowhere/key cannot be read",
         ),
         (["--all", "--database", "sqlite:///nowhere.db"], {}, "There is no file"),
-        (["--all", "--database", ""], {}, "No audit database is named"),
+        (["--all", "--database", ""], {}, "it is empty"),
+        (["--all", "--output", ""], {}, "it is empty"),
+        (["--all", "--format", ""], {}, "'' is not one of"),
     ],
 )
 def test_wrong_usage_ends_with_2(sample, exporter, arguments, environment, says):
@@ -119,6 +121,24 @@ def test_wrong_usage_ends_with_2(sample, exporter, arguments, environment, says)
     assert says in result.stderr
     assert result.stdout == ""
     assert not exporter.output.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["demo", ""], ["keygen", ""], ["runs", "--output", ""], ["runs", "--database", ""]]
+)
+def test_an_empty_path_is_not_the_working_folder(exporter, arguments):
+    """As a variable of the shell that is not set gives it; nothing is written there."""
+    result = exporter.run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "it is empty" in result.stderr
+    assert list(exporter.folder.iterdir()) == []
+
+
+def test_the_empty_run_id_is_one(sample, exporter):
+    """It is looked for like any other."""
+    outcome = exporter.outcome(sample, "", "--format=jsonl")
+    assert (outcome["run_id"], outcome["status"]) == ("", "failed")
+    assert "no run" in outcome["error"]
 
 
 def test_without_an_export_folder_the_command_ends_with_2(sample, exporter):

@@ -10,6 +10,8 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+from landscape_assets import cli
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
@@ -53,6 +55,13 @@ def test_the_image_has_two_stages_and_an_unprivileged_user():
     assert json.loads(final[-1].removeprefix("CMD ")) == load(DEPLOY / "compose.yaml")["services"]["code"]["command"]
     (install,) = [line for line in build if "pip install" in line]
     assert install == 'RUN pip install -c constraints.txt ".[k8s]"'
+
+
+def test_the_image_sets_what_the_command_line_sets_for_itself():
+    """Code server and run workers load Arrow and Polars with the same environment."""
+    _, final = instructions()
+    (line,) = [line for line in final if line.startswith("ENV ")]
+    assert dict(word.split("=", 1) for word in line.split()[1:]).items() >= cli.LIBRARY_ENVIRONMENT.items()
 
 
 def test_what_the_image_adds_is_pinned():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.exporter import Exporter
 
 from landscape_assets.cli import main
 from landscape_assets.errors import ExportError
@@ -84,6 +85,34 @@ def test_what_has_no_default_has_none_in_the_code(name: str):
         assert not WITHOUT[name]()
     except ExportError as error:
         assert name.removesuffix("_ID") in str(error)
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS | {settings.DAGSTER_HOME}))
+def test_a_setting_that_is_set_and_empty_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Every variable of the table: an empty one was meant to be something."""
+    read = {**DEFAULTS, **WITHOUT, settings.DAGSTER_HOME: settings.dagster_home}[name]
+    if name == settings.SIGNING_KEY_ID:
+        monkeypatch.setenv(settings.SIGNING_KEY, "a key")
+    monkeypatch.setenv(name, "")
+    with pytest.raises(ExportError, match=name):
+        read()
+
+
+OF_THE_COMMAND = {
+    name for name in SETTINGS | {settings.DAGSTER_HOME} if not re.search("CRON|TIMEZONE|PER_TICK|KEEP_DAYS", name)
+}
+
+
+@pytest.mark.parametrize("name", sorted(OF_THE_COMMAND))
+def test_the_command_refuses_an_empty_setting(name: str, sample: Path, exporter: Exporter):
+    """Before anything is made, in one sentence that names it."""
+    given = {settings.DATABASE_URL: f"sqlite:///{sample}", settings.EXPORT_DIR: str(exporter.output)} | {name: ""}
+    if name == settings.SIGNING_KEY_FILE:
+        given[settings.SIGNING_KEY] = None
+    result = exporter.run("export", "--all", "--json", **given)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert name in result.stderr and len(result.stderr.splitlines()) == 1
+    assert list(exporter.folder.iterdir()) == [sample]
 
 
 def test_the_sample_stands_in():

@@ -11,7 +11,7 @@ from support.operator import Operator
 
 @pytest.fixture
 def exports(tmp_path: Path) -> Path:
-    return tmp_path / "exports"
+    return tmp_path / "dagster_exports"
 
 
 @pytest.fixture

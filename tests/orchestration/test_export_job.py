@@ -4,7 +4,6 @@ Belongs here: the job and its assets. Does not belong here: the command line (`.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from support.databases import AuditFile
-from support.exporter import KEY, content
+from support.exporter import KEY, Exporter, content
 from support.operator import Operator
 from support.server import Audit
 
@@ -86,9 +85,9 @@ def test_the_same_content_has_the_same_data_version(operate: Operator) -> None:
 @pytest.mark.parametrize(
     ("partition", "change", "step", "says"),
     [
-        ("nowhere", None, "landscape__runs", "There is no run 'nowhere'"),
-        (COMPLETED_RUN, "UPDATE runs SET status = 'running'", "landscape__runs", "has not finished"),
-        (COMPLETED_RUN, "UPDATE calls SET call_type = 'fax'", "landscape__calls", "Corrupt audit data: table calls"),
+        ("nowhere", None, "landscape__tables", "There is no run 'nowhere'"),
+        (COMPLETED_RUN, "UPDATE runs SET status = 'running'", "landscape__tables", "has not finished"),
+        (COMPLETED_RUN, "UPDATE calls SET call_type = 'fax'", "landscape__tables", "Corrupt audit data: table calls"),
         (COMPLETED_RUN, "DELETE FROM edges", "export__records", "Corrupt audit data: table routing_events"),
     ],
 )
@@ -120,50 +119,26 @@ def test_an_unusable_database_fails_the_first_step(operate: Operator, monkeypatc
     """Only the step that reads first says so."""
     monkeypatch.setenv("LANDSCAPE_DATABASE_URL", "sqlite:////nowhere/landscape.db")
     assert failure_of(operate.run("export_run", FAILED_RUN)) == (
-        "landscape__runs",
+        "landscape__tables",
         "There is no file /nowhere/landscape.db. Check the database URL.",
     )
 
 
-def test_steps_materialized_one_by_one_give_the_same_package(operate: Operator) -> None:
-    """What the UI does with «Materialize» on single assets: each step works from what is stored."""
-    operate.run("export_run", FAILED_RUN)
-    package = operate.exports / FAILED_RUN
-    whole = content(package)
-    shutil.rmtree(package)
-    defs = build_defs()
-    assets = [asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)]
-    names = ["export/jsonl", "export/csv", "export/parquet", "export/manifest"]
-    for name in names:
-        dg.materialize(
-            assets,
-            selection=dg.AssetSelection.assets(name).without_checks(),
-            partition_key=FAILED_RUN,
-            instance=operate.instance,
-            resources=defs.resources,
-        )
-    again = content(package)
-    assert set(again) == set(whole)
-    changed = {name for name in whole if whole[name] != again[name]}
-    assert changed == {"manifest.json", "records.jsonl", "VERIFY.md"}, "the time stamp, and the hashes that it is in"
+def test_an_export_is_few_events(operate: Operator) -> None:
+    """What the UI has to load, and the event log to keep, for one export."""
+    result = operate.run("export_run", COMPLETED_RUN)
+    assert len(operate.instance.all_logs(result.run_id)) <= 120
 
 
-def test_tables_of_another_state_of_the_run_are_not_mixed(operate: Operator, database: AuditFile | Audit) -> None:
-    """One table is loaded again after the run has changed: the records are refused, or made of all tables anew."""
-    operate.run("export_run", FAILED_RUN)
-    database.execute(f"UPDATE runs SET completed_at = '2026-12-24 00:00:00.000000' WHERE run_id = '{FAILED_RUN}'")
-    defs = build_defs()
-    assets = [asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)]
-    result = dg.materialize(
-        assets,
-        selection=dg.AssetSelection.assets("landscape/runs", "export/records").without_checks(),
-        partition_key=FAILED_RUN,
-        instance=operate.instance,
-        resources=defs.resources,
-        raise_on_error=False,
-    )
-    _, message = failure_of(result)
-    assert "different states of the run" in message
+def test_the_package_is_that_of_the_command(operate: Operator, exporter: Exporter, database: AuditFile | Audit) -> None:
+    """By either door the same bytes, but for the time of the export and the hashes that it is in."""
+    assert operate.run("export_run", COMPLETED_RUN).success
+    assert exporter.outcome(database.url, COMPLETED_RUN)["status"] == "exported"
+    packages = [content(folder / COMPLETED_RUN) for folder in (operate.exports, exporter.folder / "exports")]
+    assert operate.exports != exporter.output
+    assert set(packages[0]) == set(packages[1])
+    changed = {name for name in packages[0] if packages[0][name] != packages[1][name]}
+    assert changed == {"manifest.json", "records.jsonl", "VERIFY.md"}
 
 
 def test_every_asset_is_described() -> None:

@@ -7,7 +7,7 @@ from support.operator import Operator, messages
 
 from landscape_assets.errors import CorruptTable, DatabaseError
 from landscape_assets.orchestration.failures import RETRIES, explained
-from landscape_assets.orchestration.tables import TABLE_ASSETS
+from landscape_assets.orchestration.tables import tables
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
@@ -34,7 +34,7 @@ def test_corrupt_data_fails_one_run_with_one_message_and_is_not_retried(operate:
 
 
 def test_a_run_that_has_not_finished_is_refused_once(operate: Operator) -> None:
-    """Every table waits for `runs`, so that there is one message and not fifteen."""
+    """One step loads all tables, so that there is one message and not fifteen."""
     (message,) = messages(operate.export(RUNNING_RUN))
     assert "has not finished" in message
 
@@ -56,4 +56,4 @@ def test_only_a_locked_or_unreachable_database_is_tried_again(error: Exception, 
 
 def test_retries_are_bounded_and_wait_longer_each_time() -> None:
     assert RETRIES.max_retries == 3 and RETRIES.backoff is dg.Backoff.EXPONENTIAL
-    assert all(asset.op.retry_policy == RETRIES for asset in TABLE_ASSETS)
+    assert tables.op.retry_policy == RETRIES

@@ -12,12 +12,13 @@ from support.operator import Operator, messages
 
 from landscape_assets.contract import V1
 from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, RECORDS, SIGNED_RECORDS
-from landscape_assets.orchestration.resources import table_key
-from landscape_assets.orchestration.tables import TABLE_ASSETS
-from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.orchestration.tables import table_key, tables
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package
 
-ASSETS = [*TABLE_ASSETS, *EXPORT_ASSETS]
+ASSETS = [tables, *EXPORT_ASSETS]
+TABLES = [table_key(name) for name in V1.tables]
+PACKAGE = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "manifest")]
 
 
 def stale(operator: Operator) -> set[str]:
@@ -43,13 +44,13 @@ def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_
     monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl,csv")  # a format that is left out has a data version too
     assert operate.export(COMPLETED_RUN).success
     assert stale(operate) == set()
-    assert materialize(operate, table_key("artifacts"), RECORDS).success
+    assert materialize(operate, *TABLES, RECORDS).success
     assert operate.export(COMPLETED_RUN).success
     assert stale(operate) == set()
 
     with changing(sample) as connection:
         connection.execute("UPDATE artifacts SET size_bytes = size_bytes + 1 WHERE run_id = ?", (COMPLETED_RUN,))
-    assert materialize(operate, table_key("artifacts")).success
+    assert materialize(operate, *TABLES).success
     assert stale(operate) == {"export/records"}
     assert materialize(operate, RECORDS).success
     assert stale(operate) == {"export/signed_records", "export/jsonl", "export/csv", "export/parquet"}
@@ -59,35 +60,73 @@ def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_
     assert "this export differs" in message and "supersede" in message
     package = operate.exports / COMPLETED_RUN / "manifest.json"
     before = package.read_bytes()
-    assert operate.export(COMPLETED_RUN, export__manifest={"config": {"supersede": True}}).success
+    assert operate.export(COMPLETED_RUN, export__package={"config": {"supersede": True}}).success
     (kept,) = operate.exports.glob(f".superseded/*/{COMPLETED_RUN}/manifest.json")
     assert kept.read_bytes() == before != package.read_bytes()
     assert stale(operate) == set()
 
 
-def test_the_lineage_tags_that_the_walk_back_relies_on(operate: Operator) -> None:
-    """Dagster keeps with each materialization the event of every input; the manifest's table is made of them."""
-    assert operate.export(COMPLETED_RUN).success
-    for key, inputs in ((RECORDS, {table_key("runs"), table_key("tokens")}), (MANIFEST, {SIGNED_RECORDS})):
-        event = operate.instance.get_latest_materialization_event(key)
-        assert event is not None and event.asset_materialization is not None
-        tags = event.asset_materialization.tags or {}
-        for needed in inputs:
-            assert tags[f"dagster/input_event_pointer/{needed.to_user_string()}"].isdecimal()
-            assert f"dagster/input_data_version/{needed.to_user_string()}" in tags
-        assert tags["dagster/code_version"] and tags["dagster/data_version"]
+def test_data_versions_are_noted_with_code_versions_and_those_of_inputs(operate: Operator) -> None:
+    """What staleness compares is of the partition: of another run's tables, only the empty ones have the same."""
+    versions = {}
+    for partition in (COMPLETED_RUN, FAILED_RUN):
+        assert operate.export(partition).success
+        for key, inputs in ((RECORDS, set(map(table_key, V1.tables))), (MANIFEST, {SIGNED_RECORDS})):
+            event = operate.instance.get_latest_materialization_event(key)
+            assert event is not None and event.asset_materialization is not None
+            assert event.asset_materialization.partition == partition
+            tags = event.asset_materialization.tags or {}
+            noted = {name: tags[f"dagster/input_data_version/{name}"] for name in (i.to_user_string() for i in inputs)}
+            noted |= {"code": tags["dagster/code_version"], "own": tags["dagster/data_version"]}
+            versions[partition, key] = noted
+    assert {each["code"] for each in versions.values()} == {"2"}
+    for key, name in ((RECORDS, "landscape/tokens"), (MANIFEST, "export/signed_records"), (RECORDS, "own")):
+        assert versions[COMPLETED_RUN, key][name] != versions[FAILED_RUN, key][name]
 
 
-def test_formats_can_be_materialized_one_by_one(operate: Operator) -> None:
-    """The step that writes the files makes those that were asked for and leaves the others; a package needs all of them."""
+def test_a_step_can_be_materialized_alone(operate: Operator) -> None:
+    """Each step works from what is stored; tables are loaded, and packages written, all together or not at all."""
     operate.instance.add_dynamic_partitions("run_id", [COMPLETED_RUN])
-    assert materialize(operate, *map(table_key, V1.tables), RECORDS, SIGNED_RECORDS).success
-    csv, jsonl, parquet = (dg.AssetKey(["export", name]) for name in ("csv", "jsonl", "parquet"))
-    for selected in ((csv,), (parquet, jsonl)):
-        assert "No files of the format" in str(messages(materialize(operate, MANIFEST)))
-        made = materialize(operate, *selected)
-        assert {event.asset_key for event in made.get_asset_materialization_events()} == set(selected)
-    assert materialize(operate, MANIFEST).success
+    (message,) = messages(materialize(operate, RECORDS))
+    assert "landscape/runs of run 'complaints-2026-11-03' is not stored" in message
+    for keys in (TABLES, [RECORDS], [SIGNED_RECORDS], PACKAGE):
+        made = materialize(operate, *keys)
+        assert {event.asset_key for event in made.get_asset_materialization_events()} == set(keys)
+    with pytest.raises(dg.DagsterInvalidSubsetError):
+        materialize(operate, table_key("calls"))
     package = operate.exports / COMPLETED_RUN
     assert {path.name for path in package.iterdir()} >= {"records.jsonl", "csv", "parquet", "manifest.json"}
     assert verify_package(package, key=KEY.encode(), run_id=COMPLETED_RUN).status is Status.VERIFIED
+
+
+def test_records_that_were_stored_for_other_formats_are_not_enough(
+    operate: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views are written from typed values, which records have when a view is among the formats."""
+    operate.instance.add_dynamic_partitions("run_id", [COMPLETED_RUN])
+    monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl")
+    assert materialize(operate, *TABLES, RECORDS, SIGNED_RECORDS).success
+    monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl,csv")
+    (message,) = messages(materialize(operate, *PACKAGE))
+    assert "stored for other formats" in message and "export/records" in message
+
+
+def test_stored_files_of_two_loads_or_two_keys_are_not_mixed(
+    operate: Operator, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored table, or stored signatures, of an earlier time beside present ones are refused, with what to materialize."""
+    assert operate.export(COMPLETED_RUN).success
+    (storage,) = (path.parent.parent for path in Path(operate.instance.storage_directory()).rglob("landscape/runs"))
+    calls = next(storage.glob("landscape/calls/*.arrow"))
+    signed = next(storage.glob("export/signed_records/*.arrow"))
+    old = calls.read_bytes(), signed.read_bytes()
+    with changing(sample) as connection:
+        connection.execute("UPDATE artifacts SET size_bytes = size_bytes + 1 WHERE run_id = ?", (COMPLETED_RUN,))
+    assert materialize(operate, *TABLES, RECORDS, SIGNED_RECORDS).success
+    calls.write_bytes(old[0])
+    assert "of several loads" in str(messages(materialize(operate, RECORDS)))
+    signed.write_bytes(old[1])
+    assert "are not of its present records" in str(messages(materialize(operate, *PACKAGE)))
+    assert materialize(operate, *TABLES, RECORDS, SIGNED_RECORDS).success
+    monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", "another key, longer than sixteen bytes")
+    assert "signed with the key" in str(messages(materialize(operate, *PACKAGE)))
