@@ -56,6 +56,9 @@ class Checker:
                 filled = pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.UInt8) for name in rule.columns)
                 either = " and ".join(rule.columns)
                 self._violations.append((rule.columns[0], filled != 1, f"where exactly one of {either} must be given"))
+        ordering = {key.column for key in table.order}
+        self._ordering_times = [c.name for c in table.columns if c.kind is Kind.TIME and c.name in ordering]
+        self._forms: dict[tuple[str, int], int] = {}
         self._json = [column for column in table.columns if column.kind in (Kind.JSON, Kind.JSON_OBJECTS)]
 
     def check(self, frame: pl.DataFrame, claimed: pl.Series | None) -> None:
@@ -81,8 +84,27 @@ class Checker:
             if any_broken:
                 row = frame.filter(expression.fill_null(False)).row(0, named=True)
                 raise self._corrupt(row, column, rule)
+        for name in self._ordering_times:
+            self._check_form(frame, name)
         for column in self._json:
             self._check_json(frame, column)
+
+    def _check_form(self, frame: pl.DataFrame, column: str) -> None:
+        """Times that records are ordered by are of one form in each run. Their order is that of the stored text (contract, section 2), and
+        in one form that is the order of the times; in several, neither would be what the reader takes it for."""
+        stored = frame[RAW + column]
+        if stored.dtype != pl.String or frame.schema[column] != pl.Datetime("us"):
+            return  # PostgreSQL keeps times, and no text
+        form = stored.str.len_bytes() + pl.select(pl.when(stored.str.contains("T", literal=True)).then(100).otherwise(0)).to_series()
+        of_run = frame.select(RUN).with_columns(form=form)
+        for number, first in of_run.group_by(RUN).agg(pl.col("form").first()).iter_rows():
+            self._forms.setdefault((column, number), first)
+        expected = of_run[RUN].replace_strict({n: f for (name, n), f in self._forms.items() if name == column})
+        different = (of_run["form"] != expected).fill_null(False)
+        if different.any():
+            row = frame.filter(different).row(0, named=True)
+            rule = "which is of another form than others in this run, and records are ordered by the stored text"
+            raise self._corrupt(row | {column: row[RAW + column]}, column, rule)
 
     def _check_json(self, frame: pl.DataFrame, column: Column) -> None:
         for text in frame[column.name].drop_nulls().unique(maintain_order=True):

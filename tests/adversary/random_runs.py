@@ -100,6 +100,12 @@ class Maker:
             f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:{rng.randint(0, 59):02}.{rng.randint(0, 999999):06}"
         )
 
+    def order_time(self) -> str:
+        """One of the form in which ELSPETH stores times: records are ordered by it, and in several forms it is refused."""
+        while len(time := self.time()) != 26 or "T" in time:
+            pass
+        return time
+
     def maybe(self, make: Callable[[], Any]) -> Any:
         return None if self.rng.random() < 0.4 else make()
 
@@ -141,6 +147,7 @@ class Maker:
             status: its state; a run that goes on has no end.
         """
         rng, text, maybe, time, id = self.rng, self.text, self.maybe, self.time, self.id
+        order_time = self.order_time
         done = status in ("completed", "failed")
         found: Rows = {
             "runs": [
@@ -163,7 +170,7 @@ class Maker:
                 "node_type": rng.choice(["source", "transform", "gate", "aggregation", "coalesce", "sink"]),
                 "determinism": rng.choice(["deterministic", "seeded", "io_read", "external_call", "non_deterministic"]),
                 "config_hash": text(), "config_json": self.json_text(self.json()), "schema_hash": maybe(text),
-                "schema_mode": maybe(text), "sequence_in_pipeline": maybe(self.integer), "registered_at": time(),
+                "schema_mode": maybe(text), "sequence_in_pipeline": maybe(self.integer), "registered_at": order_time(),
                 "schema_fields_json": maybe(
                     lambda: self.json_text([{text(): self.json(1)} for _ in range(rng.randint(0, 2))])
                 ),
@@ -184,7 +191,7 @@ class Maker:
             {
                 "edge_id": id(), "run_id": run_id, "from_node_id": rng.choice(nodes), "to_node_id": rng.choice(nodes),
                 "label": text(),
-                "default_mode": rng.choice(["move", "copy", "divert"]), "created_at": time(),
+                "default_mode": rng.choice(["move", "copy", "divert"]), "created_at": order_time(),
             }
             for _ in count(0.3)
         ]  # fmt: skip
@@ -201,7 +208,7 @@ class Maker:
             {
                 "token_id": id(), "row_id": rng.choice(rows), "run_id": run_id, "step_in_pipeline": maybe(self.integer),
                 "branch_name": maybe(text), "fork_group_id": maybe(text), "join_group_id": maybe(text),
-                "expand_group_id": maybe(text), "created_at": time(),
+                "expand_group_id": maybe(text), "created_at": order_time(),
             }
             for _ in (count() if rows else ())
         ]  # fmt: skip
@@ -217,7 +224,7 @@ class Maker:
                 "batch_id": id(), "run_id": run_id, "aggregation_node_id": rng.choice(nodes), "attempt": self.integer(),
                 "status": rng.choice(["draft", "executing", "completed", "failed"]),
                 "trigger_type": maybe(lambda: rng.choice(["count", "timeout", "condition", "end_of_source", "manual"])),
-                "trigger_reason": maybe(text), "created_at": time(), "completed_at": maybe(time),
+                "trigger_reason": maybe(text), "created_at": order_time(), "completed_at": maybe(time),
             }
             for _ in count(0.3)
         ]  # fmt: skip
@@ -236,7 +243,7 @@ class Maker:
                 {
                     "outcome_id": id(), "run_id": run_id, "token_id": token,
                     "outcome": rng.choice(TERMINAL) if terminal else "buffered", "is_terminal": int(terminal),
-                    "recorded_at": time(),
+                    "recorded_at": order_time(),
                     "sink_name": maybe(text), "batch_id": maybe(lambda: rng.choice(batches)) if batches else None,
                     "error_hash": maybe(text), "context_json": maybe(text), "expected_branches_json": maybe(text),
                 }
@@ -274,7 +281,7 @@ class Maker:
                 "artifact_id": id(), "run_id": run_id, "sink_node_id": rng.choice(nodes),
                 "produced_by_state_id": rng.choice(states),
                 "artifact_type": text(), "path_or_uri": text(), "content_hash": text(), "size_bytes": self.integer(),
-                "created_at": time(),
+                "created_at": order_time(),
             }
             for _ in (count(0.3) if states else ())
         ]  # fmt: skip
@@ -286,7 +293,7 @@ class Maker:
         return {
             "operation_id": self.id(), "run_id": run_id, "node_id": node,
             "operation_type": self.rng.choice(["source_load", "sink_write"]),
-            "status": status, "started_at": self.time(), "completed_at": self.time() if done else None,
+            "status": status, "started_at": self.order_time(), "completed_at": self.time() if done else None,
             "duration_ms": self.number() if done else None,
             "error_message": self.text() if status == "failed" else None,
             "input_data_ref": self.maybe(self.text), "input_data_hash": self.maybe(self.text),

@@ -56,7 +56,7 @@ def test_what_old_packages_hold_is_removed_and_comes_back(operate: Operator, mon
     (message,) = messages(alone)
     assert "export/records of run 'complaints-2026-11-03' is not stored" in message and "export_run" in message
     again = operate.export(COMPLETED_RUN)
-    (made,) = again.asset_materializations_for_node("export__manifest")
+    *_, made = again.asset_materializations_for_node("export__package")
     assert made.metadata["result"].value == "unchanged"
 
 

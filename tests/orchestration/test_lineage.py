@@ -21,18 +21,21 @@ from support.databases import changing, insert_copy, rows_of_sample
 from support.operator import Operator
 
 from landscape_assets.contract import V1
+from landscape_assets.formats import FORMATS
 from landscape_assets.orchestration.build import build_defs
 from landscape_assets.orchestration.exports import MANIFEST, RECORDS, SIGNED_RECORDS, format_key
 from landscape_assets.orchestration.jobs import EXECUTOR, EXPORT_RUN
 from landscape_assets.orchestration.partitions import PARTITION_TAG
-from landscape_assets.orchestration.resources import table_key
+from landscape_assets.orchestration.tables import table_key
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 ROW = re.compile(
     r"\| \[(?P<asset>[a-z_/]+)\]\(/assets/\S+\?view=events&time=(?P<time>\d+)\) \| [\d,]* \| `(?P<version>[^`]+)` \| "
     r"\[[0-9a-f]{8}\]\(/runs/(?P<dagster_run>[0-9a-f-]+)\) \|"
 )
-SOURCES = {key.to_user_string() for key in (*map(table_key, V1.tables), RECORDS, SIGNED_RECORDS, format_key("jsonl"))}
+TABLES = [table_key(name) for name in V1.tables]
+PACKAGE = [*map(format_key, FORMATS), MANIFEST]
+SOURCES = {key.to_user_string() for key in (*TABLES, RECORDS, SIGNED_RECORDS)}
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def export_interrupted(operator: Operator, partition: str, after: str, do: Calla
     job = dg.define_asset_job("interrupted", selection=EXPORT_RUN.selection, executor_def=EXECUTOR, hooks={then})
     operator.instance.add_dynamic_partitions("run_id", [partition])
     result = (
-        build_defs(jobs=[job])
+        dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
         .resolve_job_def("interrupted")
         .execute_in_process(instance=operator.instance, tags={PARTITION_TAG: partition}, raise_on_error=False)
     )
@@ -121,9 +124,9 @@ def export_interrupted(operator: Operator, partition: str, after: str, do: Calla
 
 
 def test_steps_of_two_runs_in_turn(operate: Operator) -> None:
-    """Each table and each step is materialized by itself, those of the one run between those of the other."""
+    """Each step is materialized by itself, those of the one run between those of the other."""
     dagster_runs = {}
-    for keys in ([*map(table_key, V1.tables)], [RECORDS], [SIGNED_RECORDS], [format_key("jsonl")], [MANIFEST]):
+    for keys in (TABLES, [RECORDS], [SIGNED_RECORDS], PACKAGE):
         for partition in (COMPLETED_RUN, FAILED_RUN):
             dagster_run = materialize(operate, partition, *keys)
             dagster_runs |= {(partition, key.to_user_string()): dagster_run for key in keys}
@@ -133,7 +136,7 @@ def test_steps_of_two_runs_in_turn(operate: Operator) -> None:
         assert {(partition, name): event.run_id for name, event in found.items()}.items() <= dagster_runs.items()
 
 
-@pytest.mark.parametrize("after", ["landscape__tokens", "export__records", "export__files"])
+@pytest.mark.parametrize("after", ["landscape__tables", "export__records", "export__signed_records"])
 def test_another_run_is_exported_meanwhile(operate: Operator, after: str) -> None:
     """A whole export of another run between two steps leaves no trace in the table."""
     mine = export_interrupted(operate, COMPLETED_RUN, after, lambda: operate.export(FAILED_RUN))
@@ -143,25 +146,25 @@ def test_another_run_is_exported_meanwhile(operate: Operator, after: str) -> Non
     assert (operate.exports / FAILED_RUN / "manifest.json").is_file()
 
 
-@pytest.mark.parametrize("after", ["landscape__tokens", "export__records", "export__files"])
+@pytest.mark.parametrize("after", ["landscape__tables", "export__records", "export__signed_records"])
 def test_the_same_run_is_loaded_meanwhile(operate: Operator, after: str) -> None:
     """Another Dagster run loads the tables of the same run, with the same content: the export's own ones are named."""
     mine = export_interrupted(
-        operate, COMPLETED_RUN, after, lambda: materialize(operate, COMPLETED_RUN, *map(table_key, V1.tables))
+        operate, COMPLETED_RUN, after, lambda: materialize(operate, COMPLETED_RUN, *TABLES)
     )
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
     assert found.keys() == SOURCES
     assert {event.run_id for event in found.values()} == {mine}
 
 
-@pytest.mark.parametrize("after", ["landscape__runs", "landscape__tokens", "export__records"])
+@pytest.mark.parametrize("after", ["landscape__tables", "export__records"])
 def test_a_table_of_the_same_run_is_changed_meanwhile(operate: Operator, sample: Path, after: str) -> None:
     """Another Dagster run stores other content of a table: named is the materialization that is in the package."""
 
     def change() -> None:
         with changing(sample) as connection:
             connection.execute("UPDATE artifacts SET size_bytes = 4242424242 WHERE run_id = ?", (COMPLETED_RUN,))
-        materialize(operate, COMPLETED_RUN, table_key("artifacts"))
+        materialize(operate, COMPLETED_RUN, *TABLES)
 
     mine = export_interrupted(operate, COMPLETED_RUN, after, change)
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
@@ -179,11 +182,11 @@ def test_a_part_is_materialized_again(operate: Operator) -> None:
     first = operate.export(COMPLETED_RUN)
     assert first.success and operate.export(FAILED_RUN).success
     (operate.exports / COMPLETED_RUN).rename(operate.exports / "moved away")
-    again = materialize(operate, COMPLETED_RUN, SIGNED_RECORDS, format_key("jsonl"), MANIFEST)
+    again = materialize(operate, COMPLETED_RUN, SIGNED_RECORDS, *PACKAGE)
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
     assert found.keys() == SOURCES
     of_again = {name for name, event in found.items() if event.run_id == again}
-    assert of_again == {"export/signed_records", "export/jsonl"}
+    assert of_again == {"export/signed_records"}
     assert {event.run_id for name, event in found.items() if name not in of_again} == {first.run_id}
 
 

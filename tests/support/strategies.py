@@ -40,6 +40,12 @@ times = st.one_of(
 )
 """Few values often, so that times tie."""
 
+order_times = st.one_of(
+    st.sampled_from(["2026-01-02 03:04:05.000000", "2026-01-02 03:04:05.000001"]),
+    st.datetimes().map(lambda time: time.strftime("%Y-%m-%d %H:%M:%S.%f").rjust(26, "0")),
+)
+"""The same in one form: records are ordered by them."""
+
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), floats, st.integers(-(2**53) + 1, 2**53 - 1), hard_text),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(hard_text, inner, max_size=3)),
@@ -106,7 +112,7 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
             "node_id": i, "run_id": RUN_ID, "plugin_name": some(hard_text), "node_type": "transform", "plugin_version": "1",
             "determinism": "seeded", "config_hash": "c", "config_json": some(json_text(json_values)),
             "schema_fields_json": some(maybe(json_text(fields))), "sequence_in_pipeline": some(maybe(integers)),
-            "registered_at": some(times),
+            "registered_at": some(order_times),
         }
         for i in ids["nodes"]
     ]  # fmt: skip
@@ -120,14 +126,14 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     tables["edges"] = [
         {
             "edge_id": i, "run_id": RUN_ID, "from_node_id": one("nodes"), "to_node_id": one("nodes"), "label": some(hard_text),
-            "default_mode": "move", "created_at": some(times),
+            "default_mode": "move", "created_at": some(order_times),
         }
         for i in ids["edges"]
     ]  # fmt: skip
     tables["operations"] = [
         {
             "operation_id": i, "run_id": RUN_ID, "node_id": one("nodes"), "operation_type": "sink_write", "status": "failed",
-            "started_at": some(times), "completed_at": some(times), "duration_ms": some(floats), "error_message": some(hard_text),
+            "started_at": some(order_times), "completed_at": some(times), "duration_ms": some(floats), "error_message": some(hard_text),
         }
         for i in ids["operations"]
     ]  # fmt: skip
@@ -141,7 +147,7 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     tables["tokens"] = [
         {
             "token_id": i, "run_id": RUN_ID, "row_id": one("rows"), "step_in_pipeline": some(maybe(integers)),
-            "branch_name": some(maybe(hard_text)), "created_at": some(times),
+            "branch_name": some(maybe(hard_text)), "created_at": some(order_times),
         }
         for i in ids["tokens"] if ids["rows"]
     ]  # fmt: skip
@@ -159,7 +165,7 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     tables["batches"] = [
         {
             "batch_id": i, "run_id": RUN_ID, "aggregation_node_id": one("nodes"), "attempt": some(integers), "status": "draft",
-            "trigger_type": some(maybe(st.just("count"))), "trigger_reason": some(maybe(hard_text)), "created_at": some(times),
+            "trigger_type": some(maybe(st.just("count"))), "trigger_reason": some(maybe(hard_text)), "created_at": some(order_times),
             "completed_at": some(maybe(times)),
         }
         for i in ids["batches"]
@@ -183,7 +189,7 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
         tables["token_outcomes"].append(
             {
                 "outcome_id": i, "run_id": RUN_ID, "token_id": token, "outcome": "failed" if terminal else "buffered",
-                "is_terminal": int(terminal), "recorded_at": some(times), "sink_name": some(maybe(hard_text)),
+                "is_terminal": int(terminal), "recorded_at": some(order_times), "sink_name": some(maybe(hard_text)),
                 "batch_id": some(maybe(st.sampled_from(ids["batches"]))) if ids["batches"] else None,
                 "context_json": some(maybe(hard_text)),
             }
@@ -224,7 +230,7 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
         {
             "artifact_id": i, "run_id": RUN_ID, "sink_node_id": one("nodes"), "produced_by_state_id": some(st.sampled_from(states)),
             "artifact_type": "file", "path_or_uri": some(hard_text), "content_hash": "h", "size_bytes": some(integers),
-            "created_at": some(times),
+            "created_at": some(order_times),
         }
         for i in ids["artifacts"] if states
     ]  # fmt: skip
