@@ -3,7 +3,7 @@
 Belongs here: options, output and exit status of each command. Does not belong here: anything that is done with them; and no import
 of Dagster or Polars at the top, so that `--help` answers at once.
 
-Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or output that
+Exit status: 0 all went well, 1 a run failed or damage was found, 2 wrong usage, a wrong setting, an unusable database, or output that
 cannot be written.
 """
 
@@ -255,6 +255,38 @@ def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
         ]
     absent = ("", "") if folder is None else ("not finished", "none")
     return rows, [row["package"] or absent[row["exportable"]] for row in rows]
+
+
+@main.command(epilog="Exit status: 0 nothing found, 1 damage found, 2 wrong usage or an unusable database.")
+@_database_option
+@_json_option
+def check(database: str | None, as_json: bool) -> None:
+    """Look through the whole audit database for damage that belongs to no run, or to two.
+
+    That is rows without a run or a parent, rows whose parents are of another run, and ids that occur more than once. An export reads
+    the rows of its run alone, and does not see them. One line each on standard output, by table, id and column.
+    """
+    with _stopping():
+        _use_settings(database, None, None, ())
+        from .landscape.integrity import find_damage
+        from .orchestration import settings
+
+        count = 0
+        with _open(settings.database_url()) as audit:
+            for count, found in enumerate(find_damage(audit), 1):
+                if not as_json:
+                    click.echo(printable(str(found)))
+                    continue
+                document = {name: getattr(found, name) for name in ("table", "id", "column", "found", "rule")}
+                click.echo(("[" if count == 1 else ",") + json.dumps(document, ensure_ascii=False))
+            looked_at = f"{len(audit.contract.tables)} tables of {len(audit.runs):,} runs were looked at."
+    if as_json:
+        click.echo("]" if count else "[]")
+    elif count:
+        _say(f"{count:,} findings; {looked_at}")
+    else:
+        click.echo(f"Nothing found; {looked_at}")
+    sys.exit(1 if count else 0)
 
 
 @main.command()

@@ -42,8 +42,8 @@ class CorruptTable(ExportError):
     """
 
     def __init__(self, table: str, id: str, column: str, found: object, rule: str) -> None:
-        self.table, self.id, self.column = table, id, column
         shown = found if isinstance(found, str) else repr(found)
+        self.table, self.id, self.column, self.found, self.rule = table, id, column, shown, rule
         if len(shown) > 200:
             shown = shown[:200] + "…"
         super().__init__(f"Corrupt audit data: table {table}, {id}, column {column}: found {shown}, {rule}.")

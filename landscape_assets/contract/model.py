@@ -135,6 +135,7 @@ class Table:
         columns: what is read, record fields in emission order.
         order: the order of the rows under one parent (contract, section 2); total.
         own_run_id: the table has a run_id column of its own.
+        id_per_run: the id is unique within a run; elsewhere it is unique in the table.
         paths: the ways by which rows belong to a run: one of them is enough. Empty when their own run_id says it. When there
             are paths and `own_run_id` too, both must lead to the same run.
         references: columns that hold ids of other tables.
@@ -147,6 +148,7 @@ class Table:
     columns: tuple[Column, ...]
     order: tuple[OrderKey, ...]
     own_run_id: bool = True
+    id_per_run: bool = False
     paths: tuple[Path, ...] = ()
     references: tuple[Reference, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -168,6 +170,11 @@ class Table:
     def selected(self) -> tuple[str, ...]:
         """The names of the columns read, in statement order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that name a row among those of all runs."""
+        return (*self.id, *(["run_id"] if self.id_per_run else []))
 
     @property
     def claims_run(self) -> bool:

@@ -114,6 +114,7 @@ NODES = Table(
     "nodes",
     "node",
     id=("node_id",),
+    id_per_run=True,
     description="The nodes of the pipeline: sources, transforms, gates, aggregations, coalesces and sinks.",
     columns=(
         _text("node_id", "Id of the node, unique within the run.", required=True),

@@ -7,7 +7,7 @@ how a database is opened (`sqlite.py`, `postgresql.py`)."""
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import adbc_driver_sqlite.dbapi as adbc_sqlite
@@ -96,3 +96,11 @@ def record_batches(result: sa.CursorResult) -> tuple[pa.Schema, Iterator[pa.Reco
     """
     reader = result.cursor.fetch_record_batch()
     return reader.schema, iter(reader)
+
+
+def text_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str | None, ...]]:
+    """Rows of text or bytes, each value as text in which what is not UTF-8 is escaped."""
+    for batch in batches:
+        columns = (column.cast(pa.binary()).to_pylist() for column in batch.columns)
+        for row in zip(*columns, strict=True):
+            yield tuple(None if value is None else value.decode("utf-8", "backslashreplace") for value in row)

@@ -171,6 +171,17 @@ class AuditDatabase:
         batches = self._read(table, schema, runs, parents, None if by_scan else runs.run_ids)
         return TableStream(table, statement, schema, batches)
 
+    def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
+        """The rows of a statement as they come, every value as text; bytes that are not UTF-8 are escaped.
+
+        Args:
+            select: a statement on the tables of the contract, without parameters.
+
+        Raises:
+            DatabaseError: the database cannot be read.
+        """
+        return self._source.texts(select)
+
     def count(self, run_id: str) -> dict[str, int]:
         """How many rows `read` gives for a run in each table, by one statement that counts them all.
 

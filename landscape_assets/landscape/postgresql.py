@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from ..contract import Contract, Kind, Table
 from ..contract.statements import RUN_IDS, select_all, select_runs
 from ..errors import DatabaseError
-from .adbc import record_batches
+from .adbc import record_batches, text_rows
 from .checks import RAW
 from .frames import arrow_schema
 from .source import RUN_COLUMNS, RunValue
@@ -197,6 +197,17 @@ class PostgreSQLSource:
             yield from batches
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise self._failure(error, table.name) from None
+        finally:
+            result.close()
+
+    def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
+        """The rows of a statement, every value as text."""
+        columns = (sa.cast(column, sa.Text).label(f"v{i}") for i, column in enumerate(select.selected_columns))
+        result = self._execute(select.with_only_columns(*columns))
+        try:
+            yield from text_rows(record_batches(result)[1])
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise self._failure(error) from None
         finally:
             result.close()
 

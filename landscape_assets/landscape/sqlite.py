@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote
@@ -27,7 +28,7 @@ from ..contract import Contract, Kind, Table
 from ..contract.statements import RUN_IDS, count_rows, select_all, select_runs
 from ..errors import CorruptTable, DatabaseError
 from ..parallel import read_ahead
-from .adbc import record_batches
+from .adbc import record_batches, text_rows
 from .checks import RAW, TIME_PATTERN
 from .frames import arrow_schema
 from .source import RUN_COLUMNS, Damaged, RunValue, ScanFailed
@@ -227,6 +228,21 @@ class SQLiteSource:
             if wrong := self._wrong_storage_class(table, select, run_ids):
                 raise wrong from None
             raise self._failure(error) from None
+        self._require_unchanged()
+
+    def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
+        """The rows of a statement, every value as text. They are fetched as bytes: they may be anything."""
+        values = [
+            sa.cast(column, sa.LargeBinary).label(f"v{i}") for i, column in enumerate(select.selected_columns)
+        ]
+        result = self._execute(_pinned(select.with_only_columns(*values), ["x''"] * len(values)))
+        try:
+            yield from islice(text_rows(record_batches(result)[1]), 1, None)
+        except _READ_ERRORS as error:
+            self._require_unchanged()
+            raise self._failure(error) from None
+        finally:
+            result.close()
         self._require_unchanged()
 
     def typed(self, table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from .checks import CHECKS
+from .database_check import rows_belong_to_runs
 from .exports import EXPORT_ASSETS
 from .jobs import EXECUTOR, JOBS
 from .resources import Workspace
@@ -38,7 +39,7 @@ def build_defs(
     """
     return dg.Definitions(
         assets=[AUDIT_DATABASE, tables, *EXPORT_ASSETS],
-        asset_checks=CHECKS,
+        asset_checks=[*CHECKS, rows_belong_to_runs],
         jobs=JOBS,
         schedules=schedules() if automation else [],
         sensors=SENSORS if automation else [],

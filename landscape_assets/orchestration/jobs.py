@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from .backlog import EXPORT_BACKLOG
+from .database_check import rows_belong_to_runs
 from .exports import MANIFEST
 from .housekeeping import HOUSEKEEPING
 from .tables import AUDIT_DATABASE
@@ -38,4 +39,12 @@ VERIFY_PACKAGE = dg.define_asset_job(
     ),
 )
 
-JOBS = [EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, HOUSEKEEPING]
+CHECK_DATABASE = dg.define_asset_job(
+    "check_database",
+    selection=dg.AssetSelection.checks(rows_belong_to_runs),
+    executor_def=EXECUTOR,
+    tags={"landscape/work": "verification"},
+    description="Looks through the whole audit database for damage that belongs to no run, or to two.",
+)
+
+JOBS = [EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, CHECK_DATABASE, HOUSEKEEPING]

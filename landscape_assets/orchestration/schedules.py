@@ -1,4 +1,5 @@
-"""The schedules (https://docs.dagster.io/guides/automate/schedules): nightly exports, re-verification, housekeeping.
+"""The schedules (https://docs.dagster.io/guides/automate/schedules): the check of the database, nightly
+exports, re-verification, housekeeping.
 
 Belongs here: when Dagster runs are asked for, and for which runs. Does not belong here: what the jobs do (`jobs.py`).
 All are off until somebody switches them on in the UI. Cron and time zone are read from the environment when definitions
@@ -18,7 +19,7 @@ from ..export.package import is_complete
 from . import settings
 from .checks import CHECK_KEYS
 from .discovery import finished_runs, published_packages, tell_refused
-from .jobs import EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
+from .jobs import CHECK_DATABASE, EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
 from .partitions import PARTITION_TAG, in_flight, register, why_not_a_key
 
 _ATTEMPTS, _WAIT_SECONDS = 3, 3
@@ -35,6 +36,7 @@ def schedules() -> list[dg.ScheduleDefinition]:
         ExportError: a cron expression or the time zone in the environment is none.
     """
     return [
+        _schedule(settings.CHECK_CRON, CHECK_DATABASE.name, database_check),
         _schedule(settings.SCHEDULE_CRON, EXPORT_RUN.name, nightly_exports),
         _schedule(settings.VERIFY_CRON, VERIFY_PACKAGE.name, reverification),
         _schedule(settings.HOUSEKEEPING_CRON, HOUSEKEEPING.name, housekeeping),
@@ -61,6 +63,11 @@ def _schedule(
             f"expression of five "
             f"fields, such as '0 2 * * *', and a time zone of the IANA database, such as Europe/Berlin."
         ) from None
+
+
+def database_check(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Looks through the whole audit database for damage that belongs to no run, or to two: what no export can see."""
+    return [dg.RunRequest()]
 
 
 def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:

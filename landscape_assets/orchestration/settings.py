@@ -30,6 +30,7 @@ STORAGE_DIR = "LANDSCAPE_STORAGE_DIR"
 SCRATCH_DIR = "LANDSCAPE_SCRATCH_DIR"
 SCHEDULE_CRON = "LANDSCAPE_SCHEDULE_CRON"
 VERIFY_CRON = "LANDSCAPE_VERIFY_CRON"
+CHECK_CRON = "LANDSCAPE_CHECK_CRON"
 HOUSEKEEPING_CRON = "LANDSCAPE_HOUSEKEEPING_CRON"
 SCHEDULE_TIMEZONE = "LANDSCAPE_SCHEDULE_TIMEZONE"
 EXPORTS_PER_TICK = "LANDSCAPE_EXPORTS_PER_TICK"
@@ -40,7 +41,12 @@ DAGSTER_HOME = "DAGSTER_HOME"
 _SHOWN = {EXPORT_DIR: f"The export folder (--output or {EXPORT_DIR})"}
 """What messages call a setting that is an option, too."""
 
-DEFAULT_CRONS = {SCHEDULE_CRON: "0 2 * * *", VERIFY_CRON: "0 4 * * *", HOUSEKEEPING_CRON: "0 6 * * *"}
+DEFAULT_CRONS = {
+    CHECK_CRON: "0 1 * * *",
+    SCHEDULE_CRON: "0 2 * * *",
+    VERIFY_CRON: "0 4 * * *",
+    HOUSEKEEPING_CRON: "0 6 * * *",
+}
 
 SAMPLE_DIR = Path("demo")
 """Where `landscape-assets demo` puts the sample when it is not told otherwise, relative to the working folder."""
