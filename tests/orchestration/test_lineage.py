@@ -190,6 +190,9 @@ def test_a_part_is_materialized_again(operate: Operator) -> None:
     assert {event.run_id for name, event in found.items() if name not in of_again} == {first.run_id}
 
 
+EXPORTS = 8
+"""As many as the time of a test allows: each takes Dagster some seconds."""
+
 EXPORTS_IN_TURN = """
 import sys
 from pathlib import Path
@@ -208,9 +211,9 @@ with dg.DagsterInstance.local_temp(home, overrides={"telemetry": {"enabled": Fal
 (it configures logging anew, and they wait for one another for ever)."""
 
 
-def test_twenty_exports_four_at_a_time(operate: Operator, sample: Path) -> None:
+def test_exports_four_at_a_time(operate: Operator, sample: Path) -> None:
     """Each package's table names what that very export has materialized of that very run, and all of it."""
-    runs = [f"run-{number:02}" for number in range(20)]
+    runs = [f"run-{number:02}" for number in range(EXPORTS)]
     with changing(sample) as connection:
         for number, run_id in enumerate(runs):
             insert_copy(connection, rows_of_sample(FAILED_RUN), run_id, f"{run_id}-", timedelta(hours=1 + number))
