@@ -54,7 +54,7 @@ _TOLD = 3
 
 _IN_ITS_PLACE = (
     "It is left as it is; `landscape-assets verify` tells more. Restore it from a copy, or supersede it (--supersede, or the run "
-    "config of export/manifest)."
+    "config of the step export__package)."
 )
 
 
@@ -195,7 +195,7 @@ def publish(
         if not supersede:
             raise PackageError(
                 f"The package {final} is there already, and this export differs: {'; '.join(differences)}. It is left as it is. "
-                f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of export/manifest)."
+                f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of the step export__package)."
             )
         superseded_sha256 = _sha256_of_whatever_manifest(final)
 
