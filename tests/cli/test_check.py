@@ -1,6 +1,7 @@
 """The command `check`: exit status and output.
 
-Belongs here: what it prints, on both databases. Does not belong here: what counts as damage (`../landscape/test_integrity.py`).
+Belongs here: what it prints, on both databases. Does not belong here: what counts as damage
+(`../landscape/test_integrity.py`).
 """
 
 import json
@@ -26,7 +27,7 @@ def test_a_database_without_damage(exporter, sample_database):
 
 
 def test_every_finding_is_a_line(exporter, database):
-    """Exit status 1; each finding by table, id and column on standard output, however many; their number on standard error."""
+    """Exit status 1; each finding by table, id and column on standard output; their number on standard error."""
     database.execute("UPDATE rows SET source_node_id = 'ghost'", f"DELETE FROM runs WHERE run_id = '{FAILED_RUN}'")
     rows = database.execute("SELECT row_id FROM rows")
     result = check(exporter, database)

@@ -1,6 +1,7 @@
 """The asset check of the audit database: what it says, and when it runs.
 
-Belongs here: the check, its job and its schedule. Does not belong here: what counts as damage (`../landscape/test_integrity.py`).
+Belongs here: the check, its job and its schedule. Does not belong here: what counts as damage
+(`../landscape/test_integrity.py`).
 """
 
 from pathlib import Path
