@@ -34,7 +34,7 @@ def rows_belong_to_runs() -> dg.AssetCheckResult:
         findings = find_damage(database)
         shown = list(islice(findings, _SHOWN))
         count = len(shown) + sum(1 for _ in findings)
-        looked_at = f"{len(database.contract.tables)} tables of {len(database.runs):,} runs were looked at."
+        looked_at = f"{len(database.contract.tables)} tables of {len(database.runs):,} run(s) were looked at."
         metadata = {
             "database": database.shown,
             "contract": database.contract.name,
@@ -48,7 +48,7 @@ def rows_belong_to_runs() -> dg.AssetCheckResult:
     more = " `landscape-assets check` lists all." if count > _SHOWN else ""
     return dg.AssetCheckResult(
         passed=False,
-        description=f"{count:,} findings; {looked_at}{more}",
+        description=f"{count:,} finding(s); {looked_at}{more}",
         metadata=metadata | {"findings": dg.MetadataValue.md(table)},
     )
 
