@@ -1,4 +1,4 @@
-"""Damage that belongs to no run, or to two: each kind is found in every table and column of the contract, and nothing else.
+"""Damage that belongs to no run, or to two: each kind is found in every table and column, and nothing else.
 
 Belongs here: `find_damage`, on both databases. Does not belong here: the command (`../cli/test_check.py`), the asset
 check (`../orchestration/test_database_check.py`), and what an export refuses within its run
