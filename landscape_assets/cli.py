@@ -279,11 +279,11 @@ def check(database: str | None, as_json: bool) -> None:
                     continue
                 document = {name: getattr(found, name) for name in ("table", "id", "column", "found", "rule")}
                 click.echo(("[" if count == 1 else ",") + json.dumps(document, ensure_ascii=False))
-            looked_at = f"{len(audit.contract.tables)} tables of {len(audit.runs):,} runs were looked at."
+            looked_at = f"{len(audit.contract.tables)} tables of {len(audit.runs):,} run(s) were looked at."
     if as_json:
         click.echo("]" if count else "[]")
     elif count:
-        _say(f"{count:,} findings; {looked_at}")
+        _say(f"{count:,} finding(s); {looked_at}")
     else:
         click.echo(f"Nothing found; {looked_at}")
     sys.exit(1 if count else 0)

@@ -1,7 +1,8 @@
 """Damage that belongs to no run, or to two: what the export of a run cannot see, looked for in the whole database.
 
-Belongs here: statements over whole tables, derived from the contract, and what their rows mean. They return damaged rows alone, so that
-memory does not grow with the database. Does not belong here: what is wrong within a run's own rows (`checks.py`, `export/order.py`).
+Belongs here: statements over whole tables, derived from the contract, and what their rows mean. They return damaged
+rows alone, so that memory does not grow with the database. Does not belong here: what is wrong within a run's own rows
+(`checks.py`, `export/order.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .database import AuditDatabase
 
 
 def find_damage(database: AuditDatabase) -> Iterator[CorruptTable]:
-    """Looks for rows without a run or a parent, rows whose parents are of another run, and ids that occur more than once.
+    """Looks for rows without a run or a parent, rows with a parent of another run, and ids that occur more than once.
 
     Args:
         database: the audit database, all of which is looked at in one state.
@@ -44,7 +45,8 @@ def _repeated_ids(database: AuditDatabase, table: Table) -> Iterator[CorruptTabl
     if table.own_run_id:
         is_same = (same.c[name] == row.c[name] for name in table.key)
         runs = sa.select(sa.func.count(same.c.run_id.distinct())).where(*is_same).scalar_subquery()
-    repeated = sa.func.count() > sa.literal_column("1")  # not bound: the rows are to be streamed from PostgreSQL, too
+    # Nothing is bound, so that the rows are streamed from PostgreSQL, too.
+    repeated = sa.func.count() > sa.literal_column("1")
     select = sa.select(*key, runs).where(*(part.is_not(None) for part in key)).group_by(*key).having(repeated)
     column = table.id[-1]
     for *ids, count in database.texts(select):
@@ -87,48 +89,52 @@ def _wrong_parents(database: AuditDatabase, table: Table, column: str, parent: T
 
 
 def _select_wrong_parents(contract: Contract, table: Table, column: str, parent: Table) -> sa.Select:
-    """Rows without a parent of their run: id, column, and what tells why.
+    """Rows without a parent of their run: their key, the column, and what tells why, null or not.
 
-    What tells why is asked of the damaged rows alone, in subqueries of the result: the run of the row, if there is such a run; the parent's id,
-    if there is such a row in any run; a run of the parent, if there is such a run; and whether, of several rows with the id of the one or the
-    other parent, two are of one run.
+    What tells why is asked of these rows alone, in subqueries of the result: the run of the row, if there is such a
+    run; the parent's id, if there is such a row in any run; a run of the parent, if there is such a run; and a run that
+    row and parent have in common after all, because the id that tells the row's run occurs in two.
     """
-    runs = contract.metadata.tables["runs"]
     source, row, run = _placed(contract, table)
     parents, above, run_above = _placed(contract, parent)
-    is_above = above.c[parent.id[0]] == row.c[column]
-    if not table.own_run_id and column == table.paths[0].column:
-        # The run is the parent's own: only whether it exists is in question.
-        source, parents = row, above
-        missing = source.outerjoin(parents, is_above)
-    else:
-        missing = source.outerjoin(parents, sa.and_(is_above, run_above == run))
-
-    def first(value: sa.ColumnElement, *conditions: sa.ColumnElement[bool], of: sa.FromClause) -> sa.ScalarSelect:
-        return sa.select(sa.func.min(value)).select_from(of).where(*conditions).scalar_subquery()
-
     others, other, run_other = _placed(contract, parent)
-    is_other = other.c[parent.id[0]] == row.c[column]
-    same_source, same_row, same_run = _placed(contract, table)
-    same_row_again = [same_row.c[name] == row.c[name] for name in table.key]
-    agree = sa.and_(other.c[parent.id[0]] == same_row.c[column], run_other == same_run)
-    known, known_other = runs.alias(), runs.alias()
+    above_id, other_id = above.c[parent.id[0]], other.c[parent.id[0]]
+    known, known_other = (contract.metadata.tables["runs"].alias() for _ in range(2))
+
+    def first(value: sa.ColumnElement, of: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect:
+        return sa.select(sa.func.min(value)).select_from(of).where(*where).scalar_subquery()
+
+    mine: sa.ColumnElement = first(known.c.run_id, known, known.c.run_id == run)
+    agrees: sa.ColumnElement = sa.null()
+    of_same_run = [run_above == run]
+    if not table.own_run_id and column == table.paths[0].column:
+        # The run is the parent's own: only whether the parent exists is in question.
+        source, parents, mine, of_same_run = row, above, sa.null(), []
+    elif not table.own_run_id:
+        same_rows, same, run_same = _placed(contract, table)
+        pairs = same_rows.join(others, sa.and_(other_id == same.c[column], run_other == run_same))
+        names = {*table.key, column, table.paths[0].column}
+        agrees = first(run_other, pairs, *(same.c[name] == row.c[name] for name in sorted(names)))
     return (
         sa.select(
             *(row.c[name] for name in table.key),
             row.c[column],
-            first(known.c.run_id, known.c.run_id == run, of=known) if source is not row or table.own_run_id else sa.null(),
-            first(other.c[parent.id[0]], is_other, of=other),
-            first(run_other, is_other, of=others.join(known_other, known_other.c.run_id == run_other)),
-            first(run_other, *same_row_again, of=same_source.join(others, agree)),
+            mine,
+            first(other_id, other, other_id == row.c[column]),
+            first(run_other, others.join(known_other, known_other.c.run_id == run_other), other_id == row.c[column]),
+            agrees,
         )
-        .select_from(missing)
-        .where(row.c[column].is_not(None), above.c[parent.id[0]].is_(None))
+        .select_from(source.outerjoin(parents, sa.and_(above_id == row.c[column], *of_same_run)))
+        .where(row.c[column].is_not(None), above_id.is_(None))
     )
 
 
 def _placed(contract: Contract, table: Table) -> tuple[sa.FromClause, sa.FromClause, sa.ColumnElement]:
-    """A table with what tells the runs of its rows: the FROM clause, the table in it, and the run (null where it cannot be told)."""
+    """A table with what tells the runs of its rows.
+
+    Returns:
+        The FROM clause; the table in it; the run, which is null where no parent tells it.
+    """
     row = contract.metadata.tables[table.name].alias()
     if table.own_run_id:
         return row, row, row.c.run_id

@@ -1,7 +1,7 @@
-"""The asset check of the audit database (https://docs.dagster.io/guides/test/asset-checks): one for all runs, and not for each.
+"""The asset check of the audit database (https://docs.dagster.io/guides/test/asset-checks): one for all runs.
 
-Belongs here: how the UI shows what is found. Does not belong here: what is looked for (`landscape/integrity.py`), and the checks of
-published packages (`checks.py`).
+Belongs here: how the UI shows what is found. Does not belong here: what is looked for (`landscape/integrity.py`), and
+the checks of published packages (`checks.py`).
 """
 
 from itertools import islice
@@ -16,14 +16,15 @@ from .failures import RETRIES, explained
 from .tables import AUDIT_DATABASE
 
 _SHOWN = 50
+_COLUMNS = ("table", "id", "column", "found", "rule")
 
 
 @dg.asset_check(
     asset=AUDIT_DATABASE.key,
     name="rows_belong_to_runs",
     description=(
-        "Every row of the audit database belongs to one run: its parents exist, they are of the same run, and its id is "
-        "its own. An export refuses what is wrong within its run; damage that belongs to no run is found here."
+        "Every row of the audit database belongs to one run: its parents exist, they are of the same run, and no other "
+        "row has its id. An export refuses what is wrong within its run; damage that belongs to no run is found here."
     ),
     retry_policy=RETRIES,
 )
@@ -33,7 +34,7 @@ def rows_belong_to_runs() -> dg.AssetCheckResult:
         findings = find_damage(database)
         shown = list(islice(findings, _SHOWN))
         count = len(shown) + sum(1 for _ in findings)
-        looked_at = f"{len(database.contract.tables)} tables of {len(database.runs):,} runs were looked at."
+        looked_at = f"{len(database.contract.tables)} tables of {len(database.runs):,} run(s) were looked at."
         metadata = {
             "database": database.shown,
             "contract": database.contract.name,
@@ -41,14 +42,13 @@ def rows_belong_to_runs() -> dg.AssetCheckResult:
         }
     if not count:
         return dg.AssetCheckResult(passed=True, description=f"Nothing found; {looked_at}", metadata=metadata)
-    rows = (
-        " | ".join(_cell(text) for text in (found.table, found.id, found.column, found.found, found.rule)) for found in shown
-    )
-    table = "\n".join(["| table | id | column | found | rule |", "|---|---|---|---|---|", *(f"| {row} |" for row in rows)])
+    rows = [" | ".join(_cell(getattr(found, name)) for name in _COLUMNS) for found in shown]
+    lines = [" | ".join(_COLUMNS), "|".join(["---"] * len(_COLUMNS)), *rows]
+    table = "\n".join(f"| {line} |" for line in lines)
     more = " `landscape-assets check` lists all." if count > _SHOWN else ""
     return dg.AssetCheckResult(
         passed=False,
-        description=f"{count:,} findings; {looked_at}{more}",
+        description=f"{count:,} finding(s); {looked_at}{more}",
         metadata=metadata | {"findings": dg.MetadataValue.md(table)},
     )
 

@@ -1,6 +1,7 @@
 """The command `check`: exit status and output.
 
-Belongs here: what it prints, on both databases. Does not belong here: what counts as damage (`../landscape/test_integrity.py`).
+Belongs here: what it prints, on both databases. Does not belong here: what counts as damage
+(`../landscape/test_integrity.py`).
 """
 
 import json
@@ -20,13 +21,13 @@ def test_a_database_without_damage(exporter, sample_database):
     """Exit status 0, and how much was looked at."""
     result = check(exporter, sample_database)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"Nothing found; {len(V1.tables)} tables of 3 runs were looked at.\n"
+    assert result.stdout == f"Nothing found; {len(V1.tables)} tables of 3 run(s) were looked at.\n"
     result = check(exporter, sample_database, "--json")
     assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, [], "")
 
 
 def test_every_finding_is_a_line(exporter, database):
-    """Exit status 1; each finding by table, id and column on standard output, however many; their number on standard error."""
+    """Exit status 1; each finding by table, id and column on standard output; their number on standard error."""
     database.execute("UPDATE rows SET source_node_id = 'ghost'", f"DELETE FROM runs WHERE run_id = '{FAILED_RUN}'")
     rows = database.execute("SELECT row_id FROM rows")
     result = check(exporter, database)
@@ -37,7 +38,7 @@ def test_every_finding_is_a_line(exporter, database):
         f"Corrupt audit data: table rows, row_id '{row_id}', {rule}" for (row_id,) in rows
     }
     assert all(line.startswith("Corrupt audit data: table ") for line in lines)
-    assert result.stderr == f"{len(lines):,} findings; {len(V1.tables)} tables of 2 runs were looked at.\n"
+    assert result.stderr == f"{len(lines):,} finding(s); {len(V1.tables)} tables of 2 run(s) were looked at.\n"
     listed = check(exporter, database, "--json")
     assert (listed.exit_code, listed.stderr) == (1, "")
     findings = json.loads(listed.stdout)

@@ -1,7 +1,8 @@
-"""Damage that belongs to no run, or to two: each kind of it is found in every table and column of the contract, and nothing else.
+"""Damage that belongs to no run, or to two: each kind is found in every table and column, and nothing else.
 
-Belongs here: `find_damage`, on both databases. Does not belong here: the command (`../cli/test_check.py`), the asset check
-(`../orchestration/test_database_check.py`), and what an export refuses within its run (`../cli/test_corrupt_runs.py`).
+Belongs here: `find_damage`, on both databases. Does not belong here: the command (`../cli/test_check.py`), the asset
+check (`../orchestration/test_database_check.py`), and what an export refuses within its run
+(`../cli/test_corrupt_runs.py`).
 """
 
 import shutil
@@ -101,13 +102,14 @@ class Damaged:
         parent = self._contract.tables[path.table]
         return f"{path.column} IN (SELECT {parent.id[0]} FROM {parent.name} WHERE {self._of_run(parent, run_id)})"
 
+    def all(self) -> list[CorruptTable]:
+        """Every finding."""
+        return found(self._audit)
+
     def only(self) -> CorruptTable:
         """The one finding."""
-        (one,) = found(self._audit)
+        (one,) = self.all()
         return one
-
-    def nothing(self) -> bool:
-        return found(self._audit) == []
 
     def clear(self) -> None:
         """Takes the rows out again."""
@@ -156,7 +158,7 @@ def test_a_right_row_is_no_damage(damaged, contract, table):
         here.put(table, A)
         if table.id_per_run:
             here.put(table, B)
-        assert here.nothing()
+        assert here.all() == []
 
 
 @pytest.mark.parametrize(("contract", "table", "column", "parent"), LINKS)
@@ -176,10 +178,9 @@ def test_a_parent_that_does_not_exist(damaged, contract, table, column, parent):
 def test_a_parent_of_another_run(damaged, contract, table, column, parent):
     """Every column that can lead to another run than the row's own run_id, or its other parent."""
     here = damaged(contract)
-    foreign = here.put(contract.tables[parent], B, **{contract.tables[parent].id[0]: "foreign"})
+    here.put(contract.tables[parent], B, **{contract.tables[parent].id[0]: "foreign"})
     row = here.put(table, A, **{column: "foreign"})
     one = here.only()
-    assert "foreign" in foreign.values()
     assert (one.table, one.id, one.column, one.found) == (table.name, label(table, row), column, "'foreign'")
     assert one.rule == f"which is the id of a row of {parent} in run {B!r}, and not in run {A!r}"
 
@@ -191,7 +192,7 @@ def test_a_row_of_no_run(damaged, contract, table, run_id):
     here = damaged(contract)
     row = here.put(table, A, run_id=run_id)
     if table.name == "runs" and run_id:
-        assert here.nothing()  # it is a run
+        assert here.all() == []  # it is a run
         return
     one = here.only()
     assert (one.table, one.id, one.column) == (table.name, label(table, row), "run_id")
@@ -241,6 +242,22 @@ def test_an_id_in_two_runs(damaged, contract, table):
     assert one.rule == "which occurs in 2 runs"
 
 
+@pytest.mark.parametrize(
+    ("contract", "table", "column", "parent"),
+    [link for link in LINKS if not says_its_run(link) and link.values[2] not in link.values[1].key],
+)
+def test_a_twin_does_not_hide_that_a_parent_is_of_another_run(damaged, contract, table, column, parent):
+    """Of two rows with one id, one of which is right, both the id and the other row are found."""
+    here = damaged(contract)
+    here.put(contract.tables[parent], B, **{contract.tables[parent].id[0]: "foreign"})
+    here.put(table, A)
+    here.put(table, A, **{column: "foreign"})
+    assert {(one.table, one.column, one.found) for one in here.all()} == {
+        (table.name, table.id[0], "'new'"),
+        (table.name, column, "'foreign'"),
+    }
+
+
 def test_a_run_that_was_deleted(database):
     """Every row that says that it is the run's is found, once, and no other row."""
     database.execute(f"DELETE FROM runs WHERE run_id = '{B}'")
@@ -268,10 +285,8 @@ def test_a_table_that_was_emptied(database):
         findings.close()
         everything = list(find_damage(opened))
     assert str(first) == str(everything[0])
-    orphans = sum(
-        database.execute(f"SELECT count({column}) FROM {table}")[0][0]
-        for table, column in (("calls", "state_id"), ("routing_events", "state_id"), ("artifacts", "produced_by_state_id"))
-    )
+    links = (("calls", "state_id"), ("routing_events", "state_id"), ("artifacts", "produced_by_state_id"))
+    orphans = sum(database.execute(f"SELECT count({column}) FROM {table}")[0][0] for table, column in links)
     assert len(everything) == orphans > 50
 
 

@@ -1,6 +1,7 @@
 """The asset check of the audit database: what it says, and when it runs.
 
-Belongs here: the check, its job and its schedule. Does not belong here: what counts as damage (`../landscape/test_integrity.py`).
+Belongs here: the check, its job and its schedule. Does not belong here: what counts as damage
+(`../landscape/test_integrity.py`).
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ def test_a_database_without_damage_passes(operate: Operator, sample: Path) -> No
     (check,) = checks(result).values()
     assert (check.check_name, check.asset_key) == (CHECK, dg.AssetKey(["landscape", "audit_database"]))
     assert check.passed and check.partition is None
-    assert check.description == f"Nothing found; {len(V1.tables)} tables of 3 runs were looked at."
+    assert check.description == f"Nothing found; {len(V1.tables)} tables of 3 run(s) were looked at."
     assert {name: value.value for name, value in check.metadata.items()} == {
         "database": str(sample),
         "contract": "v1",
@@ -47,7 +48,7 @@ def test_findings_are_counted_and_the_first_are_shown(operate: Operator, sample:
     assert result.success
     check = checks(result)[CHECK]
     assert not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
-    assert (check.description or "").startswith(f"{count} findings; {len(V1.tables)} tables of 3 runs")
+    assert (check.description or "").startswith(f"{count} finding(s); {len(V1.tables)} tables of 3 run(s)")
     assert check.metadata["count of findings"].value == count
     lines = check.metadata["findings"].value.splitlines()
     assert len(lines) == 2 + 50
