@@ -32,8 +32,8 @@ from .files import FileFacts
 _CONNECTIONS = 2
 """More are no faster on two processors, and each holds batches in memory."""
 
-_RETRY_SECONDS = 20
-"""For how long after its beginning a load that a writer disturbed is begun again, with all tables on a new snapshot."""
+_ATTEMPTS = 5
+"""How often a load that another process disturbed is begun, each time with all tables on a new snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ def load_tables(
         ExportError: the database cannot be used, a run cannot be exported, or a table breaks the contract.
         OSError: no room, or no right, to write.
     """
-    deadline = time.monotonic() + _RETRY_SECONDS
-    while True:
+    for attempt in range(_ATTEMPTS):
         try:
             with AuditDatabase(url) as database:
                 return _Load(database, run_ids, path, by_scan).result()
         except DatabaseError as error:
-            if not error.transient or time.monotonic() > deadline:
+            if not error.transient or attempt == _ATTEMPTS - 1:
                 raise
         time.sleep(random.uniform(0.1, 1))
+    raise AssertionError("the last attempt returns or raises")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 Belongs here: running one export, with a fault or a trace, and what became of it. Does not belong here: which
 faults, and what must hold afterwards (`points.py`, `crashes.py`).
 
-Most of an export's time is Dagster's own work. The quick kind (`_Steps`) therefore calls the very same assets one after
-the other, each with its inputs and outputs through the IO manager as Dagster would; the full kind is `Session`, as the
-command line uses it.
+An export is made by the pipeline, as the command makes it; or, in a scenario whose tables and records stay (`stores`), by the assets, called one
+after the other: most of the time of a Dagster run is Dagster's own work. The full kind is the Dagster job itself.
 """
 
 from __future__ import annotations
@@ -18,26 +17,24 @@ import shutil
 import tempfile
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import adbc_driver_sqlite.dbapi  # noqa: F401  (imported here once, and not in each of the processes)
 import dagster as dg
 
 import landscape_assets.landscape.sqlite  # noqa: F401
-from landscape_assets.export.files import FileFacts
 from landscape_assets.export.package import package_path
 from landscape_assets.keygen import make_key_pair
 from landscape_assets.orchestration import settings
 from landscape_assets.orchestration.build import build_defs
-from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, ManifestConfig
-from landscape_assets.orchestration.in_process import FAILED, Outcome, Session
-from landscape_assets.orchestration.session import passing_storage, session
-from landscape_assets.orchestration.tables import TABLE_ASSETS
+from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, PACKAGE_STEP, PackageConfig
+from landscape_assets.orchestration.jobs import EXPORT_RUN
+from landscape_assets.orchestration.partitions import PARTITION_TAG, RUNS
+from landscape_assets.orchestration.resources import Workspace
+from landscape_assets.orchestration.tables import tables
+from landscape_assets.pipeline import FAILED, Outcome, export_runs
 
 from .shim import Call, Fault, Shim, read_trace
 
@@ -111,67 +108,15 @@ class Result:
 
 @dataclass(frozen=True)
 class _Context:
-    """What the assets and the IO manager use of Dagster's contexts."""
+    """What the assets use of Dagster's context."""
 
-    asset_key: dg.AssetKey
     partition_key: str
-    run_id: str
+    run: SimpleNamespace
     instance: dg.DagsterInstance
-    selected_asset_keys: frozenset[dg.AssetKey]
     log: logging.Logger = logging.getLogger("faults")
-
-    @property
-    def run(self) -> SimpleNamespace:
-        return SimpleNamespace(run_id=self.run_id)
 
     def log_event(self, event: object) -> None:
         """Dagster would store it."""
-
-
-class _Steps(Session):
-    """A session that calls the assets itself."""
-
-    def __init__(
-        self,
-        storage: Path | None,
-        instance: dg.DagsterInstance,
-        resources: Mapping[str, Any],
-        init: dg.InitResourceContext,
-    ) -> None:
-        self._instance, self._storage, self._resources = instance, storage, resources
-        resources["workspace"].setup_for_execution(init)
-
-    def _export(self, run_id: str, supersede: bool) -> Outcome:
-        owner = str(uuid.uuid4())
-        made: Mapping[str, Any] = {}
-        try:
-            for asset in (*TABLE_ASSETS, *EXPORT_ASSETS):
-                own, *others = asset.keys
-                context = _Context(own, run_id, owner, self._instance, frozenset(asset.keys))
-                arguments = {name: self._resources[name] for name in asset.op.required_resource_keys}
-                for one in asset.op.input_defs:
-                    if not one.dagster_type.is_nothing:
-                        key = asset.keys_by_input_name[one.name]
-                        manager = self._resources[_BY_KEY[key].get_io_manager_key_for_asset_key(key)]
-                        arguments[one.name] = manager.load_input(replace(context, asset_key=key))
-                if own == MANIFEST:
-                    arguments["config"] = ManifestConfig(supersede=supersede)
-                result = asset.op.compute_fn.decorated_fn(context, **arguments)
-                if others:
-                    list(result)  # a step that gives its results one by one
-                    continue
-                if isinstance(result.value, FileFacts):
-                    manager = self._resources[asset.get_io_manager_key_for_asset_key(own)]
-                    manager.handle_output(context, result.value)
-                made = result.metadata
-        except dg.Failure as failure:
-            return Outcome(run_id, FAILED, error=failure.description)
-        except Exception as error:  # Dagster would fail the step
-            return Outcome(run_id, FAILED, error="".join(traceback.format_exception_only(error)))
-        return Outcome(run_id, made["result"], package_path(settings.export_dir(), run_id), made["record_count"])
-
-
-_BY_KEY = {key: asset for asset in (*TABLE_ASSETS, *EXPORT_ASSETS) for key in asset.keys}
 
 
 class Runner:
@@ -180,7 +125,6 @@ class Runner:
     def __init__(self) -> None:
         self._shim = Shim()
         self._instance = dg.DagsterInstance.ephemeral()
-        self._resources = build_defs().resources or {}
         self._init = dg.build_init_resource_context(instance=self._instance)
         # What was imported is never garbage; looking for it took a third of the time of an export.
         gc.collect()
@@ -240,8 +184,7 @@ class Runner:
         if fault is not None:
             self._shim.arm(fault)
         try:
-            with session(scenario.run_id) if full else self._steps() as exporting:
-                outcome = exporting.export(scenario.run_id, supersede=scenario.supersede)
+            outcome = self._by_dagster(scenario, full) if full or scenario.stores else self._by_pipeline(scenario)
         except OSError as error:
             # The command line says so and answers with status 2.
             return Result(False, "failed", str(error), hit=self._shim.hit)
@@ -249,10 +192,49 @@ class Runner:
             return Result(False, crash=traceback.format_exc(), hit=self._shim.hit)
         return Result(False, outcome.status, outcome.error, hit=self._shim.hit)
 
-    @contextmanager
-    def _steps(self) -> Iterator[_Steps]:
-        with passing_storage() as storage:
-            yield _Steps(storage, self._instance, self._resources, self._init)
+    def _by_pipeline(self, scenario: Scenario) -> Outcome:
+        (outcome,) = export_runs([scenario.run_id], settings.export_settings(supersede=scenario.supersede))
+        return outcome
+
+    def _by_dagster(self, scenario: Scenario, full: bool) -> Outcome:
+        if full:
+            return self._by_job(scenario)
+        context = _Context(scenario.run_id, SimpleNamespace(run_id=str(uuid.uuid4())), self._instance)
+        workspace = Workspace()
+        workspace.setup_for_execution(self._init)
+        try:
+            for asset in (tables, *EXPORT_ASSETS):
+                config = {"config": PackageConfig(supersede=scenario.supersede)} if MANIFEST in asset.keys else {}
+                made = asset.op.compute_fn.decorated_fn(context, workspace=workspace, **config)
+                results = [made] if isinstance(made, dg.MaterializeResult) else list(made)
+        except dg.Failure as failure:
+            return Outcome(scenario.run_id, FAILED, failure.description)
+        except Exception as error:  # Dagster would fail the step
+            return Outcome(scenario.run_id, FAILED, "".join(traceback.format_exception_only(error)))
+        return Outcome(scenario.run_id, results[-1].metadata["result"])
+
+    def _by_job(self, scenario: Scenario) -> Outcome:
+        with dg.DagsterInstance.ephemeral() as instance:
+            instance.add_dynamic_partitions(RUNS.name, [scenario.run_id])
+            config = {"ops": {PACKAGE_STEP: {"config": {"supersede": scenario.supersede}}}, "loggers": {"console": {}}}
+            result = build_defs(loggers={"console": quiet}).resolve_job_def(EXPORT_RUN.name).execute_in_process(
+                instance=instance,
+                tags={PARTITION_TAG: scenario.run_id},
+                run_config=config,
+                raise_on_error=False,
+            )
+            failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+            if failed:
+                description = failed[0].user_failure_data and failed[0].user_failure_data.description
+                return Outcome(scenario.run_id, FAILED, description or str(failed[0].error))
+            *_, made = result.asset_materializations_for_node(PACKAGE_STEP)
+            return Outcome(scenario.run_id, made.metadata["result"].value)
+
+
+@dg.logger
+def quiet(context: dg.InitLoggerContext) -> logging.Logger:
+    """Prints nothing."""
+    return logging.Logger("faults", logging.CRITICAL + 1)
 
 
 def key_pair(folder: Path) -> tuple[Path, bytes]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.databases import changing, empty_database, insert_copy, rows_of_sample
 from support.offset import with_offset
-from support.pipeline import make_records, texts
+from support.pipeline import make_records, rows_of, texts
 from support.server import Audit
 
 from landscape_assets.errors import CorruptTable, DatabaseError
@@ -143,7 +143,7 @@ def test_any_run_id_is_data(hostile, tmp_path):
         for number, run_id in enumerate(HOSTILE):
             assert on_postgresql.count(run_id) == on_sqlite.count(run_id)
             for name in ("rows", "tokens", "token_parents", "calls"):
-                table = pa.Table.from_batches(on_postgresql.read(name, run_id).batches)
+                table = pa.Table.from_batches(rows_of(on_postgresql, name, run_id))
                 assert len(table) == on_sqlite.count(run_id)[name]
                 assert all(value.startswith(f"{number}/") for value in table.column(0).to_pylist())
 
