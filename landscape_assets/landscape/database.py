@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 
-import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -21,7 +20,7 @@ from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .checks import Checker
 from .frames import arrow_schema
 from .membership import RUN, RunNumbers, RunsOfIds, sort_out
-from .source import Damaged, RunValue, ScanFailed, Source
+from .source import Damaged, RunValue, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from support.databases import (
     insert_copy,
     remove_constraints,
     rows_of_sample,
-    to_v0,
 )
 from support.exporter import Exporter
 from support.pipeline import make_records
