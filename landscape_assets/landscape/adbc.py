@@ -98,9 +98,9 @@ def record_batches(result: sa.CursorResult) -> tuple[pa.Schema, Iterator[pa.Reco
     return reader.schema, iter(reader)
 
 
-def text_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str | None, ...]]:
-    """Rows of text or bytes, each value as text in which what is not UTF-8 is escaped."""
+def text_rows(batches: Iterable[pa.RecordBatch], encoding: str = "utf-8") -> Iterator[tuple[str | None, ...]]:
+    """Rows of text or bytes, each value as text in which bytes that are not text are escaped."""
     for batch in batches:
         columns = (column.cast(pa.binary()).to_pylist() for column in batch.columns)
         for row in zip(*columns, strict=True):
-            yield tuple(None if value is None else value.decode("utf-8", "backslashreplace") for value in row)
+            yield tuple(None if value is None else value.decode(encoding, "backslashreplace") for value in row)

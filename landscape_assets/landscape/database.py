@@ -170,6 +170,10 @@ class AuditDatabase:
         batches = self._read(table, schema, runs, parents, None if by_scan else runs.run_ids)
         return TableStream(table, statement, schema, batches)
 
+    def file_damage(self) -> Iterator[str]:
+        """What the database's own check of its file finds. An index that misses a row loses it for whoever reads by index."""
+        return self._source.file_damage()
+
     def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement as they come, every value as text; bytes that are not UTF-8 are escaped.
 

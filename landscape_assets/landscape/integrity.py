@@ -28,6 +28,8 @@ def find_damage(database: AuditDatabase) -> Iterator[CorruptTable]:
     Raises:
         DatabaseError: the database cannot be read.
     """
+    for found in database.file_damage():
+        yield CorruptTable("(any)", "the file", "(any)", found, "which SQLite's integrity check says of it")
     for table in database.contract.tables.values():
         yield from _repeated_ids(database, table)
         if table.own_run_id:

@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -142,6 +143,12 @@ class SQLiteSource:
         self._disconnect()
         self._files.release()
 
+    @cached_property
+    def _encoding(self) -> str:
+        """In which encoding the database keeps text, and so gives it where it is asked for its bytes."""
+        ((stored,),) = (row.values() for row in self._all(sa.text("SELECT encoding FROM pragma_encoding")))
+        return {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}.get(stored, "utf-8")
+
     def columns(self) -> dict[str, set[str]]:
         """Table name → its column names."""
         rows = self._all(
@@ -168,7 +175,7 @@ class SQLiteSource:
         ]
         select = _pinned(sa.select(*columns), ["''", "x''"] * len(RUN_COLUMNS))
         return [
-            {name: _run_value(found[f"{name} class"], found[name]) for name in RUN_COLUMNS}
+            {name: _run_value(found[f"{name} class"], found[name], self._encoding) for name in RUN_COLUMNS}
             for found in self._all(select)[1:]
         ]
 
@@ -183,7 +190,9 @@ class SQLiteSource:
         rows = contract.metadata.tables["rows"]
         run_id = sa.cast(rows.c.run_id, sa.LargeBinary)  # it may be anything
         select = _pinned(sa.select(run_id.label("id"), sa.func.count().label("rows")).group_by(rows.c.run_id), ["x''", "0"])
-        return {row["id"].decode("utf-8", "backslashreplace"): row["rows"] for row in self._all(select)[1:] if row["id"]}
+        return {
+            row["id"].decode(self._encoding, "backslashreplace"): row["rows"] for row in self._all(select)[1:] if row["id"]
+        }
 
     def prefers_scan(self, contract: Contract, run_ids: Sequence[str]) -> bool:
         """Whether the runs have so much of the database that reading whole tables is faster than following indexes.
@@ -230,6 +239,12 @@ class SQLiteSource:
             raise self._failure(error) from None
         self._require_unchanged()
 
+    def file_damage(self) -> Iterator[str]:
+        """What SQLite's own check of the file finds, indexes included (https://www.sqlite.org/pragma.html#pragma_integrity_check)."""
+        for row in self._all(sa.text("SELECT CAST(integrity_check AS TEXT) AS found FROM pragma_integrity_check")):
+            if row["found"] != "ok":
+                yield row["found"]
+
     def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement, every value as text. They are fetched as bytes: they may be anything."""
         values = [
@@ -237,7 +252,7 @@ class SQLiteSource:
         ]
         result = self._execute(_pinned(select.with_only_columns(*values), ["x''"] * len(values)))
         try:
-            yield from islice(text_rows(record_batches(result)[1]), 1, None)
+            yield from islice(text_rows(record_batches(result)[1], self._encoding), 1, None)
         except _READ_ERRORS as error:
             self._require_unchanged()
             raise self._failure(error) from None
@@ -293,7 +308,7 @@ class SQLiteSource:
             )
             first = sa.select(query.subquery())
             for row in self._all(_pinned(first, ["''", *["x''"] * len(values)]), run_ids)[1:]:
-                *ids, found = (row[f"v{i}"].decode("utf-8", "backslashreplace") for i in range(len(values)))
+                *ids, found = (row[f"v{i}"].decode(self._encoding, "backslashreplace") for i in range(len(values)))
                 label = ", ".join(f"{name} {value}" for name, value in zip(names, ids, strict=True))
                 kind = {"text": "text", "integer": "an integer"}.get(classes[0], "a number")
                 rule = f"which is stored as {row['class']} and is not {kind}"
@@ -365,17 +380,16 @@ class SQLiteSource:
         )
 
 
-def _run_value(storage_class: str, stored: bytes | None) -> RunValue:
+def _run_value(storage_class: str, stored: bytes | None, encoding: str) -> RunValue:
     """A value of the table runs: text; null; or what is wrong with it."""
     if stored is None:
         return None
-    text = stored.decode("utf-8", "backslashreplace")
     if storage_class == "blob":
-        return Damaged(text, "which is stored as blob and is not text")
+        return Damaged(stored.decode("utf-8", "backslashreplace"), "which is stored as blob and is not text")
     try:
-        return stored.decode()
+        return stored.decode(encoding)
     except UnicodeDecodeError:
-        return Damaged(text, "which is not UTF-8")
+        return Damaged(stored.decode(encoding, "backslashreplace"), f"which is not {encoding.upper()}")
 
 
 def _is_hot(journal: Path) -> bool:

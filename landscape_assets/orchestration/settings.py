@@ -174,7 +174,7 @@ def budget() -> Budget:
 
 
 def export_settings(*, supersede: bool = False) -> ExportSettings:
-    """What exports without assets between the stages are made with.
+    """What exports without assets between the stages are made with. All settings that name folders are looked at, used or not.
 
     Args:
         supersede: replace a package that differs.
@@ -182,6 +182,7 @@ def export_settings(*, supersede: bool = False) -> ExportSettings:
     Raises:
         ExportError: a setting is wrong.
     """
+    storage_dir()
     return ExportSettings(
         database_url(), export_dir(), signing_key(), manifest_key(), formats(), budget(), scratch_dir(), supersede
     )

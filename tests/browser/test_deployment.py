@@ -167,7 +167,7 @@ def test_a_check_that_passed_is_shown_for_each_run(pages: Pages) -> None:
 def test_a_dagster_run_shows_its_steps(pages: Pages, deployment: Deployment) -> None:
     (run, *_) = [run for run in deployment.runs(dagster_partition=COMPLETED_RUN) if run["status"] == "SUCCESS"]
     pages.open(f"/runs/{run['runId']}", 1300)
-    pages.see("Success", "landscape__node_states", "export__manifest")
+    pages.see("Success", "landscape__tables", "export__package")
     pages.picture("run")
 
 

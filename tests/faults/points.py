@@ -56,9 +56,9 @@ Tree = dict[str, bytes | None]
 
 
 def tree(folder: Path) -> Tree:
-    """Every path below a folder with its bytes; None for a folder."""
+    """Every path below a folder with its bytes; None for a folder, and for a stored table, which names its load."""
     return {
-        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        str(path.relative_to(folder)): None if path.is_dir() or path.suffix == ".arrow" else path.read_bytes()
         for path in sorted(folder.rglob("*"))
     }
 

@@ -205,7 +205,7 @@ def test_every_value_at_a_limit():
         (Kind.TEXT, "nodes", "plugin_name"),
     ):
         # The good ones together where they have room in one run, and each bad one in a run of its own.
-        good = [[value] for value in GOOD[kind]] if name == "runs" else [GOOD[kind]]
+        good = [[value] for value in GOOD[kind]] if kind is Kind.TIME else [GOOD[kind]]
         each += [Case(plain(len(values), **{name: {column: values}}), set()) for values in good]
         each += [Case(plain(1, **{name: {column: [value]}}), {(name, column)}) for value in BAD[kind]]
     require_each(each)
