@@ -234,8 +234,10 @@ class _Numbering:
     def _shift(self, table: str, shift: np.ndarray) -> None:
         """Moves the units of each run by as much as is said."""
         if shift.any():
-            runs = self._tables[table].frame([RUN])[RUN].to_numpy()
-            self._units[table] = (self._units[table].cast(pl.Int64) + pl.Series(shift[runs])).cast(pl.UInt32)
+            # Batch by batch: a column that is kept would keep its whole batch in memory.
+            by_row = [shift[frame[RUN].to_numpy()] for frame in self._tables[table].frames([RUN])]
+            moved = pl.Series(np.concatenate([np.empty(0, np.int64), *by_row]))
+            self._units[table] = (self._units[table].cast(pl.Int64) + moved).cast(pl.UInt32)
 
     def _number_below(self, parent: Group) -> None:
         """Rows further down get the unit of their parent."""
