@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
 
@@ -105,11 +105,17 @@ class AuditDatabase:
     def runs(self) -> dict[str, Run]:
         """Every run of the database by run_id, the oldest first."""
         found: dict[str, Run] = {}
-        for values in self._source.runs(self.contract):
+        # A run_id that is not text comes last: printed, it may look like the id of another run, which stays what it is.
+        for values in sorted(self._source.runs(self.contract), key=lambda values: isinstance(values["run_id"], Damaged)):
             run = _run(values)
             if run.run_id in found:
-                damage = CorruptTable("runs", f"run_id {run.run_id!r}", "run_id", repr(run.run_id), "which occurs more than once")
-                run = Run(run.run_id, run.status, run.started_at, run.completed_at, damage)
+                if isinstance(values["run_id"], Damaged):
+                    while run.run_id in found:
+                        run = replace(run, run_id=f"{run.run_id} (damaged)")
+                else:
+                    rule = "which occurs more than once"
+                    damage = CorruptTable("runs", f"run_id {run.run_id!r}", "run_id", repr(run.run_id), rule)
+                    run = replace(run, damage=damage)
             found[run.run_id] = run
         return dict(sorted(found.items(), key=lambda item: (item[1].started_at or "", item[0].encode())))
 

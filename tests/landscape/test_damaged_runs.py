@@ -32,6 +32,16 @@ def test_one_bad_run_row_stops_that_run_alone(sample: Path, exporter: Exporter, 
     assert len(exporter.run("runs", "--database", f"sqlite:///{sample}").stdout.splitlines()) == len(listed) == 3
 
 
+def test_a_run_id_that_only_looks_like_another_s(sample: Path, exporter: Exporter) -> None:
+    """A blob with the bytes of another run's id: that run is exported, and the damaged one is refused under a name of its own."""
+    with changing(sample) as connection:
+        connection.execute("UPDATE runs SET run_id = CAST(? AS BLOB) WHERE run_id = ?", (COMPLETED_RUN, FAILED_RUN))
+    outcomes = {outcome["run_id"]: outcome for outcome in exporter.outcomes(sample, "--all", "--format", "jsonl")}
+    assert outcomes[COMPLETED_RUN]["status"] == "exported"
+    assert "stored as blob" in outcomes[f"{COMPLETED_RUN} (damaged)"]["error"]
+    assert len(outcomes) == 2
+
+
 def test_a_run_that_is_there_twice_is_refused(sample: Path, exporter: Exporter) -> None:
     """Nothing tells which of its two rows is the run's."""
     remove_constraints(sample)
