@@ -30,7 +30,7 @@ IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _FINISHED
 def why_not_a_key(run_id: str) -> str | None:
     """Why Dagster cannot hold a run_id as a partition key; None when it can.
 
-    Dagster itself refuses none (dynamic keys are not checked), and comes to grief later: a Dagster run with the empty
+    Dagster itself refuses none (dynamic keys are not checked), and fails later: a Dagster run with the empty
     key counts as one without a partition, "..." is its sign for a range, control characters are not shown, and
     PostgreSQL indexes no long key. Commas, brackets, blanks and the like are no trouble: the UI puts such keys in
     quotation marks.

@@ -199,7 +199,7 @@ def scratch_dir() -> Path | None:
 
 
 def dagster_home() -> str | None:
-    """The folder of the Dagster instance; None for an instance that passes away."""
+    """The folder of the Dagster instance; None for an ephemeral instance."""
     return _value(DAGSTER_HOME)
 
 
