@@ -190,7 +190,7 @@ def test_a_part_is_materialized_again(operate: Operator) -> None:
     assert {event.run_id for name, event in found.items() if name not in of_again} == {first.run_id}
 
 
-EXPORTS = 8
+EXPORTS = 20
 """As many as the time of a test allows: each takes Dagster some seconds."""
 
 EXPORTS_IN_TURN = """
