@@ -201,7 +201,8 @@ class ArrowReader:
             if isinstance(error, OSError) and error.errno in _OF_THE_PROCESS:
                 raise  # it says nothing of the file
             raise StorageError(
-                f"The stored file {self.path} is not as it was written ({error}). Materialize the run's tables and records again."
+                f"The stored file {self.path} is not as it was written ({error}). Export the run again (in Dagster: "
+                f"Materialize its tables and records)."
             ) from None
 
 
