@@ -29,7 +29,7 @@ from ..export.signing import SIGNATURES_SCHEMA, SignedBatch, SigningKey, sign
 from ..export.staging import run_lock
 from ..export.tables import RunFacts, StoredTables
 from ..formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
-from ..pipeline import export_of
+from ..pipeline import EXPORTED, UNCHANGED, export_of
 from . import settings
 from .failures import explained
 from .lineage import field_lineage, made_of, record_fields
@@ -41,9 +41,6 @@ GROUP = "export"
 
 MANIFEST_SHA256 = "sha256 of manifest.json"
 """The name under which the manifest's metadata has its SHA-256; the checks compare the published file with it."""
-
-EXPORTED, UNCHANGED = "exported", "unchanged"
-"""What the manifest's metadata says of an export: it published a package, or found the same package there already."""
 
 _BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 

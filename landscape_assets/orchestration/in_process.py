@@ -18,7 +18,6 @@ from ..pipeline import EXPORTED, FAILED, UNCHANGED, Outcome
 from . import settings
 from .build import build_defs
 from .exports import PACKAGE_STEP
-from .exports import UNCHANGED as UNCHANGED_RESULT
 from .jobs import EXPORT_RUN
 from .partitions import PARTITION_TAG, register
 
@@ -63,7 +62,7 @@ def _export(job: dg.JobDefinition, instance: dg.DagsterInstance, run_id: str) ->
     ]
     path = package_path(settings.export_dir(), run_id)
     sha256 = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-    is_new = results != [UNCHANGED_RESULT]
+    is_new = results != [UNCHANGED]
     published = Published(path, read_manifest(path), sha256, is_new)
     return Outcome(run_id, EXPORTED if is_new else UNCHANGED, published=published)
 

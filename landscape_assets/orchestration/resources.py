@@ -74,21 +74,21 @@ class Workspace(dg.ConfigurableResource):
     @contextmanager
     def scratch(self, partition: str, dagster_run_id: str) -> Iterator[Path]:
         """An empty folder for temporary files, removed at the end; what others left there for the same run is removed, too."""
-        root = settings.scratch_dir() or self.storage / "scratch"
-        clear_abandoned(root, partition)
-        path = work_folder(root, partition, dagster_run_id)
-        try:
+        with _empty_folder(settings.scratch_dir() or self.storage / "scratch", partition, dagster_run_id) as path:
             yield path
-        finally:
-            release(path)
 
     @contextmanager
     def staging(self, partition: str, dagster_run_id: str) -> Iterator[Path]:
-        """An empty folder for the files of a package, removed at the end; what others left there for the same run is removed, too."""
-        root = staging_root(self.export_dir)
-        clear_abandoned(root, partition)
-        path = work_folder(root, partition, dagster_run_id)
-        try:
+        """The same for the files of a package, in the export folder."""
+        with _empty_folder(staging_root(self.export_dir), partition, dagster_run_id) as path:
             yield path
-        finally:
-            release(path)
+
+
+@contextmanager
+def _empty_folder(root: Path, partition: str, dagster_run_id: str) -> Iterator[Path]:
+    clear_abandoned(root, partition)
+    path = work_folder(root, partition, dagster_run_id)
+    try:
+        yield path
+    finally:
+        release(path)
