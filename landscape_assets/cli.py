@@ -1,10 +1,10 @@
 """The command line `landscape-assets`.
 
-Belongs here: options, output and exit status of each command. Does not belong here: anything that is done with them; and no import
-of Dagster or Polars at the top, so that `--help` answers at once.
+Belongs here: options, output and exit status of each command. Does not belong here: anything that is done with them;
+and no import of Dagster or Polars at the top, so that `--help` answers at once.
 
-Exit status: 0 all went well, 1 a run failed or damage was found, 2 wrong usage, a wrong setting, an unusable database, or output that
-cannot be written.
+Exit status: 0 all went well, 1 a run failed or damage was found, 2 wrong usage, a wrong setting, an unusable database,
+or output that cannot be written.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from .errors import NO_MEMORY, ExportError
 from .printable import printable
 
 if TYPE_CHECKING:
-    from .landscape import AuditDatabase
+    from .database import AuditDatabase
     from .pipeline import ExportSettings, Outcome
 
 _FORMATS = ("jsonl", "csv", "parquet")
 
 LIBRARY_ENVIRONMENT = {
     # The allocators of Arrow and of Polars. Arrow's keeps freed memory for a second unless told otherwise, and a step
-    # that works through batches then holds several that are not used; in less than a tenth of one it gives away what the
-    # next batch takes (measured: 510 MB with 1,000 ms, 482 with 100, 476 and a quarter more page faults with 10). That of
-    # Polars keeps some for each of eight arenas; one is as fast for the few threads of an export (measured: 20 MB less).
+    # that works through batches then holds several that are not used; in less than a tenth of one it gives away what
+    # the next batch takes (measured: 510 MB with 1,000 ms, 482 with 100, 476 and a quarter more page faults with 10).
+    # That of Polars keeps some for each of eight arenas; one is as fast for the few threads of an export (measured: 20
+    # MB less).
     "MIMALLOC_PURGE_DELAY": "100",
     "_RJEM_MALLOC_CONF": "narenas:1",
     # NumPy's linear algebra, which is not used here, would start threads that wait for work in a loop.
@@ -88,7 +89,9 @@ _output_option = click.option(
     type=_Path(path_type=Path),
     help="The export folder, in which each run gets its package.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, and nothing else.")
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output, and nothing else."
+)
 
 
 class _Commands(click.Group):
@@ -157,7 +160,7 @@ def export(
     with _stopping():
         _require_limits()
         _use_settings(database, output, sign, formats)
-        from .orchestration import settings
+        from . import settings
 
         chosen = settings.export_settings(supersede=supersede)
         with _open(chosen.database_url) as audit:
@@ -230,8 +233,8 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
 
 def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
     """The runs as `--json` gives them, and what the table says of the package of each."""
-    from .export.package import is_complete, package_path
-    from .orchestration import settings
+    from . import settings
+    from .package.publish import is_complete, package_path
 
     try:
         folder = settings.export_dir()
@@ -263,13 +266,14 @@ def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
 def check(database: str | None, as_json: bool) -> None:
     """Look through the whole audit database for damage that belongs to no run, or to two.
 
-    That is rows without a run or a parent, rows whose parents are of another run, and ids that occur more than once. An export reads
-    the rows of its run alone, and does not see them. One line each on standard output, by table, id and column.
+    That is rows without a run or a parent, rows whose parents are of another run, and ids that occur more than once. An
+    export reads the rows of its run alone, and does not see them. One line each on standard output, by table, id and
+    column.
     """
     with _stopping():
         _use_settings(database, None, None, ())
-        from .landscape.integrity import find_damage
-        from .orchestration import settings
+        from . import settings
+        from .database.integrity import find_damage
 
         count = 0
         with _open(settings.database_url()) as audit:
@@ -334,7 +338,7 @@ def verifier_file(file: Path) -> None:
 
     It needs Python 3.11 or newer and nothing else. The same version always gives the same bytes.
     """
-    from .verifier_file import write_verifier_file
+    from .package.verifier_file import write_verifier_file
 
     with _stopping("The verifier cannot be written"):
         click.echo(f"{write_verifier_file(file)}  {file}")
@@ -345,7 +349,8 @@ def verifier_file(file: Path) -> None:
 def keygen(private_key: Path) -> None:
     """Make an Ed25519 key pair for signing manifests: PRIVATE_KEY, and PRIVATE_KEY.pub to hand out.
 
-    Set LANDSCAPE_SIGNING_PRIVATE_KEY_FILE to the first, keep it secret, and give the second to auditors by a way of its own.
+    Set LANDSCAPE_SIGNING_PRIVATE_KEY_FILE to the first, keep it secret, and give the second to auditors by a way of its
+    own.
     """
     from .keygen import make_key_pair
 
@@ -401,7 +406,7 @@ def _texts(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _open(url: str) -> AuditDatabase:
-    from .landscape import AuditDatabase
+    from .database import AuditDatabase
 
     return AuditDatabase(url)
 
@@ -429,9 +434,7 @@ def _unwritten(error: OSError) -> ExportError:
     return ExportError(f"The output could not be written: {error.strerror or error}.")
 
 
-def _export_all(
-    run_ids: tuple[str, ...], chosen: ExportSettings, report: _Report, *, quiet: bool
-) -> list[Outcome]:
+def _export_all(run_ids: tuple[str, ...], chosen: ExportSettings, report: _Report, *, quiet: bool) -> list[Outcome]:
     """Exports runs, with a progress bar on a terminal and plain lines otherwise; what became of each, in their order."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -1,5 +1,5 @@
 """The Dagster code location: `defs`, and nothing else."""
 
-from .orchestration.build import build_defs
+from .dagster_defs.build import build_defs
 
 defs = build_defs()

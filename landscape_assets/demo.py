@@ -38,7 +38,7 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
         ExportError: a setting is wrong.
         OSError: the folder cannot be written to.
     """
-    from .orchestration.settings import (
+    from .settings import (
         DATABASE_URL,
         EXPORT_DIR,
         FORMAT_NAMES,
@@ -78,7 +78,7 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
         SIGNING_KEY_FILE: str(key),
     }
     tell("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
-    from .orchestration.in_process import export_in_process
+    from .dagster_defs.in_process import export_in_process
 
     succeeded = True
     for outcome in export_in_process((COMPLETED_RUN, FAILED_RUN)):

@@ -6,7 +6,6 @@ says what was wrong, where, and what to do.
 
 from __future__ import annotations
 
-
 NO_MEMORY = (
     "There is not enough memory, and what was being done has not been done. Give the process more (a limit of ulimit -v "
     "or of its container), or let the export take less (LANDSCAPE_MEMORY_MB)."

@@ -1,7 +1,7 @@
 """What went wrong, in one sentence for the reader.
 
-Belongs here: the sentence for any exception that ends an export. Does not belong here: the errors that are sentences already
-(`errors.py`), and what Dagster makes of them (`orchestration/failures.py`).
+Belongs here: the sentence for any exception that ends an export. Does not belong here: the errors that are sentences
+already (`errors.py`), and what Dagster makes of them (`dagster_defs/failures.py`).
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def _explain_unexpected(error: Exception, secret: str | None) -> str:
         if path.is_relative_to(package) and path.name != "failures.py":
             where = f" ({path.relative_to(package.parent)}, line {frame.lineno})"
     message = type(error).__name__ if holds_secret(error, secret) else f"{type(error).__name__}: {error}"
-    return (
-        f"Unexpected error: {' '.join(message.split()).rstrip('.')}{where}. Trying again will not help; please report this bug."
-    )
+    return f"Unexpected error: {' '.join(message.split()).rstrip('.')}{where}. Trying again will not help; please report this bug."
 
 
 def holds_secret(error: BaseException, secret: str | None) -> bool:

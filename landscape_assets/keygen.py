@@ -1,6 +1,6 @@
 """Making an Ed25519 key pair for manifest.json.sig.
 
-Belongs here: that, and nothing else. Reading keys is `export/signing.py`.
+Belongs here: that, and nothing else. Reading keys is `records/sign.py`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from .export.signing import ManifestKey
+from .records.sign import ManifestKey
 
 
 def make_key_pair(private_key: Path) -> tuple[Path, str]:
     """Writes a new pair as PEM files (PKCS #8 and SubjectPublicKeyInfo); never over a file that is there.
 
     Args:
-        private_key: where the private key goes, readable by its owner alone; the public key goes beside it, with `.pub`.
+        private_key: where the private key goes, readable by its owner alone; the public key goes beside it, with
+            `.pub`.
 
     Returns:
         The file of the public key, and the key's id as packages name it.
@@ -39,8 +40,6 @@ def make_key_pair(private_key: Path) -> tuple[Path, str]:
         )
     with public_key.open("xb") as file:
         file.write(
-            key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
     return public_key, ManifestKey(key).key_id

@@ -19,8 +19,8 @@ R = TypeVar("R")
 def in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
     """The result of `work` for each item, in the items' order, with at most `ahead` of them begun and not yet taken.
 
-    An error of `work` is raised at the place of its result; what was begun behind it is waited for and dropped. An error of the items is
-    raised behind the results of those before it.
+    An error of `work` is raised at the place of its result; what was begun behind it is waited for and dropped. An
+    error of the items is raised behind the results of those before it.
     """
     begun: deque[Future[R]] = deque()
     iterator, error = iter(items), None

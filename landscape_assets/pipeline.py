@@ -1,8 +1,8 @@
 """The export without Dagster: the stages composed for a set of runs, streaming.
 
-Belongs here: the way of some runs from the database to their packages, in sets that are worked on as one; what becomes of a run that cannot
-be exported. Does not belong here: what a stage does (`landscape/`, `export/`, `formats/`), settings (`orchestration/settings.py`), and the
-same stages as assets (`orchestration/`).
+Belongs here: the way of some runs from the database to their packages, in sets that are worked on as one; what becomes
+of a run that cannot be exported. Does not belong here: what a stage does (`database/`, `records/`, `formats/`,
+`package/`), settings (`settings.py`), and the same stages as assets (`dagster_defs/`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .budget import Budget
+from .database import AuditDatabase
+from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
-from .export.package import Export, Published, publish
-from .export.records import ordered_records, records_schema
-from .export.settings import Budget
-from .export.signing import ManifestKey, SignedBatch, SigningKey, sign
-from .export.staging import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
-from .export.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .failures import explain
 from .formats import FORMATS, RunFiles, needs_fields, write_files
-from .landscape import AuditDatabase
+from .package.publish import Export, Published, publish
 from .parallel import in_order
+from .records.ordered import ordered_records, records_schema
+from .records.sign import ManifestKey, SignedBatch, SigningKey, sign
+from .storage.work_dirs import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
 
 RUNS_AT_ONCE = 100
 """Runs of one set at most: each holds a lock, which is an open file."""
@@ -142,10 +142,9 @@ def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:
         yield some
 
 
-def _export_set(
-    run_ids: list[str], work: Path, settings: ExportSettings, on_progress: OnProgress
-) -> Iterator[Outcome]:
-    """Exports runs together. If one of them stops the others, the rest is exported in two halves, and so on down to that one."""
+def _export_set(run_ids: list[str], work: Path, settings: ExportSettings, on_progress: OnProgress) -> Iterator[Outcome]:
+    """Exports runs together. If one of them stops the others, the rest is exported in two halves, and so on down to
+    that one."""
     left = dict.fromkeys(run_ids)
     try:
         for outcome in _export_together(run_ids, work, settings, on_progress):

@@ -1,6 +1,7 @@
 """Text of others on a terminal.
 
-Belongs here: the rule for what is shown as it is. The verifier has the same rule, and a copy of its own (`verify/report.py`).
+Belongs here: the rule for what is shown as it is. The verifier has the same rule, and a copy of its own
+(`verify/report.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The canonical form of one JSON value (RFC 8785), and the strict reading of stored JSON text.
 
-Belongs here: what the few nested values (`settings`, `config`, `schema_fields`) and manifests need, one value at a time, by the
-`rfc8785` package. Does not belong here: whole columns (`export/canonical.py`).
+Belongs here: what the few nested values (`settings`, `config`, `schema_fields`) and manifests need, one value at a
+time, by the `rfc8785` package. Does not belong here: whole columns (`records/encode.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 import rfc8785
-
 
 MAX_DEPTH = 255
 """Deepest nesting of arrays and objects in a value, so that its record has one of at most 256 (docs/package.md,

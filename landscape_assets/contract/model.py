@@ -1,8 +1,8 @@
 """What a record contract is made of: columns, tables, their order and the rules that their values must keep.
 
-Belongs here: the types in which a contract is written down, and what follows from the data alone (SQLAlchemy tables, record
-fields, look-ups). Does not belong here: the contracts themselves (`v1.py`, `v0.py`), statements (`statements.py`), anything
-that reads a database or writes a file.
+Belongs here: the types in which a contract is written down, and what follows from the data alone (SQLAlchemy tables,
+record fields, look-ups). Does not belong here: the contracts themselves (`v1.py`, `v0.py`), statements
+(`statements.py`), anything that reads a database or writes a file.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Table:
         order: the order of the rows under one parent (contract, section 2); total.
         own_run_id: the table has a run_id column of its own.
         id_per_run: the id is unique within a run; elsewhere it is unique in the table.
-        paths: the ways by which rows belong to a run: one of them is enough. Empty when their own run_id says it. When there
-            are paths and `own_run_id` too, both must lead to the same run.
+        paths: the ways by which rows belong to a run: one of them is enough. Empty when their own run_id says it. When
+            there are paths and `own_run_id` too, both must lead to the same run.
         references: columns that hold ids of other tables.
         rules: what its values must keep beyond each column's own.
     """
@@ -184,7 +184,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A place in the order of records: the rows of `table` that `link` ties to the parent's id, each followed by `children`."""
+    """A place in the order of records: the rows of `table` that `link` ties to the parent's id, each followed by
+    `children`."""
 
     table: str
     link: str | None = None

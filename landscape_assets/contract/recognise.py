@@ -1,6 +1,6 @@
 """Which contract a database has, told from its columns alone.
 
-Belongs here: the decision and its error. Does not belong here: reading the columns from a database (`landscape/`).
+Belongs here: the decision and its error. Does not belong here: reading the columns from a database (`database/`).
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ def recognise(columns: Mapping[str, Set[str]]) -> Contract:
         if not lacking:
             return contract
         reasons.append(f"not {contract.name}: it lacks {', '.join(dict.fromkeys(lacking))}")
-    raise UnknownContract(
-        f"The audit database fits no known contract ({_known()}): {'; '.join(reasons)}."
-    )
+    raise UnknownContract(f"The audit database fits no known contract ({_known()}): {'; '.join(reasons)}.")
 
 
 def _known() -> str:

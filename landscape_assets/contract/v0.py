@@ -1,7 +1,7 @@
 """Contract v0, as data: the Landscape of ELSPETH 0.1 (February 2026), said as what differs from v1.
 
-Belongs here: the differences. No token_outcome records; operations without the two payload hashes; tokens without a run_id of
-their own (they reach the run through their row).
+Belongs here: the differences. No token_outcome records; operations without the two payload hashes; tokens without a
+run_id of their own (they reach the run through their row).
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ _TOKENS = replace(V1.tables["tokens"], own_run_id=False)
 
 
 def _without(table: str, groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    return tuple(
-        replace(group, children=_without(table, group.children)) for group in groups if group.table != table
-    )
+    return tuple(replace(group, children=_without(table, group.children)) for group in groups if group.table != table)
 
 
 V0 = Contract(

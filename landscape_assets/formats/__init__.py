@@ -1,8 +1,8 @@
 """The output formats: from signed records to the files of packages.
 
-Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`; docs/package.md), what all formats have in common (`base.py`), and
-writing the files of run after run. A new format is one more module and one more entry in `_FORMATS`. Does not belong here: how files
-become a package (`export/package.py`).
+Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`; docs/package.md), what all formats have in
+common (`base.py`), and writing the files of run after run. A new format is one more module and one more entry in
+`_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from ..budget import Budget
 from ..contract import Contract
-from ..export.canonical import text_of
-from ..export.settings import Budget
-from ..export.signing import SignedBatch, SigningKey
-from ..landscape import RUN
+from ..database import RUN
 from ..parallel import in_order
+from ..records.sign import SignedBatch, SigningKey
+from ..storage.arrow_file import text_of
 from .base import Format, Part, RunEnd, StagedFile, Writer
 from .csv import Csv
 from .jsonl import Jsonl

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from ..contract import Contract, Table
-from ..export.canonical import SIGNATURE
-from ..export.files import FileFacts
-from ..export.records import fields_of
-from ..export.signing import SigningKey
+from ..records.encode import SIGNATURE
+from ..records.ordered import fields_of
+from ..records.sign import SigningKey
+from ..storage.files import FileFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class Part:
         return self.batch.column("record_type").to_numpy()[self.start : self.stop]
 
     def by_type(self, contract: Contract) -> Iterator[tuple[Table, list[pa.Array], pa.LargeStringArray]]:
-        """For each record type that occurs: its table, an array for each of `Table.fields`, and the signatures; in record order."""
+        """For each record type that occurs: its table, an array for each of `Table.fields`, and the signatures; in
+        record order."""
         types, tables = self.types, list(contract.record_types.values())
         for code in np.unique(types):
             signatures = self.signatures.filter(pa.array(types == code))

@@ -1,6 +1,7 @@
 """csv/<record_type>.csv: the records by type, for spreadsheets (RFC 4180, docs/package.md).
 
-Belongs here: these files, and the defusing of cells that a spreadsheet would take for formulas. Does not belong here: other formats.
+Belongs here: these files, and the defusing of cells that a spreadsheet would take for formulas. Does not belong here:
+other formats.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import ClassVar
 import polars as pl
 
 from ..contract import Contract, Kind, Table
-from ..export.canonical import SIGNATURE, as_text
-from ..export.files import NewFile
+from ..records.encode import SIGNATURE, as_text
+from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile, header
 
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\0")
@@ -75,7 +76,8 @@ def _cells(table: Table, values: dict[str, pl.Series]) -> list[pl.Expr]:
 
 
 def _looks_like_formula(text: pl.Expr) -> pl.Expr:
-    """True for every text that begins as a formula does, and for some others: those characters come before `.`, or are from `=` to `@`."""
+    """True for every text that begins as a formula does, and for some others: those characters come before `.`, or are
+    from `=` to `@`."""
     return (text < ".") | ((text >= "=") & (text < "A"))
 
 

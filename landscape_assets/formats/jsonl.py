@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..contract import Contract
-from ..export.canonical import lines
-from ..export.files import NewFile
-from ..export.signing import manifest_record, now
+from ..records.encode import lines
+from ..records.sign import manifest_record, now
+from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..contract import Contract
-from ..export.files import FileFacts, NewFile
+from ..storage.files import FileFacts, NewFile
 from .base import Part, RunEnd, StagedFile, header
 
 ROW_GROUP_BYTES = 4 * 2**20
@@ -34,7 +34,10 @@ class Parquet:
         """The rows of each record type."""
         found = []
         for table, fields, signatures in part.by_type(self._contract):
-            both = [pa.repeat(pa.scalar(text, pa.large_string()), len(signatures)) for text in (table.record_type, part.run_id)]
+            both = [
+                pa.repeat(pa.scalar(text, pa.large_string()), len(signatures))
+                for text in (table.record_type, part.run_id)
+            ]
             arrays = [*both, *fields, *([signatures] if self._is_signed else [])]
             names = header(table, is_signed=self._is_signed)
             found.append((table.record_type, pa.RecordBatch.from_arrays(arrays, names)))

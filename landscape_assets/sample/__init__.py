@@ -1,7 +1,7 @@
 """A sample audit database, made by code: what `landscape-assets demo` exports, and what tests can rely on.
 
-Belongs here: the tables of a Landscape of contract v1 as DDL (`schema.sql`), and three runs of a made-up pipeline with every
-record type, status and outcome (`content.py`). Does not belong here: reading or exporting audit databases.
+Belongs here: the tables of a Landscape of contract v1 as DDL (`schema.sql`), and three runs of a made-up pipeline with
+every record type, status and outcome (`content.py`). Does not belong here: reading or exporting audit databases.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ def insert_rows(connection: sqlite3.Connection, table: str, rows: Iterable[Mappi
 def write_sample(path: Path) -> None:
     """Write the sample audit database. The content is the same every time.
 
-    It has the runs `COMPLETED_RUN` (with every record type, every outcome and every state), `FAILED_RUN` and `RUNNING_RUN`
-    (unfinished). It is written under another name in the same folder, which is made where it is missing, and renamed when whole.
+    It has the runs `COMPLETED_RUN` (with every record type, every outcome and every state), `FAILED_RUN` and
+    `RUNNING_RUN` (unfinished). It is written under another name in the same folder, which is made where it is missing,
+    and renamed when whole.
 
     Args:
         path: the file to write.

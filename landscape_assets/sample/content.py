@@ -1,7 +1,8 @@
-"""What the sample audit database holds: three weekly runs of a pipeline that sorts customer complaints with a language model.
+"""What the sample audit database holds: three weekly runs of a pipeline that sorts customer complaints with a language
+model.
 
-Belongs here: the pipeline, what happened to each complaint, and nothing that is random or depends on the clock. Does not belong
-here: tables and files (`schema.sql`, `__init__.py`).
+Belongs here: the pipeline, what happened to each complaint, and nothing that is random or depends on the clock. Does
+not belong here: tables and files (`schema.sql`, `__init__.py`).
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def _json(value: Any) -> str:
 
 
 class _Run:
-    """The rows of one run, written down in the order in which they came to be; each thing that happens moves its clock on."""
+    """The rows of one run, written down in the order in which they came to be; each thing that happens moves its clock
+    on."""
 
     def __init__(self, run_id: str, prefix: str, started: datetime, settings: dict[str, Any]) -> None:
         self.run_id = run_id

@@ -1,7 +1,7 @@
 """The verification of one package, from the first look to the verdict.
 
 Belongs here: which check comes after which, and what a report says about each. Does not belong here: the checks
-    themselves.
+themselves.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from .codes import CODES, RECORD_SIGNATURE, SIGNATURE, Code, Status
 from .limits import FINDINGS_OF_A_CODE
 
 _TOLD = 3
-"""So many records with a wrong signature are listed one by one, for a reader, where that of the manifest is wrong too."""
+"""So many records with a wrong signature are listed one by one, for a reader, where that of the manifest is wrong too.
+"""
 
 NOT_PROVEN = (
     "A signature shows who exported the records, not that what they say is true.",

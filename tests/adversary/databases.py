@@ -11,8 +11,9 @@ import json
 import random
 from pathlib import Path
 
-from landscape_assets.verify import verify_package
 from support.exporter import KEY, Exporter
+
+from landscape_assets.verify import verify_package
 
 from . import naive, random_runs
 from .trials import Tally

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import rfc8785
-
-from landscape_assets.verify import verify_package
 from support.exporter import KEY, Exporter, content
 from verify import build, tampering
+
+from landscape_assets.verify import verify_package
 
 from . import random_runs
 from .trials import Tally, at_exit

@@ -21,10 +21,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import rfc8785
+from verify import build
 
 from benchmarks import reference
 from benchmarks.fields import FIELDS, ORDER, PARSED, TIMES
-from verify import build
 
 Tables = Mapping[str, list[dict[str, Any]]]
 """Table → its rows."""

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from support.databases import changing
 from support.exporter import KEY, Exporter
+
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 from . import naive, trials, writer, writers
 from .kinds import KINDS, attempt
@@ -62,7 +62,8 @@ def test_a_writer_of_a_postgresql_database():
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", range(4), ids=["wal", "delete", "truncate", "persist"])
 def test_writers_for_longer(mode):
-    """Each journal mode, with the database kept open and opened for each transaction: more than a minute in all. Some of the exports
+    """Each journal mode, with the database kept open and opened for each transaction: more than a minute in all. Some
+    of the exports
     succeed."""
     total = Tally("writers")
     for seed in range(mode, 28, 4):

@@ -13,8 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fields import TIMES
 from support.exporter import KEY, Exporter
+
+from benchmarks.fields import TIMES
 
 from . import naive, random_runs
 from .trials import Tally, sentence_problem

@@ -18,9 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.exporter import KEY, Exporter
+
 from benchmarks.fields import TIMES
 from landscape_assets.verify import verify_package
-from support.exporter import KEY, Exporter
 
 from . import naive, random_runs, writer
 from .trials import Tally, at_exit, busy_problem

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 SECONDS = 300
-"""That a busy machine may take for what takes a few: the daemons look again after a while, and later when something failed."""
+"""That a busy machine may take for what takes a few: the daemons look again after a while, and later when something
+failed."""
 
 
 def eventually(what: Callable[[], Any], seconds: float = SECONDS) -> Any:

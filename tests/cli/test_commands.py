@@ -187,7 +187,8 @@ SHOWN = "a\\x1b[2J\\nb\\tc\\x9bd"
 
 
 def test_a_run_id_cannot_steer_the_terminal(sample, exporter):
-    """Control characters in a run_id are shown escaped by `runs`, by `export` and by its progress; JSON escapes them, too."""
+    """Control characters in a run_id are shown escaped by `runs`, by `export` and by its progress; JSON escapes them,
+    too."""
     with changing(sample) as connection:
         connection.execute("UPDATE runs SET run_id = ? WHERE run_id = ?", (ODD, RUNNING_RUN))
         connection.execute("DELETE FROM runs WHERE run_id != ?", (ODD,))
@@ -235,7 +236,8 @@ def test_the_help_of_export_says_what_there_is_to_know(exporter):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The demo run twice in one folder: what it printed each time, what was there after each, and the folder. Settings of
+    """The demo run twice in one folder: what it printed each time, what was there after each, and the folder. Settings
+    of
     the environment, and a dagster.yaml and a workspace.yaml of somebody else's project, are in its way."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "dagster.yaml").write_text("nonsense: 1\n")

@@ -1,9 +1,10 @@
-"""Corrupt audit data (docs/records.md, «What makes an audit database corrupt»): every kind of it is refused, and only that run.
+"""Corrupt audit data (docs/records.md, «What makes an audit database corrupt»): every kind of it is refused, and only
+that run.
 
-Belongs here: runs damaged in one place each, and what an export says of them, on both databases. One database of each holds a copy
-of the sample's run for each kind of damage, on a day of its own, so that every refusal is also a run that another's damage did not
-stop. Does not belong here: values that are right (`../export/test_records.py`), values that only PostgreSQL can hold
-(`../postgresql/test_values.py`).
+Belongs here: runs damaged in one place each, and what an export says of them, on both databases. One database of each
+holds a copy of the sample's run for each kind of damage, on a day of its own, so that every refusal is also a run that
+another's damage did not stop. Does not belong here: values that are right (`../export/test_records.py`), values that
+only PostgreSQL can hold (`../postgresql/test_values.py`).
 """
 
 import json
@@ -30,9 +31,9 @@ from support.pipeline import make_records
 from support.server import Audit
 
 from landscape_assets.contract import V1
+from landscape_assets.database import AuditDatabase
+from landscape_assets.database.integrity import find_damage
 from landscape_assets.errors import CorruptTable
-from landscape_assets.landscape import AuditDatabase
-from landscape_assets.landscape.integrity import find_damage
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 IDS = {
@@ -59,9 +60,10 @@ IDS = {
 class Damage:
     """One value changed in one row, and what the refusal says of it.
 
-    `column` of the first row of `table` where `row` holds becomes `value` (SQL), as do the columns of `also`. The message then
-    names that row, `column` (or `blames`), what was found (`found`), and the rule that it breaks (`rule`). `postgresql` is the
-    value for PostgreSQL, where it is written differently there; None where a column of the declared type cannot hold it.
+    `column` of the first row of `table` where `row` holds becomes `value` (SQL), as do the columns of `also`. The
+    message then names that row, `column` (or `blames`), what was found (`found`), and the rule that it breaks (`rule`).
+    `postgresql` is the value for PostgreSQL, where it is written differently there; None where a column of the declared
+    type cannot hold it.
     """
 
     table: str
@@ -79,7 +81,8 @@ class Damage:
         return f"{self.table}.{self.column}={self.value}{state}".replace(" ", "").replace("'", "")[:60]
 
     def inflict(self, kind: str, run_id: str) -> str:
-        """The statement that changes the row, of those that belong to the run; it gives the row's ids as they are afterwards."""
+        """The statement that changes the row, of those that belong to the run; it gives the row's ids as they are
+        afterwards."""
         address, order, value = "rowid", "", self.value
         if kind == "postgresql":
             address, order, value = "ctid", ' COLLATE "C"', self.postgresql or self.value
@@ -444,13 +447,15 @@ HELD = {
     "sqlite": list(RUNS),
     "postgresql": [run_id for run_id, damage in RUNS.items() if damage.postgresql is not None],
 }
-"""The damaged runs that each database can hold. PostgreSQL keeps no value of another type than its column, and no text that is
+"""The damaged runs that each database can hold. PostgreSQL keeps no value of another type than its column, and no text
+that is
 not UTF-8; what it reads as a time, be it «yesterday», it stores as one."""
 
 REFUSED = {kind: [run_id for run_id in held if run_id not in OF_NO_RUN] for kind, held in HELD.items()}
 
 ONE_A_RULE = {kind: list({RUNS[run_id].rule[:9]: run_id for run_id in held}.values()) for kind, held in REFUSED.items()}
-"""A damaged run for each kind of rule, as it begins: these are exported by the command too, the others by its functions alone,
+"""A damaged run for each kind of rule, as it begins: these are exported by the command too, the others by its functions
+alone,
 which is faster."""
 
 _PARENTS = ("run_id", "row_id", "token_id", "state_id", "operation_id", "batch_id", "node_id", "edge_id")
@@ -552,7 +557,8 @@ def require_named(message: str, damage: Damage, row: dict[str, Any]) -> None:
     ids=lambda value: str(RUNS.get(value, value)),
 )
 def test_damage_is_refused_by_table_id_column_and_value(wards, kind, run_id):
-    """Whatever is damaged, reading the run or making its records refuses it; in the same words on both databases, but for the
+    """Whatever is damaged, reading the run or making its records refuses it; in the same words on both databases, but
+    for the
     offset of a time."""
     ward = wards(kind)
     said = ward.refusal(run_id)
@@ -571,11 +577,15 @@ def test_damage_that_belongs_to_no_run_is_found_by_the_check(kind, wards):
     for run_id in lost:
         damage, row = RUNS[run_id], ward.rows[run_id]
         label = ", ".join(f"{name} {'null' if row[name] is None else repr(row[name])}" for name in IDS[damage.table])
-        assert any(message.startswith(f"Corrupt audit data: table {damage.table}, {label}, column {damage.column}:") for message in found)
+        assert any(
+            message.startswith(f"Corrupt audit data: table {damage.table}, {label}, column {damage.column}:")
+            for message in found
+        )
 
 
 def test_a_damaged_run_fails_with_that_message(kind, wards, exported):
-    """The command reports the refusal as the run's error, word for word, and no package: one damage for each kind of rule."""
+    """The command reports the refusal as the run's error, word for word, and no package: one damage for each kind of
+    rule."""
     for run_id in ONE_A_RULE[kind]:
         outcome = exported[0][run_id]
         assert (outcome["status"], outcome["package"], outcome["record_count"]) == ("failed", None, None)
@@ -631,7 +641,8 @@ REMOVED = {
 
 @pytest.mark.parametrize("case", REMOVED)
 def test_what_lost_its_parent_is_named(database, tmp_path, case):
-    """A record that no record of the run leads to any more is an error that names it, never lost; other runs are not touched."""
+    """A record that no record of the run leads to any more is an error that names it, never lost; other runs are not
+    touched."""
     statement, where, column, rule = REMOVED[case]
     assert database.execute("DROP INDEX ix_token_outcomes_terminal_unique", f"{statement} RETURNING 1")
     with pytest.raises(CorruptTable) as refusal:
@@ -646,7 +657,10 @@ def test_what_lost_its_parent_is_named(database, tmp_path, case):
 @pytest.mark.parametrize(
     ("damage", "missing"),
     [
-        ("DELETE FROM node_states WHERE state_id = (SELECT min(state_id) FROM calls)", {"node_state", "call", "routing_event"}),
+        (
+            "DELETE FROM node_states WHERE state_id = (SELECT min(state_id) FROM calls)",
+            {"node_state", "call", "routing_event"},
+        ),
         ("DELETE FROM operations WHERE operation_id = (SELECT min(operation_id) FROM calls)", {"operation", "call"}),
         (
             "UPDATE calls SET state_id = NULL WHERE call_id = (SELECT min(call_id) FROM calls WHERE state_id IS NOT NULL)",

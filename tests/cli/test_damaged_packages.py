@@ -1,7 +1,7 @@
 """The command `export` where a package is that the verifier does not accept: it is never taken for the export.
 
-Belongs here: each way in which a package that is there can be wrong, and superseding it. Does not belong here: a package
-that differs (`test_export.py`), and the verifier's own tests (`../verify/`).
+Belongs here: each way in which a package that is there can be wrong, and superseding it. Does not belong here: a
+package that differs (`test_export.py`), and the verifier's own tests (`../verify/`).
 """
 
 import json
@@ -110,7 +110,9 @@ def with_manifest(**values: object) -> Callable[[Path], None]:
     def damage(package: Path) -> None:
         path = package / "manifest.json"
         manifest = json.loads(path.read_bytes()) | values
-        kept = {name: value for name, value in manifest.items() if value is not None or name in ("signing", "public_key")}
+        kept = {
+            name: value for name, value in manifest.items() if value is not None or name in ("signing", "public_key")
+        }
         path.write_text(json.dumps(kept, sort_keys=True, separators=(",", ":")))
 
     return damage

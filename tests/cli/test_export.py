@@ -1,7 +1,7 @@
 """The command `export`: results, packages, and what becomes of a package that is there already; on both databases.
 
-Belongs here: behaviour of one command at a time. Does not belong here: settings and usage (`test_settings.py`), what is in
-the files (`../export/`), corrupt data (`test_corrupt_runs.py`), processes that end early (`test_interruption.py`).
+Belongs here: behaviour of one command at a time. Does not belong here: settings and usage (`test_settings.py`), what is
+in the files (`../formats/`), corrupt data (`test_corrupt_runs.py`), processes that end early (`test_interruption.py`).
 """
 
 import hashlib
@@ -180,7 +180,8 @@ def test_an_export_again_is_unchanged(database, exporter, package, exported):
 
 
 def test_two_exports_differ_in_one_time_stamp(database, exporter, exported):
-    """Same run, key and options: the same bytes, but for the time in the manifest and in the last record, and what follows from it:
+    """Same run, key and options: the same bytes, but for the time in the manifest and in the last record, and what
+    follows from it:
     the hash of records.jsonl in VERIFY.md."""
     exporter.outcome(database.url, COMPLETED_RUN)
     old, new = content(exported[1] / COMPLETED_RUN), content(exporter.output / COMPLETED_RUN)
@@ -247,7 +248,8 @@ def test_other_options_are_a_difference(database, exporter, package, arguments, 
 
 
 def test_superseding_keeps_the_old_package(database, exporter, package):
-    """`--supersede` puts the new package in place, names the old manifest's hash in it, and keeps the old one aside, whole."""
+    """`--supersede` puts the new package in place, names the old manifest's hash in it, and keeps the old one aside,
+    whole."""
     old = content(package)
     database.execute("UPDATE rows SET source_data_hash = 'x' WHERE row_id = 'c1103-row-00'")
     outcome = exporter.outcome(database.url, COMPLETED_RUN, "--supersede")

@@ -1,4 +1,5 @@
-"""Exports that are killed, run at the same time, or run out of room: no package that is not whole, and the next one is right.
+"""Exports that are killed, run at the same time, or run out of room: no package that is not whole, and the next one is
+right.
 
 Belongs here: processes of their own. Does not belong here: what one command alone does (`test_export.py`).
 """
@@ -41,7 +42,8 @@ def staged(output: Path) -> list[Path]:
 
 @pytest.mark.parametrize("stage", ["tables", "files"])
 def test_what_a_killed_export_left_is_gone_after_the_next(large, exporter, stage):
-    """Killed while it reads tables, or while it stages files: no package; the same command again succeeds, leaves nothing else
+    """Killed while it reads tables, or while it stages files: no package; the same command again succeeds, leaves
+    nothing else
     behind, and gives the records that an undisturbed export gives."""
     process = exporter.start(*arguments(large, exporter.output))
     deadline = time.monotonic() + 60
@@ -70,7 +72,8 @@ def test_what_a_killed_export_left_is_gone_after_the_next(large, exporter, stage
 
 
 def test_two_exports_at_once_give_one_package(large, exporter):
-    """Of two processes that export the same run, one makes the package; the other says that it is under way, or that it is there."""
+    """Of two processes that export the same run, one makes the package; the other says that it is under way, or that it
+    is there."""
     processes = [exporter.start(*arguments(large, exporter.output)) for _ in range(2)]
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
     results = [json.loads(output)[0] for (output, _), _ in ended]

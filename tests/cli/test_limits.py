@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 from support.exporter import KEY, Exporter
 
+from landscape_assets.dagster_defs.failures import explained
 from landscape_assets.errors import NO_MEMORY
-from landscape_assets.export.arrow_file import ArrowReader
-from landscape_assets.orchestration.failures import explained
 from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.storage.arrow_file import ArrowReader
 
 
 def limited(exporter: Exporter, limit: int, values: tuple[int, int], *arguments: object) -> tuple[int, str, str]:

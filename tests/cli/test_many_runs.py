@@ -105,7 +105,17 @@ def test_an_export_imports_no_dagster(sample: Path, exporter: Exporter) -> None:
         "finally: print('dagster' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "export", "--database", f"sqlite:///{sample}", "--output", exporter.output, "--all"],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "export",
+            "--database",
+            f"sqlite:///{sample}",
+            "--output",
+            exporter.output,
+            "--all",
+        ],
         env=os.environ | {"LANDSCAPE_SIGNING_KEY": KEY},
         capture_output=True,
         text=True,

@@ -1,6 +1,8 @@
-"""run_ids that are no good file names: each is exported to a folder of its own, below the export folder, from both databases.
+"""run_ids that are no good file names: each is exported to a folder of its own, below the export folder, from both
+databases.
 
-Belongs here: whole exports under such names. Does not belong here: the mapping by itself (`../export/test_folder_names.py`).
+Belongs here: whole exports under such names. Does not belong here: the mapping by itself
+(`../storage/test_folder_names.py`).
 """
 
 import json
@@ -9,8 +11,8 @@ from datetime import timedelta
 import pytest
 from support.databases import AuditFile, changing, empty_database, insert_copy, rows_of_sample
 
-from landscape_assets.export.names import folder_name, run_id_of
 from landscape_assets.sample import FAILED_RUN
+from landscape_assets.storage.names import folder_name, run_id_of
 
 HOSTILE = [
     "",

@@ -1,7 +1,7 @@
 """Settings of the command `export`: keys, options and their environment variables, and wrong usage.
 
-Belongs here: what a setting does, on SQLite alone: none of it has to do with the database. Does not belong here: what an
-export is (`test_export.py`).
+Belongs here: what a setting does, on SQLite alone: none of it has to do with the database. Does not belong here: what
+an export is (`test_export.py`).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Settings that cannot be used: one sentence that names the setting, on standard error, and exit status 2.
 
-Belongs here: wrong folders, a wrong Dagster home, bytes that are no text, of every command. Does not belong here: what a
-setting that is right does (`test_settings.py`).
+Belongs here: wrong folders, a wrong Dagster home, bytes that are no text, of every command. Does not belong here: what
+a setting that is right does (`test_settings.py`).
 """
 
 import os

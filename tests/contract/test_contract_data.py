@@ -9,7 +9,7 @@ import pytest
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 from landscape_assets.contract import CONTRACTS, V0, V1, Kind
 from landscape_assets.contract.model import AtMostOne, ExactlyOne, StatusRule
-from landscape_assets.contract.statements import count_rows, select_all, select_runs, shown
+from landscape_assets.database.statements import count_rows, select_all, select_runs, shown
 
 BOTH = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
@@ -34,7 +34,8 @@ def test_v0_is_v1_without_what_came_later():
 
 @BOTH
 def test_order_is_that_of_the_record_contract(contract):
-    """The rows below one parent are ordered by the columns of the contract's table; nulls come last where there may be some."""
+    """The rows below one parent are ordered by the columns of the contract's table; nulls come last where there may be
+    some."""
     ours = {name: tuple(key.column for key in table.order) for name, table in contract.tables.items()}
     assert ours == {name: columns for name, columns in ORDER.items() if name in contract.tables}
     for table in contract.tables.values():

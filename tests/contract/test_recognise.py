@@ -11,7 +11,7 @@ from support.databases import changing, make_v0, tables_of
 from support.pipeline import url
 
 from landscape_assets.contract import V0, V1, UnknownContract, recognise
-from landscape_assets.landscape import AuditDatabase
+from landscape_assets.database import AuditDatabase
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def test_more_columns_and_tables_do_no_harm(columns):
     ],
 )
 def test_a_later_generation_is_named(columns, table, column, writer):
-    """A database of a generation that has no contract here is refused by the column that shows it, and says which are known."""
+    """A database of a generation that has no contract here is refused by the column that shows it, and says which are
+    known."""
     columns[table].add(column)
     with pytest.raises(UnknownContract) as refusal:
         recognise(columns)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from support.exporter import Exporter
 
+from landscape_assets import settings
 from landscape_assets.cli import main
 from landscape_assets.errors import ExportError
-from landscape_assets.orchestration import settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

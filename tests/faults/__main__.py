@@ -25,7 +25,7 @@ restart_with_shim()
 
 # The shim is loaded: only now is anything imported that takes a while.
 from benchmarks.generate import generate  # noqa: E402
-from landscape_assets.orchestration import settings  # noqa: E402
+from landscape_assets import settings  # noqa: E402
 from landscape_assets.sample import FAILED_RUN, write_sample  # noqa: E402
 
 from .crashes import Crashes  # noqa: E402

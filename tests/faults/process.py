@@ -3,8 +3,9 @@
 Belongs here: running one export, with a fault or a trace, and what became of it. Does not belong here: which
 faults, and what must hold afterwards (`points.py`, `crashes.py`).
 
-An export is made by the pipeline, as the command makes it; or, in a scenario whose tables and records stay (`stores`), by the assets, called one
-after the other: most of the time of a Dagster run is Dagster's own work. The full kind is the Dagster job itself.
+An export is made by the pipeline, as the command makes it; or, in a scenario whose tables and records stay (`stores`),
+by the assets, called one after the other: most of the time of a Dagster run is Dagster's own work. The full kind is the
+Dagster job itself.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from types import SimpleNamespace
 import adbc_driver_sqlite.dbapi  # noqa: F401  (imported here once, and not in each of the processes)
 import dagster as dg
 
-import landscape_assets.landscape.sqlite  # noqa: F401
-from landscape_assets.export.package import package_path
+import landscape_assets.database.sqlite  # noqa: F401
+from landscape_assets import settings
+from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, MANIFEST, PACKAGE_STEP, PackageConfig
+from landscape_assets.dagster_defs.jobs import EXPORT_RUN
+from landscape_assets.dagster_defs.partitions import PARTITION_TAG, RUNS
+from landscape_assets.dagster_defs.resources import Workspace
+from landscape_assets.dagster_defs.tables import tables
 from landscape_assets.keygen import make_key_pair
-from landscape_assets.orchestration import settings
-from landscape_assets.orchestration.build import build_defs
-from landscape_assets.orchestration.exports import EXPORT_ASSETS, MANIFEST, PACKAGE_STEP, PackageConfig
-from landscape_assets.orchestration.jobs import EXPORT_RUN
-from landscape_assets.orchestration.partitions import PARTITION_TAG, RUNS
-from landscape_assets.orchestration.resources import Workspace
-from landscape_assets.orchestration.tables import tables
+from landscape_assets.package.publish import package_path
 from landscape_assets.pipeline import FAILED, Outcome, export_runs
 
 from .shim import Call, Fault, Shim, read_trace
@@ -217,11 +218,15 @@ class Runner:
         with dg.DagsterInstance.ephemeral() as instance:
             instance.add_dynamic_partitions(RUNS.name, [scenario.run_id])
             config = {"ops": {PACKAGE_STEP: {"config": {"supersede": scenario.supersede}}}, "loggers": {"console": {}}}
-            result = build_defs(loggers={"console": quiet}).resolve_job_def(EXPORT_RUN.name).execute_in_process(
-                instance=instance,
-                tags={PARTITION_TAG: scenario.run_id},
-                run_config=config,
-                raise_on_error=False,
+            result = (
+                build_defs(loggers={"console": quiet})
+                .resolve_job_def(EXPORT_RUN.name)
+                .execute_in_process(
+                    instance=instance,
+                    tags={PARTITION_TAG: scenario.run_id},
+                    run_config=config,
+                    raise_on_error=False,
+                )
             )
             failed = [event.step_failure_data for event in result.all_events if event.is_step_failure]
             if failed:

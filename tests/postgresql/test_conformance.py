@@ -15,8 +15,8 @@ from support.offset import with_offset
 from support.pipeline import make_records, texts
 
 from benchmarks import reference
-from landscape_assets.contract.statements import select_all, select_runs
-from landscape_assets.landscape import AuditDatabase
+from landscape_assets.database import AuditDatabase
+from landscape_assets.database.statements import select_all, select_runs
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 OWN = Path(__file__).parents[1] / "data" / "conformance"

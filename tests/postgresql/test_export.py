@@ -1,19 +1,18 @@
 """The export from PostgreSQL: what it does to the server, and how it asks.
 
-Belongs here: statements, streaming and connections. Does not belong here: what an export is, which is the same on SQLite
-(`../cli/test_export.py`, `../orchestration/test_export_job.py`), values (`test_values.py`), failures
+Belongs here: statements, streaming and connections. Does not belong here: what an export is, which is the same on
+SQLite (`../cli/test_export.py`, `../dagster_defs/test_export_job.py`), values (`test_values.py`), failures
 (`test_failures.py`), snapshots (`test_snapshot.py`)."""
 
 import re
 import time
 
 import pytest
+from support.pipeline import rows_of
 
 from benchmarks.generate import generate
 from benchmarks.statements import count_statements
-from support.pipeline import rows_of
-
-from landscape_assets.landscape import AuditDatabase
+from landscape_assets.database import AuditDatabase
 from landscape_assets.sample import COMPLETED_RUN, RUNNING_RUN
 
 

@@ -17,11 +17,11 @@ from support.exporter import KEY, Exporter
 from support.pipeline import rows_of
 from support.server import PASSWORD, Audit, Server
 
+from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.dagster_defs.jobs import EXPORT_RUN
+from landscape_assets.dagster_defs.partitions import register
+from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import DatabaseError
-from landscape_assets.landscape import AuditDatabase
-from landscape_assets.orchestration.build import build_defs
-from landscape_assets.orchestration.jobs import EXPORT_RUN
-from landscape_assets.orchestration.partitions import register
 from landscape_assets.sample import COMPLETED_RUN
 
 SECRETS = (PASSWORD, quote(PASSWORD), quote(PASSWORD, safe=""), PASSWORD.replace("\\", "\\\\"), "%41?&", "ss@w")

@@ -6,7 +6,7 @@ Belongs here: a writer at work while tables are read. Does not belong here: fail
 
 from support.pipeline import rows_of
 
-from landscape_assets.landscape import AuditDatabase
+from landscape_assets.database import AuditDatabase
 from landscape_assets.sample import COMPLETED_RUN
 
 LATE = (
@@ -18,7 +18,8 @@ LATE = (
 
 
 def test_a_writer_during_the_export_is_not_seen(audit):
-    """Rows that are committed after the first statement are in none of the tables. (`../landscape/test_read_only.py` has
+    """Rows that are committed after the first statement are in none of the tables. (`../landscape/test_read_only.py`
+    has
     the same for SQLite, where it takes a write-ahead log.)"""
     writer, url = audit, audit.url
     with AuditDatabase(url) as audit:

@@ -14,8 +14,8 @@ from support.offset import with_offset
 from support.pipeline import make_records, rows_of, texts
 from support.server import Audit
 
+from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import CorruptTable, DatabaseError
-from landscape_assets.landscape import AuditDatabase
 from landscape_assets.sample import COMPLETED_RUN
 
 KEYS = {

@@ -1,6 +1,7 @@
 """The sample audit database: that it is whole, keeps every rule of the contract, and shows everything that it promises.
 
-Belongs here: what holds for the sample's content and for writing it. Does not belong here: exporting it with the product.
+Belongs here: what holds for the sample's content and for writing it. Does not belong here: exporting it with the
+    product.
 """
 
 import re

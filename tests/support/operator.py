@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from landscape_assets.orchestration.build import build_defs
-from landscape_assets.orchestration.partitions import PARTITION_TAG
+from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.dagster_defs.partitions import PARTITION_TAG
 
 
 @cache

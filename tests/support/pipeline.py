@@ -12,13 +12,13 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from landscape_assets.export.arrow_file import ArrowReader
-from landscape_assets.export.records import ordered_records, records_schema
-from landscape_assets.export.settings import Budget
-from landscape_assets.export.signing import SigningKey, sign
-from landscape_assets.export.tables import StoredTables, load_tables
+from landscape_assets.budget import Budget
+from landscape_assets.database import RUN, AuditDatabase, RunNumbers, RunsOfIds
+from landscape_assets.database.tables import StoredTables, load_tables
 from landscape_assets.formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
-from landscape_assets.landscape import RUN, AuditDatabase, RunNumbers, RunsOfIds
+from landscape_assets.records.ordered import ordered_records, records_schema
+from landscape_assets.records.sign import SigningKey, sign
+from landscape_assets.storage.arrow_file import ArrowReader
 
 
 class SmallRanges(Budget):
@@ -73,9 +73,7 @@ def loaded(
         yield tables
 
 
-def _records(
-    tables: StoredTables, folder: Path, budget: Budget, *, with_fields: bool
-) -> Iterator[pa.RecordBatch]:
+def _records(tables: StoredTables, folder: Path, budget: Budget, *, with_fields: bool) -> Iterator[pa.RecordBatch]:
     (folder / "scratch").mkdir()
     schema = records_schema(tables.contract, utc=tables.utc, with_fields=with_fields)
     return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, schema)

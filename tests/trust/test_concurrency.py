@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.exporter import KEY, content
 
-from landscape_assets.export.staging import release, run_lock, staging_root, work_folder
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from landscape_assets.storage.work_dirs import release, run_lock, staging_root, work_folder
 from landscape_assets.verify import Status, verify_package
 
 
@@ -122,7 +122,7 @@ _MANY_FOLDERS = """
 import sys
 import uuid
 from pathlib import Path
-from landscape_assets.export.staging import clear_abandoned, release, run_lock, staging_root, work_folder
+from landscape_assets.storage.work_dirs import clear_abandoned, release, run_lock, staging_root, work_folder
 
 output = Path(sys.argv[1])
 for _ in range(300):

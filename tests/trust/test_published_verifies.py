@@ -23,8 +23,8 @@ from support.strategies import UNSHRUNK, runs
 
 from landscape_assets.contract import V1, Kind
 from landscape_assets.errors import CorruptTable
-from landscape_assets.export.package import Export, publish
-from landscape_assets.export.signing import SigningKey
+from landscape_assets.package.publish import Export, publish
+from landscape_assets.records.sign import SigningKey
 from landscape_assets.verify import Status, verify_package
 
 Tables = dict[str, list[dict[str, Any]]]
@@ -130,9 +130,7 @@ def merged(each: list[Case]) -> Tables:
     for number, case in enumerate(each):
         for name, rows in case.tables.items():
             for row in rows:
-                own = {
-                    column: f"{number}-{value}" for column, value in row.items() if column.endswith("_id") and value
-                }
+                own = {column: f"{number}-{value}" for column, value in row.items() if column.endswith("_id") and value}
                 own |= {"run_id": f"run-{number}"} if "run_id" in row else {}
                 tables.setdefault(name, []).append(row | own)
     return tables

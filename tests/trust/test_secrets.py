@@ -22,7 +22,7 @@ import dagster as dg
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from landscape_assets.orchestration.partitions import PARTITION_TAG, register
+from landscape_assets.dagster_defs.partitions import PARTITION_TAG, register
 from landscape_assets.sample import COMPLETED_RUN
 
 KEY = "Kq7-nobody-must-ever-read-this-key"
@@ -95,7 +95,8 @@ def place(tmp_path):
 def export(
     sample: Path, place: Path, settings: dict[str, str], disk_is_small: bool = False
 ) -> tuple[int, list[tuple[str, bytes]]]:
-    """An export in a process of its own, by the command, or by the Dagster job where DAGSTER_HOME is among the settings: its exit status,
+    """An export in a process of its own, by the command, or by the Dagster job where DAGSTER_HOME is among the
+    settings: its exit status,
     and everything that there is to see of it."""
     database = Path(shutil.copy(sample, place / "landscape.db"))
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("LANDSCAPE_", "DAGSTER_"))}
@@ -103,7 +104,18 @@ def export(
     command = ["-m", "landscape_assets.cli", "export", "--run-id", COMPLETED_RUN]
     if "DAGSTER_HOME" in settings:
         tags = json.dumps({PARTITION_TAG: COMPLETED_RUN})
-        command = ["-m", "dagster", "job", "execute", "-m", "landscape_assets.definitions", "-j", "export_run", "--tags", tags]
+        command = [
+            "-m",
+            "dagster",
+            "job",
+            "execute",
+            "-m",
+            "landscape_assets.definitions",
+            "-j",
+            "export_run",
+            "--tags",
+            tags,
+        ]
     process = subprocess.Popen(
         [sys.executable, *command],
         env=mine | {"TMPDIR": str(place)} | folders | settings,

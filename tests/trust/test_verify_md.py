@@ -117,7 +117,8 @@ def test_the_commands_refuse_a_missing_file(package, shell, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["evil.txt", ".hidden", "csv/more.csv", "manifest.json ", "folder/", "csv/folder/", "parquet/fifo|", "link@"]
+    "name",
+    ["evil.txt", ".hidden", "csv/more.csv", "manifest.json ", "folder/", "csv/folder/", "parquet/fifo|", "link@"],
 )
 def test_the_commands_refuse_an_added_file(package, shell, name):
     """A file, a folder, a FIFO or a link, at the top or further down, is listed."""

@@ -3,10 +3,11 @@
 Belongs here: every bit of every file, every truncation, every edit of `tampering.py`, and the counts. The test suite
 does a spread-out part of it.
 
-The package has both signatures of its manifest. What counts is twofold: what is noticed with both keys, which is all, and
-what with the HMAC key alone, which is all but other bytes in `manifest.json.sig`: only the public key can tell them from
-the signature, and the report says that they were not checked. A verdict with the HMAC key alone that is bad stays so with
-both (`test_tampering.py`): a second key only adds checks. So the second verdict is asked for where the first is good.
+The package has both signatures of its manifest. What counts is twofold: what is noticed with both keys, which is all,
+and what with the HMAC key alone, which is all but other bytes in `manifest.json.sig`: only the public key can tell them
+from the signature, and the report says that they were not checked. A verdict with the HMAC key alone that is bad stays
+so with both (`test_tampering.py`): a second key only adds checks. So the second verdict is asked for where the first is
+good.
 """
 
 from __future__ import annotations

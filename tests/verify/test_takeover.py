@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from landscape_assets import verify
 from landscape_assets.cli import main as command_line
-from landscape_assets.verifier_file import verifier_file
+from landscape_assets.package.verifier_file import verifier_file
 
 from . import build
 from .build import KEY, OTHER_KEY
@@ -74,9 +74,7 @@ def key_file(tmp_path: Path) -> Path:
 def run(command: list[object], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a command, and makes sure that no hostile module was executed."""
     words = [str(word) for word in command]
-    done = subprocess.run(
-        words, cwd=cwd, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run(words, cwd=cwd, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=120)
     assert "taken over" not in done.stdout, done
     return done
 
@@ -237,9 +235,7 @@ def test_the_file_is_the_same_each_time(tmp_path: Path):
     made = []
     for umask, name in ((0o022, "one.pyz"), (0o077, "two.pyz")):
         program = (
-            f"import os; os.umask({umask})\n"
-            "from landscape_assets.cli import main\n"
-            f"main(['verifier-file', {name!r}])"
+            f"import os; os.umask({umask})\nfrom landscape_assets.cli import main\nmain(['verifier-file', {name!r}])"
         )
         done = run([sys.executable, "-c", program], tmp_path, TZ="Asia/Tokyo", SOURCE_DATE_EPOCH="1")
         assert (done.returncode, done.stderr) == (0, "")

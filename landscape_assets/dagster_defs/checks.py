@@ -1,0 +1,237 @@
+"""Asset checks of published packages (https://docs.dagster.io/guides/test/asset-checks), partitioned like
+export/manifest.
+
+Belongs here: what is checked of a package after it was published, and how the UI shows the result. What decides whether
+a package is published at all raises in the export itself, and is no check. Does not belong here: the verification
+(`verify/`).
+
+Descriptions and metadata name files, records and rules, never what a record holds.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from .. import settings
+from ..database import AuditDatabase
+from ..errors import PackageError
+from ..package.publish import package_path, read_manifest
+from ..verify import CODES, Finding, Report, verify_package
+from .exports import MANIFEST, MANIFEST_SHA256
+from .failures import RETRIES, explained
+from .partitions import RUNS
+
+_VERIFIES, _RESOLVE, _COUNTS = "package_verifies", "references_resolve", "counts_match_database"
+_REFERENCE_CODES = ("E332", "E335")
+_SHOWN = 50
+_TOLD = 3
+
+CHECK_KEYS = [dg.AssetCheckKey(MANIFEST, name) for name in (_VERIFIES, _RESOLVE, _COUNTS)]
+
+
+def _spec(name: str, description: str) -> dg.AssetCheckSpec:
+    with warnings.catch_warnings():
+        # Without partitions, the last run that was checked would speak for all. The parameter is a preview in Dagster
+        # 1.13; what is relied on is pinned by tests.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(name, asset=MANIFEST, description=description, partitions_def=RUNS)
+
+
+@dg.multi_asset_check(
+    name="verify_published_package",
+    specs=[
+        _spec(
+            _VERIFIES,
+            "The package is whole and unchanged: every size, SHA-256, count, rule and signature, the chain of the "
+            "records, and manifest.json is the one that was published.",
+        ),
+        _spec(_RESOLVE, "Every id in the package that refers to a record is the id of a record in the package."),
+    ],
+)
+def verify_published_package(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Has the independent verifier look at the published package."""
+    run_id = context.partition_key
+    with explained():
+        package = package_path(settings.export_dir(), run_id)
+        key, public_key, unproven = _keys(package)
+        report = verify_package(package, key=key, public_key=public_key, run_id=run_id)
+    yield _verifies(report, _published_sha256(context.instance, run_id), unproven)
+    yield _resolve(report)
+
+
+def _keys(package: Path) -> tuple[bytes | None, bytes | None, str]:
+    """The keys to verify a package with: the present ones, where the package names them; and why there is none.
+
+    A package that was signed before the key was changed is not wrong; it can only not be proven with the present key.
+    """
+    key, manifest_key = settings.signing_key(), settings.manifest_key()
+    try:
+        manifest = read_manifest(package)
+    except PackageError:
+        manifest = {}  # the verifier says what is wrong with it
+    named, public = _key_id(manifest, "signing"), _key_id(manifest, "public_key")
+    public_key = None
+    if manifest_key is not None and public == manifest_key.key_id:
+        public_key = manifest_key.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    if key is None:
+        return None, public_key, "" if named is None else "The package is signed, but no signing key is set."
+    if named == key.key_id:
+        return key.secret.encode(), public_key, ""
+    signed = "not signed" if named is None else f"signed with the key {named}"
+    return (
+        None,
+        public_key,
+        f"The package is {signed}, and the present key is {key.key_id}: signatures were not checked.",
+    )
+
+
+def _key_id(manifest: Mapping[str, Any], field: str) -> str | None:
+    named = manifest.get(field)
+    return str(named.get("key_id")) if isinstance(named, dict) else None
+
+
+def _published_sha256(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """The SHA-256 of manifest.json that Dagster noted when the package was last published, or found unchanged."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=MANIFEST, asset_partitions=[run_id]), limit=1
+    ).records
+    materialization = records[0].asset_materialization if records else None
+    noted = materialization.metadata.get(MANIFEST_SHA256) if materialization else None
+    return None if noted is None else str(noted.value)
+
+
+def _verifies(report: Report, published: str | None, unproven: str) -> dg.AssetCheckResult:
+    found = report.facts.get("manifest_sha256")
+    severity = dg.AssetCheckSeverity.ERROR
+    if report.findings:
+        passed, said = False, _describe(report.findings)
+    elif published is not None and found != published:
+        passed = False
+        said = (
+            f"manifest.json: it is not the one that Dagster knows to be published (SHA-256 {found} instead of "
+            f"{published}). If the package was superseded from elsewhere, materialize export/manifest again; otherwise "
+            f"the package was exchanged."
+        )
+    elif unproven and published is None:
+        passed, severity = False, dg.AssetCheckSeverity.WARN
+        said = f"{unproven} Nor does Dagster know the manifest that was published. Everything else holds."
+    else:
+        passed = True
+        said = unproven or (
+            "Signatures and all else hold." if report.facts.get("key_id") else "All holds; it is not signed."
+        )
+    return dg.AssetCheckResult(
+        check_name=_VERIFIES,
+        asset_key=MANIFEST,
+        passed=passed,
+        severity=severity,
+        description=said,
+        metadata={
+            "verdict": report.status.name.lower(),
+            "checks": dg.MetadataValue.md(_checks_table(report)),
+            "package": dg.MetadataValue.path(str(report.path)),
+            **_findings_metadata(report.findings),
+        },
+    )
+
+
+def _resolve(report: Report) -> dg.AssetCheckResult:
+    findings = [finding for finding in report.findings if finding.code in _REFERENCE_CODES]
+    severity = dg.AssetCheckSeverity.ERROR
+    if findings:
+        passed, said = False, _describe(findings)
+    elif report.record_count is None:
+        passed, severity = False, dg.AssetCheckSeverity.WARN
+        said = "Not checked: records.jsonl cannot be read, or is not among the formats of this package."
+    else:
+        passed, said = True, f"All references among {report.record_count:,} records resolve."
+    return dg.AssetCheckResult(
+        check_name=_RESOLVE,
+        asset_key=MANIFEST,
+        passed=passed,
+        severity=severity,
+        description=said,
+        metadata=_findings_metadata(findings),
+    )
+
+
+def _describe(findings: list[Finding]) -> str:
+    """The first findings as one sentence: those about whole files, then those about records, then derived views."""
+    first = sorted(findings, key=lambda finding: (finding.code, finding.file, finding.record or 0))[:_TOLD]
+    more = f" And {len(findings) - _TOLD} more, below." if len(findings) > _TOLD else ""
+    return "; ".join(f"{_place(finding)}: {_rule(finding)} does not hold" for finding in first) + f".{more}"
+
+
+def _place(finding: Finding) -> str:
+    file = finding.file if finding.file.isprintable() else ascii(finding.file)
+    return file if finding.record is None else f"{file}, record {finding.record}"
+
+
+def _rule(finding: Finding) -> str:
+    code = CODES[finding.code]
+    return f"«{code.rule.rstrip('.')}» ({code})"
+
+
+def _findings_metadata(findings: list[Finding]) -> dict[str, dg.MetadataValue]:
+    if not findings:
+        return {}
+    rows = "\n".join(
+        f"| {_place(finding).replace('|', '&#124;')} | {CODES[finding.code]} | {CODES[finding.code].rule} |"
+        for finding in findings[:_SHOWN]
+    )
+    table = f"| where | code | rule that does not hold |\n|---|---|---|\n{rows}"
+    return {"findings": dg.MetadataValue.md(table), "count of findings": dg.MetadataValue.int(len(findings))}
+
+
+def _checks_table(report: Report) -> str:
+    rows = "\n".join(f"| {check.name} | {check.outcome} | {check.detail} |" for check in report.checks)
+    return f"| checked | outcome | |\n|---|---|---|\n{rows}"
+
+
+@dg.multi_asset_check(
+    name="compare_counts_with_database",
+    specs=[
+        _spec(_COUNTS, "The audit database has as many rows of the run in each table now as the package was made of.")
+    ],
+    retry_policy=RETRIES,
+)
+def compare_counts_with_database(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Counts the rows of the run in the audit database, and compares with the manifest."""
+    run_id = context.partition_key
+    with explained():
+        exported: dict[str, int] = read_manifest(package_path(settings.export_dir(), run_id)).get("tables") or {}
+        with AuditDatabase(settings.database_url()) as database:
+            present = run_id in database.runs
+            counted = database.count(run_id) if present else {}
+    differing = [name for name in sorted({*exported, *counted}) if exported.get(name) != counted.get(name)]
+    severity = dg.AssetCheckSeverity.ERROR
+    if not present:
+        severity = dg.AssetCheckSeverity.WARN
+        said = "The audit database no longer has this run: there is nothing to compare with. The package is its record."
+    elif differing:
+        name = differing[0]
+        more = f" And {len(differing) - 1} more tables differ, below." if len(differing) > 1 else ""
+        said = (
+            f"Table {name} has {counted.get(name, 0):,} rows of this run now, and had {exported.get(name, 0):,} when "
+            f"it was exported.{more}"
+        )
+    else:
+        said = f"All {len(counted)} tables have as many rows as when they were exported."
+    rows = "\n".join(
+        f"| {name} | {exported.get(name, 0):,} | {counted.get(name, 0):,} |" for name in {**exported, **counted}
+    )
+    yield dg.AssetCheckResult(
+        check_name=_COUNTS,
+        asset_key=MANIFEST,
+        passed=present and not differing,
+        severity=severity,
+        description=said,
+        metadata={"tables": dg.MetadataValue.md(f"| table | exported | now |\n|---|---:|---:|\n{rows}")},
+    )
+
+
+CHECKS = [verify_published_package, compare_counts_with_database]

@@ -1,0 +1,45 @@
+"""Errors as a person meets them on a run's page: one message, and whether trying again can help.
+
+Belongs here: the change from exceptions to Dagster failures. Does not belong here: the messages themselves
+(`../failures.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from .. import settings
+from ..errors import DatabaseError, ExportError
+from ..failures import explain, holds_secret
+
+RETRIES = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""For steps that read the audit database: only a locked or unreachable one is tried again."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Within it, an expected error fails the step with its message alone. An unexpected one fails it with what it is
+    and where, and keeps
+    the traceback as the cause."""
+    try:
+        yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except (ExportError, OSError) as error:
+        transient = isinstance(error, DatabaseError) and error.transient
+        raise dg.Failure(explain(error), allow_retries=transient) from None
+    except Exception as error:
+        secret = _secret()
+        cause = None if holds_secret(error, secret) else error
+        raise dg.Failure(explain(error, secret), allow_retries=False) from cause
+
+
+def _secret() -> str | None:
+    try:
+        key = settings.signing_key()
+    except ExportError:
+        return None
+    return None if key is None else key.secret

@@ -1,0 +1,127 @@
+"""The audit tables as assets: one for each, loaded by one statement each and one step for all.
+
+Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does not belong here: statements and checks
+(`contract/`, `database/`).
+"""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from .. import settings
+from ..contract import V1, Column, Kind, Table
+from ..database.tables import LoadedTables, TableFacts, load_tables
+from .failures import RETRIES, explained
+from .partitions import RUNS
+from .resources import Workspace
+
+GROUP = "audit_tables"
+OWNERS = ["team:audit-exports"]
+CODE_VERSION = "2"
+
+AUDIT_DATABASE = dg.AssetSpec(
+    dg.AssetKey(["landscape", "audit_database"]),
+    group_name="audit_database",
+    kinds={"sql"},
+    owners=OWNERS,
+    description="The audit database that ELSPETH writes: where everything comes from. It is read, never changed.",
+)
+
+
+def table_key(table: str) -> dg.AssetKey:
+    """The asset of an audit table."""
+    return dg.AssetKey(["landscape", table])
+
+
+@dg.multi_asset(
+    name="landscape__tables",
+    specs=[
+        dg.AssetSpec(
+            table_key(table.name),
+            deps=[AUDIT_DATABASE.key],
+            group_name=GROUP,
+            kinds={"polars", "arrow"},
+            owners=OWNERS,
+            code_version=CODE_VERSION,
+            description=f"{table.description} The rows of one run, read by one statement, as a checked Arrow file.",
+        )
+        for table in V1.tables.values()
+    ],
+    partitions_def=RUNS,
+    retry_policy=RETRIES,
+    description="Loads all audit tables of a run from one snapshot of the audit database.",
+)
+def tables(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult]:
+    """Loads the tables of a run: all of them or none, so that they are of one state of the database."""
+    run_id = context.partition_key
+    with explained():
+        unfinished = {name: workspace.unfinished(table_key(name), run_id) for name in V1.tables}
+        try:
+            loaded = load_tables(settings.database_url(), [run_id], unfinished.__getitem__)
+            for name, path in unfinished.items():
+                workspace.finish(table_key(name), run_id, path)
+        finally:
+            for path in unfinished.values():
+                path.unlink(missing_ok=True)
+        observed = {"database": loaded.database, "contract": loaded.contract.name}
+        context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=observed))
+    for name, facts in loaded.tables.items():
+        yield dg.MaterializeResult(
+            asset_key=table_key(name),
+            data_version=dg.DataVersion(facts.contents[0]),
+            metadata=table_metadata(loaded, facts, 0) | {"seconds": round(facts.seconds, 3)},
+        )
+
+
+def table_metadata(loaded: LoadedTables, facts: TableFacts, number: int) -> dict[str, Any]:
+    """What the UI shows of the rows of one run in a table.
+
+    Args:
+        loaded: the tables that were loaded together.
+        facts: the table.
+        number: the number of the run among those that were loaded.
+    """
+    return {
+        "dagster/partition_row_count": facts.rows[number],
+        "dagster/column_schema": _column_schema(facts.table),
+        "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(facts.statement)}\n```")
+        if facts.statement
+        else f"Contract {loaded.contract.name} has no such records; nothing was read.",
+        "contract": loaded.contract.name,
+        "content hash": facts.contents[number],
+    }
+
+
+def statement_in_one_line(facts: TableFacts) -> str:
+    """A statement in a cell of a table."""
+    if facts.statement is None:
+        return "nothing was read"
+    return f"`{' '.join(facts.statement.replace('|', '&#124;').split())}`"
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema([column_of(column, column.name, column.description) for column in table.columns])
+
+
+def _wrapped(statement: str) -> str:
+    """A statement in lines that fit the page; only blanks between its words become line ends."""
+    lines = statement.splitlines()
+    return "\n".join(
+        textwrap.fill(line, 72, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    )
+
+
+def column_of(column: Column, name: str, description: str) -> dg.TableColumn:
+    """A column of the contract as the UI shows it, under a name."""
+    return dg.TableColumn(
+        name,
+        type=_TYPE_NAMES.get(column.kind, column.kind.value),
+        description=description,
+        constraints=dg.TableColumnConstraints(nullable=not column.required),
+    )
+
+
+_TYPE_NAMES = {Kind.TIME: "timestamp[us]", Kind.INTEGER: "int64", Kind.FLOAT: "double", Kind.ENUM: "text"}

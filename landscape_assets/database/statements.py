@@ -1,0 +1,77 @@
+"""The statements that read the rows of runs in a table, derived from the contract.
+
+A row belongs to a run when its path leads there (contract, section 2): by its own run_id where the table has no path,
+and else by the row that it hangs on. There are two ways to the same rows. `select_runs` begins at the runs and follows
+the indexes of ELSPETH's schema; what it costs grows with the runs. `select_all` reads the whole table, and the reader
+sorts out the rows of the runs (`database/membership.py`); what it costs grows with the table, but each row costs less.
+
+Belongs here: SQLAlchemy Core statements. Does not belong here: which way is taken and how a database runs it
+(`database/`), order (the export sorts by itself, so that ids compare as bytes whatever the collation).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ..contract.model import Contract, Table
+
+RUN_IDS = "run_ids"
+"""The name of the one bound parameter: the runs, a list of run_ids."""
+
+
+def select_runs(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select:
+    """The statement that reads the rows of one table that belong to some runs, beginning at these runs.
+
+    Args:
+        contract: the contract of the database.
+        table: one of its tables.
+        literal: write the run_ids into the statement when it is executed, instead of binding them.
+
+    Returns:
+        A SELECT of `table.selected`, and of `run_id` last when the table has it, with the bound parameter `run_ids`; in
+        no order.
+    """
+    statement, row = _select(contract, table)
+    return statement.where(_belongs(contract, table, row, literal))
+
+
+def select_all(contract: Contract, table: Table) -> sa.Select:
+    """The statement that reads the rows of one table of every run. Arguments and result as for `select_runs`, without a
+    parameter."""
+    return _select(contract, table)[0]
+
+
+def count_rows(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select:
+    """The statement that counts the rows of `select_runs`; arguments as there."""
+    row = contract.metadata.tables[table.name].alias("t")
+    return sa.select(sa.func.count()).select_from(row).where(_belongs(contract, table, row, literal))
+
+
+def shown(statement: sa.Select) -> str:
+    """A statement as people are shown it, with the runs as `:run_ids`."""
+    return str(statement).replace(f"(__[POSTCOMPILE_{RUN_IDS}])", f"(:{RUN_IDS})")
+
+
+def _select(contract: Contract, table: Table) -> tuple[sa.Select, sa.FromClause]:
+    row = contract.metadata.tables[table.name].alias("t")
+    columns = [row.c[name] for name in table.selected]
+    if table.own_run_id:
+        columns.append(row.c.run_id)
+    return sa.select(*columns), row
+
+
+def _belongs(contract: Contract, table: Table, row: sa.FromClause, literal: bool) -> sa.ColumnElement[bool]:
+    """Whether a row belongs to one of the runs.
+
+    Ids of parents are looked up in subqueries and not in joins, so that a row with two parents comes once.
+    """
+    if not table.paths:
+        run_ids = sa.bindparam(RUN_IDS, type_=sa.Text(), expanding=True, literal_execute=literal)
+        return row.c.run_id.in_(run_ids)
+    conditions = []
+    for path in table.paths:
+        parent_table = contract.tables[path.table]
+        parent = contract.metadata.tables[path.table]
+        ids = sa.select(parent.c[parent_table.id[0]]).where(_belongs(contract, parent_table, parent, literal))
+        conditions.append(row.c[path.column].in_(ids))
+    return sa.or_(*conditions)

@@ -1,0 +1,185 @@
+"""Whether table frames keep the contract: every rule of its section 4 that one row, or one table, can show.
+
+Belongs here: vectorised checks of one record batch at a time, and the error that names table, id, column and value.
+Does not belong here: what takes several tables to see (orphans, several terminal outcomes: `records/order.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from ..contract import Column, Kind, Table
+from ..contract.canonical import InvalidJson, canonical_json, parse_json
+from ..contract.model import ExactlyOne, StatusRule
+from ..errors import CorruptTable
+from .membership import RUN
+
+SAFE_INTEGER = 2**53 - 1
+"""RFC 8785 section 3.2.2.3: integers beyond it have no canonical form."""
+
+MAX_RUN_ID = 2**16
+"""Bytes of the canonical form of a run_id, which stands in every record and in the manifest (docs/package.md,
+"Limits")."""
+
+TIME_PATTERN = r"^(?:\d{3}[1-9]|\d\d[1-9]0|\d[1-9]00|[1-9]000)-\d\d-\d\d[ T]\d\d:\d\d:[0-5]\d(\.\d{1,6})?$"
+
+RAW = "raw "
+"""Prefix of the columns that hold a value as the database gave it, where its declared type is another."""
+
+_Violation = tuple[str, pl.Expr, str]
+"""Column, expression that is true for a row that breaks the rule, the rule as the end of a sentence."""
+
+
+class Checker:
+    """The checks of one table's frames.
+
+    Args:
+        table: the table, of the contract that the database keeps.
+        run_ids: the runs that are read, by number.
+    """
+
+    def __init__(self, table: Table, run_ids: Sequence[str]) -> None:
+        self._table, self._run_ids = table, run_ids
+        for number, run_id in enumerate(run_ids):
+            if table.name == "runs" and len(canonical_json(run_id).encode()) > MAX_RUN_ID:
+                row = {"run_id": run_id, RUN: number}
+                raise self._corrupt(row, "run_id", f"which is longer than {MAX_RUN_ID:,} bytes")
+        self._violations: list[_Violation] = []
+        for column in table.columns:
+            self._violations.extend(_column_violations(column))
+        for rule in table.rules:
+            if isinstance(rule, StatusRule):
+                self._violations.extend(_status_violations(rule))
+            elif isinstance(rule, ExactlyOne):
+                filled = pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.UInt8) for name in rule.columns)
+                either = " and ".join(rule.columns)
+                self._violations.append((rule.columns[0], filled != 1, f"where exactly one of {either} must be given"))
+        ordering = {key.column for key in table.order}
+        self._ordering_times = [c.name for c in table.columns if c.kind is Kind.TIME and c.name in ordering]
+        self._forms: dict[tuple[str, int], int] = {}
+        self._json = [column for column in table.columns if column.kind in (Kind.JSON, Kind.JSON_OBJECTS)]
+
+    def check(self, frame: pl.DataFrame, claimed: pl.Series | None) -> None:
+        """Raises CorruptTable for the first row of the frame that breaks a rule.
+
+        Args:
+            frame: the columns of the table with their declared types; RUN, the number of the run to which the row's
+                path leads; for times and booleans also the value as stored, under its name with the prefix RAW, where
+                the declared one is null because it did not convert.
+            claimed: the number of the run that each row names itself, null where it is none of those that are read;
+                None where that is not compared with the path.
+        """
+        if frame.is_empty():
+            return
+        if claimed is not None and not (mine := claimed.eq_missing(frame[RUN])).all():
+            row = frame.filter(~mine).row(0, named=True)
+            leads = f"but its {self._table.paths[0].column} leads to run {self._run_ids[row[RUN]]}"
+            raise self._corrupt(row, "run_id", leads)
+        broken = frame.select(
+            expression.fill_null(False).any().alias(str(i)) for i, (_, expression, _) in enumerate(self._violations)
+        ).row(0)
+        for (column, expression, rule), any_broken in zip(self._violations, broken, strict=True):
+            if any_broken:
+                row = frame.filter(expression.fill_null(False)).row(0, named=True)
+                raise self._corrupt(row, column, rule)
+        for name in self._ordering_times:
+            self._check_form(frame, name)
+        for column in self._json:
+            self._check_json(frame, column)
+
+    def _check_form(self, frame: pl.DataFrame, column: str) -> None:
+        """Times that records are ordered by are of one form in each run. Their order is that of the stored text
+        (contract, section 2), and
+        in one form that is the order of the times; in several, neither would be what the reader takes it for."""
+        stored = frame[RAW + column]
+        if stored.dtype != pl.String or frame.schema[column] != pl.Datetime("us"):
+            return  # PostgreSQL keeps times, and no text
+        form = (
+            stored.str.len_bytes()
+            + pl.select(pl.when(stored.str.contains("T", literal=True)).then(100).otherwise(0)).to_series()
+        )
+        of_run = frame.select(RUN).with_columns(form=form)
+        for number, first in of_run.group_by(RUN).agg(pl.col("form").first()).iter_rows():
+            self._forms.setdefault((column, number), first)
+        expected = of_run[RUN].replace_strict({n: f for (name, n), f in self._forms.items() if name == column})
+        different = (of_run["form"] != expected).fill_null(False)
+        if different.any():
+            row = frame.filter(different).row(0, named=True)
+            rule = "which is of another form than others in this run, and records are ordered by the stored text"
+            raise self._corrupt(row | {column: row[RAW + column]}, column, rule)
+
+    def _check_json(self, frame: pl.DataFrame, column: Column) -> None:
+        for text in frame[column.name].drop_nulls().unique(maintain_order=True):
+            try:
+                value = parse_json(text)
+                canonical_json(value)
+                if column.kind is Kind.JSON_OBJECTS and not (
+                    isinstance(value, list) and all(isinstance(item, dict) for item in value)
+                ):
+                    raise InvalidJson("is no list of objects")
+            except InvalidJson as error:
+                row = frame.filter(pl.col(column.name) == text).row(0, named=True)
+                raise self._corrupt(row, column.name, f"which {error}") from None
+
+    def _corrupt(self, row: dict[str, object], column: str, rule: str) -> CorruptTable:
+        found = row.get(column)
+        if found is None:
+            found = row.get(RAW + column)
+        label = row_label(self._table, {"run_id": self._run_ids[row[RUN]], **row})
+        return CorruptTable(self._table.name, label, column, _shown(found), rule)
+
+
+def row_label(table: Table, row: dict[str, object]) -> str:
+    """How a message names a row: its id columns with their values, cut short where they are very long."""
+    shown = ((name, repr(row[name])) for name in table.id if name in row)
+    return ", ".join(f"{name} {text if len(text) <= 1000 else text[:1000] + '…'}" for name, text in shown)
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _column_violations(column: Column) -> list[_Violation]:
+    value = pl.col(column.name)
+    found: list[_Violation] = []
+
+    def rule(expression: pl.Expr, sentence: str) -> None:
+        found.append((column.name, expression, sentence))
+
+    by_kind: dict[Kind, Callable[[], None]] = {
+        Kind.ENUM: lambda: rule(~value.is_in(column.values), f"which is none of {', '.join(column.values)}"),
+        Kind.INTEGER: lambda: rule(value > SAFE_INTEGER, "which is beyond 2^53-1 and has no canonical form"),
+        Kind.FLOAT: lambda: rule(~value.is_finite(), "which is not finite"),
+        Kind.TIME: lambda: rule(
+            value.is_null() & pl.col(RAW + column.name).is_not_null(),
+            "which is no time YYYY-MM-DD HH:MM:SS.ffffff from year 1 to 9999",
+        ),
+        Kind.BOOLEAN: lambda: rule(
+            value.is_null() & pl.col(RAW + column.name).is_not_null(), "which is neither 0 nor 1"
+        ),
+    }
+    by_kind.get(column.kind, lambda: None)()
+    if column.required:
+        rule(value.is_null(), "where a value is required")
+    if column.minimum is not None:
+        rule(value < column.minimum, f"which is less than {column.minimum:g}")
+    if column.not_empty:
+        rule(value == "", "which is empty")
+    if column.pattern is not None:
+        rule(~value.str.contains(rf"^(?:{column.pattern})\z"), f"which does not match {column.pattern}")
+    return found
+
+
+def _status_violations(rule: StatusRule) -> list[_Violation]:
+    applies = pl.col(rule.column).is_in(rule.values)
+    state = f"when {rule.column} is {' or '.join(rule.values)}"
+    return [
+        *((name, applies & pl.col(name).is_null(), f"where a value is required {state}") for name in rule.required),
+        *((name, applies & pl.col(name).is_not_null(), f"where none may be {state}") for name in rule.forbidden),
+        *(
+            (name, applies & (pl.col(name) != value), f"where it must be {str(value).lower()} {state}")
+            for name, value in rule.equals
+        ),
+    ]

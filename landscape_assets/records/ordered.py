@@ -1,0 +1,251 @@
+"""From the tables of some runs to their records: every one in its place, in canonical form.
+
+Belongs here: the whole of that stage, range by range. Does not belong here: signatures (`signing.py`) and files of the
+package (`formats.py`).
+
+Records come in batches. A record is of one type, and has the columns of its type: the batch holds them as a union
+(Arrow's dense union: one child for each record type, with a row for each record of the type), so that views are written
+from typed columns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ..budget import Budget
+from ..contract import Contract, Kind, Table
+from ..database import RUN
+from ..database.schemas import arrow_schema
+from ..database.validation import row_label
+from ..errors import CorruptTable
+from ..parallel import in_order
+from ..storage.arrow_file import ArrowReader
+from .buckets import Prepare, RowsByRange
+from .encode import as_text, encode, plain_columns
+from .order import Placed, Placement, RangeOrder, ordering_columns, place
+
+FIELDS = "fields"
+"""The column of a record's typed values."""
+
+MAX_RECORD = 64 * 2**20
+"""Bytes of a record with its signature (docs/package.md, "Limits")."""
+
+SIGNATURE_BYTES = len(',"signature":""') + 64
+
+_TEXT = pa.schema(
+    [
+        pa.field(RUN, pa.uint32()),
+        pa.field("record_type", pa.int8()),
+        pa.field("canonical", pa.large_string()),
+        pa.field("head", pa.uint32()),
+    ]
+)
+
+
+def records_schema(contract: Contract, *, utc: bool, with_fields: bool) -> pa.Schema:
+    """The schema of records in order.
+
+    - `run`: the number of the run; ascending.
+    - `record_type`: its place among `Contract.record_types`.
+    - `canonical`: the canonical form without signature.
+    - `head`: how many bytes of it come before the signature's place.
+    - `fields`, where wanted: the values of the record's fields, a dense union with one struct for each record type.
+    Nested values
+      (JSON) are text in canonical form.
+    """
+    if not with_fields:
+        return _TEXT
+    members = [pa.field(name, pa.struct(_fields_schema(table, utc))) for name, table in contract.record_types.items()]
+    return _TEXT.append(pa.field(FIELDS, pa.dense_union(members)))
+
+
+def _fields_schema(table: Table, utc: bool) -> list[pa.Field]:
+    schema = arrow_schema(table, utc=utc)
+    types = {column.field: schema.field(column.name).type for column in table.fields}
+    return [pa.field(name, pa.large_string() if pa.types.is_string(kind) else kind) for name, kind in types.items()]
+
+
+def ordered_records(
+    contract: Contract,
+    run_ids: Sequence[str],
+    tables: Mapping[str, ArrowReader],
+    scratch: Path,
+    budget: Budget,
+    schema: pa.Schema,
+) -> Iterator[pa.RecordBatch]:
+    """The records of some runs, one run after the other, in record order (contract, section 2).
+
+    Args:
+        contract: the contract of the tables.
+        run_ids: the runs by number.
+        tables: table → its rows, for every table of the contract.
+        scratch: an empty folder for temporary files.
+        budget: how much memory the stage may take.
+        schema: of `records_schema`.
+
+    Yields:
+        Batches of the schema, one a range.
+
+    Raises:
+        CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs
+            twice.
+        OSError: no room, or no right, to write.
+    """
+    _release_memory()
+    if FIELDS in schema.names:  # a batch then takes about twice as much
+        budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2))
+    placement = place(contract, len(run_ids), tables, budget)
+    prepare = _preparation(contract, run_ids, tables, placement, FIELDS in schema.names)
+    rows = RowsByRange(placement, tables, prepare, scratch, budget)
+
+    def ordered(number: int) -> pa.RecordBatch:
+        return _order(contract, rows.frames(number), schema)
+
+    with ThreadPoolExecutor(budget.threads, "records") as pool:
+        # One is worked on by the next stage while the others are made.
+        yield from in_order(pool, ordered, range(placement.ranges), budget.threads + 1)
+
+
+def _release_memory() -> None:
+    """Gives the system what the allocators of Arrow and of the database drivers keep of freed memory (measured: 20 MB)."""
+    pa.default_memory_pool().release_unused()
+    with suppress(AttributeError):  # glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _preparation(
+    contract: Contract,
+    run_ids: Sequence[str],
+    tables: Mapping[str, ArrowReader],
+    placement: Placement,
+    with_fields: bool,
+) -> Prepare:
+    """Makes of table rows what the records need of them: their text, what they are ordered by, and their typed values."""
+    plain = {name: plain_columns(reader.metadata) for name, reader in tables.items()}
+    ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
+
+    def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
+        table = contract.tables[name]
+        placement.require(contract, table, rows)
+        records = encode(rows, table, run_ids, plain[name])
+        _require_size(table, rows, run_ids, records["canonical"])
+        frame = pl.from_arrow(rows.select(ordering[name])).hstack(records)
+        return frame.hstack(_typed_fields(rows, table)) if with_fields else frame
+
+    return prepare
+
+
+def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], canonical: pl.Series) -> None:
+    """Makes sure that no record is longer than MAX_RECORD; of one that is, the error names the longest value."""
+    sizes = canonical.str.len_bytes()
+    if (sizes.max() or 0) <= MAX_RECORD - SIGNATURE_BYTES:
+        return
+    row = rows.slice(sizes.arg_max(), 1).to_pylist()[0]
+    column = max((column.name for column in table.fields), key=lambda name: len(str(row[name])))
+    label = row_label(table, {"run_id": run_ids[row[RUN]], **row})
+    found = f"a value of {len(str(row[column])):,} characters"
+    rule = f"with which the record and its signature have more than {MAX_RECORD:,} bytes"
+    raise CorruptTable(table.name, label, column, found, rule)
+
+
+_FIELD = "field "
+"""Prefix of the columns of typed values, beside those of the same name that rows are ordered by."""
+
+
+def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
+    found = []
+    for column in table.fields:
+        values = pl.from_arrow(rows.column(column.name))
+        if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
+            text = as_text(values, column.kind)
+            values = pl.select(
+                pl.when(text != "null").then(text)
+            ).to_series()  # a field that is null, as other fields are
+        elif column.kind is Kind.FLOAT:
+            values = values + 0.0  # canonical form knows no negative zero
+        found.append(values.alias(_FIELD + column.field))
+    return found
+
+
+def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schema) -> pa.RecordBatch:
+    """The records of one range in order, as a batch of `records_schema`."""
+    order = RangeOrder(contract, frames)
+    at = order.permutation()
+    codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
+    code_of_row = np.repeat(
+        np.array([codes[placed.group.table] for placed in order.placed], np.int8),
+        [len(placed.frame) for placed in order.placed],
+    )
+    records = pl.concat([placed.frame.select(RUN, "canonical", "head") for placed in order.placed], rechunk=True)[at]
+    types = code_of_row[at.to_numpy()]
+    columns = [
+        records[RUN].to_arrow(),
+        pa.array(types),
+        records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
+        records["head"].to_arrow(),
+    ]
+    if FIELDS in schema.names:
+        columns.append(_union(schema.field(FIELDS).type, list(codes), types, at.to_numpy(), order.placed))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _union(
+    union: pa.DenseUnionType, tables: list[str], types: np.ndarray, at: np.ndarray, placed: Sequence[Placed]
+) -> pa.UnionArray:
+    """The typed values of records in order.
+
+    Args:
+        union: the type to make.
+        tables: the tables by code.
+        types: the code of each record.
+        at: the place of each record among the rows of `placed`.
+        placed: the rows.
+    """
+    starts = np.cumsum([0, *(len(each.frame) for each in placed)])
+    offsets, children = np.zeros(len(types), np.int32), []
+    for code, table in enumerate(tables):
+        mine = np.flatnonzero(types == code)
+        offsets[mine] = np.arange(len(mine), dtype=np.int32)
+        struct = union.field(code).type
+        frames, places, before = [], at[mine].astype(np.int64), 0
+        for each, start in zip(placed, starts, strict=False):
+            if each.group.table == table:
+                # From the place among all rows to that among the table's.
+                inside = (at[mine] >= start) & (at[mine] < start + len(each.frame))
+                places[inside] += before - start
+                before += len(each.frame)
+                frames.append(each.frame.select(pl.col(f"^{_FIELD}.*$")))
+        if frames:
+            rows = pl.concat(frames)[pl.Series(places)]
+            arrays = [series.to_arrow(compat_level=pl.CompatLevel.oldest()) for series in rows.rechunk()]
+            children.append(pa.StructArray.from_arrays(arrays, fields=list(struct)))
+        else:
+            children.append(pa.array([], struct))
+    names = [union.field(code).name for code in range(union.num_fields)]
+    return pa.UnionArray.from_dense(pa.array(types), pa.array(offsets), children, names)
+
+
+def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> list[pa.Array]:
+    """The typed values of the records of one type in a part of a batch, in record order.
+
+    Args:
+        batch: of `records_schema`, with fields.
+        code: the record type's place among `Contract.record_types`.
+        start, stop: the part.
+
+    Returns:
+        One array for each field of the type.
+    """
+    types = batch.column("record_type").to_numpy()
+    before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
+    struct = batch.column(FIELDS).field(code).slice(before, count)
+    return struct.flatten()

@@ -1,0 +1,202 @@
+"""Folders for work in progress, and the lock of a run.
+
+Belongs here: making folders that are held while their process lives, clearing away those that nobody holds. Staging
+folders (EXPORT_DIR/.staging, where files wait until they are a package) and scratch folders (temporary files of a step)
+are both of this kind. Does not belong here: what is in them, and publication (`package.py`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import PackageError
+from .names import folder_name
+
+_held: dict[Path, int] = {}
+"""The folders of this process, locked as long as it lives or until they are released: what nobody holds was left
+behind."""
+
+_locked: set[Path] = set()
+"""The run locks of this process."""
+
+
+def staging_root(export_dir: Path) -> Path:
+    """Where the files of packages in the making are."""
+    return export_dir / ".staging"
+
+
+def _label(run_id: str | None) -> str:
+    """How the names of a run's folders begin; those of no run begin as no folder name does."""
+    return "%storage" if run_id is None else folder_name(run_id)
+
+
+def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
+    """The folder in which one export of a run works; made, and held by this process, if it is not yet.
+
+    Args:
+        root: the folder of all such folders; made if it is missing.
+        run_id: the run; None for a folder of no one run.
+        owner: who exports: any id of its own.
+
+    Raises:
+        OSError: the root cannot be written to.
+    """
+    path = root / f"{_label(run_id)}.{owner}"
+    while True:
+        _make(path)
+        if path in _held:
+            return path
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # as below
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if _is_at(descriptor, path):
+            _held[path] = descriptor
+            return path
+        os.close(descriptor)  # another export took it for abandoned before it was held, and removed it
+
+
+def _make(folder: Path) -> None:
+    """Makes a folder, where other exports may remove those above it as soon as these are empty.
+
+    Raises:
+        OSError: it cannot be made, and that is not because another export removed a folder above it just now.
+    """
+    before = None
+    while not folder.is_dir():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            above = _seen(Path(error.filename).parent)
+            if above is not None and above == before:
+                raise  # the folder above has been there all the time; such are those of /proc
+            before = above
+        except FileExistsError as error:
+            try:
+                if not stat.S_ISDIR(os.stat(error.filename).st_mode):
+                    raise
+            except FileNotFoundError:  # gone by now, or a link that leads nowhere
+                if os.path.islink(error.filename):
+                    raise error from None
+
+
+def _seen(folder: Path) -> tuple[int, ...] | None:
+    """What tells a folder, as it is now, from another one of its name; None when there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether what is open still has the name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def release(path: Path) -> None:
+    """Removes a folder of this process, with what is left in it."""
+    shutil.rmtree(path, ignore_errors=True)
+    descriptor = _held.pop(path, None)
+    if descriptor is not None:
+        os.close(descriptor)
+    remove_if_empty(path.parent)
+
+
+def release_all(root: Path, run_id: str) -> None:
+    """Removes the folders of this process for a run."""
+    for path in [path for path in _held if path.parent == root and path.name.startswith(f"{folder_name(run_id)}.")]:
+        release(path)
+
+
+def clear_abandoned(root: Path, run_id: str | None) -> None:
+    """Removes what exports of the run that were killed have left below a root: folders that no process holds.
+
+    Args:
+        root: as for `work_folder`.
+        run_id: the run.
+    """
+    prefix = f"{_label(run_id)}."
+    try:
+        paths = list(root.iterdir())
+    except FileNotFoundError:
+        return
+    for path in paths:
+        owner = path.name.removeprefix(prefix)
+        if path in _held or not path.name.startswith(prefix) or "." in owner or not path.is_dir():
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # its owner removed it just now
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def run_lock(export_dir: Path, run_id: str) -> Iterator[None]:
+    """Holds the export of one run, so that two exports at once give one package and one clear loser.
+
+    Held again by the same process, it does nothing more.
+
+    Raises:
+        PackageError: another process holds it.
+    """
+    path = staging_root(export_dir) / f"{folder_name(run_id)}.lock"
+    if path in _locked:
+        yield
+        return
+    descriptor = _lock(path, run_id, export_dir)
+    _locked.add(path)
+    try:
+        yield
+    finally:
+        _locked.discard(path)
+        with suppress(OSError):  # a lock that nobody holds is none, and what was published stays so
+            path.unlink()
+        os.close(descriptor)
+        remove_if_empty(path.parent)
+
+
+def _lock(path: Path, run_id: str, export_dir: Path) -> int:
+    while True:
+        _make(path.parent)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # the folder was removed just now
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise PackageError(
+                f"Another export of run {run_id!r} into {export_dir} is under way. Wait until it has ended, and look at "
+                f"its result."
+            ) from None
+        if _is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # the one before removed it as it let go
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Removes a folder that nothing is in any more."""
+    try:
+        folder.rmdir()
+    except OSError:
+        pass

@@ -1,0 +1,176 @@
+"""The job `export_run` in a real Dagster instance, on both databases: what it materializes, and how it fails.
+
+Belongs here: the job and its assets. Does not belong here: the command line (`../cli/`), sensors, schedules and checks.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from support.databases import AuditFile
+from support.exporter import KEY, Exporter, content
+from support.operator import Operator
+from support.server import Audit
+
+from landscape_assets.contract import V1
+from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+
+TABLES = [f"landscape__{table}" for table in V1.tables]
+EXPORTS = [f"export__{name}" for name in ("records", "signed_records", "jsonl", "csv", "parquet", "manifest")]
+
+
+@pytest.fixture
+def operate(
+    instance: dg.DagsterInstance, database: AuditFile | Audit, exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> Operator:
+    """The sample's audit database, on SQLite and on PostgreSQL; its runs are partitions, as after a tick of the sensor."""
+    monkeypatch.setenv("LANDSCAPE_DATABASE_URL", database.url)
+    monkeypatch.setenv("LANDSCAPE_EXPORT_DIR", str(exports))
+    monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", KEY)
+    instance.add_dynamic_partitions("run_id", [COMPLETED_RUN, FAILED_RUN, "nowhere"])
+    return Operator(instance, exports)
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """The one step that failed by itself, and its message."""
+    failed = [event for event in result.all_events if event.is_step_failure]
+    (event,) = failed
+    assert event.step_failure_data.user_failure_data is not None
+    assert not [e for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
+    return event.step_key, event.step_failure_data.user_failure_data.description
+
+
+def test_every_asset_is_materialized_for_the_run(operate: Operator) -> None:
+    """One Dagster run materializes each table and each export asset, with contents as data versions and rows as
+    metadata."""
+    result = operate.run("export_run", COMPLETED_RUN)
+    assert result.success
+    made = {event.asset_key.to_python_identifier(): event for event in result.get_asset_materialization_events()}
+    assert set(made) == {*TABLES, *EXPORTS}
+    rows = 0
+    for name, event in made.items():
+        materialization = event.step_materialization_data.materialization
+        assert event.partition == COMPLETED_RUN
+        assert materialization.tags["dagster/code_version"]
+        assert materialization.tags["dagster/data_version"]
+        if name in TABLES:
+            rows += materialization.metadata["dagster/partition_row_count"].value
+            assert "SELECT" in materialization.metadata["statement"].value
+    manifest = made["export__manifest"].step_materialization_data.materialization.metadata
+    assert manifest["record_count"].value == rows == 202
+    assert manifest["result"].value == "exported"
+    assert (operate.exports / COMPLETED_RUN / "manifest.json").is_file()
+
+
+def test_the_same_content_has_the_same_data_version(operate: Operator) -> None:
+    """Exported again, every asset has the data version that it had, so that nothing downstream counts as stale."""
+
+    def versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+        return {
+            event.asset_key.to_user_string(): event.step_materialization_data.materialization.tags[
+                "dagster/data_version"
+            ]
+            for event in result.get_asset_materialization_events()
+        }
+
+    first = operate.run("export_run", FAILED_RUN)
+    second = operate.run("export_run", FAILED_RUN)
+    assert versions(first) == versions(second)
+    assert len(versions(first)) == len(TABLES) + len(EXPORTS)
+
+
+@pytest.mark.parametrize(
+    ("partition", "change", "step", "says"),
+    [
+        ("nowhere", None, "landscape__tables", "There is no run 'nowhere'"),
+        (COMPLETED_RUN, "UPDATE runs SET status = 'running'", "landscape__tables", "has not finished"),
+        (COMPLETED_RUN, "UPDATE calls SET call_type = 'fax'", "landscape__tables", "Corrupt audit data: table calls"),
+        (COMPLETED_RUN, "DELETE FROM edges", "export__records", "Corrupt audit data: table routing_events"),
+    ],
+)
+def test_a_run_that_cannot_be_exported_fails_one_step_with_one_message(
+    operate: Operator, database: AuditFile | Audit, partition: str, change: str | None, step: str, says: str
+) -> None:
+    """No retry, one failed step with the reason alone, nothing published and nothing staged."""
+    if change:
+        database.execute(change)
+    failed, message = failure_of(operate.run("export_run", partition))
+    assert failed == step
+    assert message.startswith(says) or says in message
+    assert "Traceback" not in message
+    assert [path for path in content(operate.exports) if "manifest.json" in path] == []
+
+
+def test_without_a_key_signing_fails_and_says_how_to_give_one(
+    operate: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables and records are made; the step that needs the key fails with what to do."""
+    monkeypatch.delenv("LANDSCAPE_SIGNING_KEY")
+    failed, message = failure_of(operate.run("export_run", FAILED_RUN))
+    assert failed == "export__signed_records"
+    assert "LANDSCAPE_SIGNING_KEY_FILE" in message
+    assert "LANDSCAPE_SIGN=no" in message
+
+
+def test_an_unusable_database_fails_the_first_step(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the step that reads first says so."""
+    monkeypatch.setenv("LANDSCAPE_DATABASE_URL", "sqlite:////nowhere/landscape.db")
+    assert failure_of(operate.run("export_run", FAILED_RUN)) == (
+        "landscape__tables",
+        "There is no file /nowhere/landscape.db. Check the database URL.",
+    )
+
+
+def test_an_export_is_few_events(operate: Operator) -> None:
+    """What the UI has to load, and the event log to keep, for one export."""
+    result = operate.run("export_run", COMPLETED_RUN)
+    assert len(operate.instance.all_logs(result.run_id)) <= 120
+
+
+def test_the_package_is_that_of_the_command(operate: Operator, exporter: Exporter, database: AuditFile | Audit) -> None:
+    """By either door the same bytes, but for the time of the export and the hashes that it is in."""
+    assert operate.run("export_run", COMPLETED_RUN).success
+    assert exporter.outcome(database.url, COMPLETED_RUN)["status"] == "exported"
+    packages = [content(folder / COMPLETED_RUN) for folder in (operate.exports, exporter.folder / "exports")]
+    assert operate.exports != exporter.output
+    assert set(packages[0]) == set(packages[1])
+    changed = {name for name in packages[0] if packages[0][name] != packages[1][name]}
+    assert changed == {"manifest.json", "records.jsonl", "VERIFY.md"}
+
+
+def test_every_asset_is_described() -> None:
+    """Whoever meets an asset in the UI reads what it is, of which kind and whose; table assets have their columns
+    described."""
+    specs = {
+        spec.key: spec
+        for asset in build_defs().assets
+        for spec in ([asset] if isinstance(asset, dg.AssetSpec) else asset.specs)
+    }
+    assert len(specs) == len(TABLES) + len(EXPORTS) + 1
+    for spec in specs.values():
+        assert spec.description
+        assert spec.kinds
+        assert spec.owners
+        assert spec.group_name in ("audit_database", "audit_tables", "export")
+        assert spec.partitions_def is not None or spec.key.path[-1] == "audit_database"
+
+
+def test_definitions_are_valid_without_database_and_key(tmp_path: Path) -> None:
+    """`dagster definitions validate` passes in an empty environment, as `dagster dev` starts in one."""
+    root = Path(__file__).resolve().parents[2]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LANDSCAPE_", "DAGSTER_"))}
+    done = subprocess.run(
+        [f"{sys.prefix}/bin/dagster", "definitions", "validate", "-w", str(root / "workspace.yaml")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert KEY not in done.stdout + done.stderr

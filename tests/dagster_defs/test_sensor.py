@@ -1,0 +1,95 @@
+"""Discovery: which partitions the sensor registers, what it says, and what it leaves alone."""
+
+import sqlite3
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from support.databases import changing
+from support.operator import Operator
+
+from landscape_assets.dagster_defs.sensors import PER_TICK, discover_runs
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, schema_sql
+
+
+def add_runs(path: Path, *runs: tuple[str, str | None]) -> None:
+    """Adds finished runs by id and time of their end; unfinished ones without."""
+    with changing(path) as connection:
+        connection.executemany(
+            "INSERT INTO runs (run_id, started_at, completed_at, config_hash, settings_json, canonical_version, status)"
+            " VALUES (?, '2026-01-01 00:00:00.000000', ?, 'h', '{}', 'v', ?)",
+            [(run_id, ended, "running" if ended is None else "completed") for run_id, ended in runs],
+        )
+
+
+def test_finished_runs_become_partitions_and_nothing_is_started(operate: Operator) -> None:
+    """A tick registers every finished run; the next has nothing to do; no Dagster run is asked for by either."""
+    first = operate.discover()
+    assert operate.partitions() == [COMPLETED_RUN, FAILED_RUN]
+    second = operate.discover()
+    assert first.run_requests == second.run_requests == []
+    assert "2 of them newly registered" in (first.skip_message or "")
+    assert "0 of them newly registered" in (second.skip_message or "")
+    assert operate.instance.get_runs() == []
+    assert discover_runs.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_a_run_that_finishes_late_or_at_the_same_moment_is_not_missed(operate: Operator, sample: Path) -> None:
+    """What counts is that a run has finished and is not registered; neither its time nor its id needs to be new."""
+    moment = "2026-11-01 00:00:00.000000"
+    add_runs(sample, ("m", moment), ("unfinished", None))
+    operate.discover()
+    add_runs(sample, ("a", moment), ("z", moment), ("old", "2020-01-01 00:00:00.000000"))
+    with changing(sample) as connection:
+        ended = "UPDATE runs SET status = 'failed', completed_at = '2026-10-01 00:00:00.000000' WHERE run_id IN (?, ?)"
+        connection.execute(ended, (RUNNING_RUN, "unfinished"))
+    operate.discover()
+    assert set(operate.partitions()) == {COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, "m", "unfinished", "a", "z", "old"}
+
+
+def test_a_failed_read_is_skipped_with_its_reason(operate: Operator, sample: Path) -> None:
+    """A database that cannot be read is not an empty one: the tick says why, and no partition is lost."""
+    operate.discover()
+    sample.unlink()
+    missing = operate.discover()
+    sample.write_text("no database")
+    broken = operate.discover()
+    assert "There is no file" in (missing.skip_message or "")
+    assert "is not a SQLite database" in (broken.skip_message or "")
+    assert missing.dynamic_partitions_requests == broken.dynamic_partitions_requests == []
+    assert operate.partitions() == [COMPLETED_RUN, FAILED_RUN]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "reason"),
+    [("", "it is empty"), ("a...b", "range"), ("a\nb", "control character"), ("x" * 1001, "longer than 1000 bytes")],
+)
+def test_a_run_id_that_dagster_cannot_hold_is_reported(
+    operate: Operator, sample: Path, run_id: str, reason: str
+) -> None:
+    """It is named with the reason and with what to do, and the other runs are registered."""
+    add_runs(sample, (run_id, "2026-01-01 00:00:01.000000"))
+    said = operate.discover().skip_message or ""
+    assert repr(run_id[:80]) in said and reason in said and "landscape-assets export --run-id" in said
+    assert operate.partitions() == [COMPLETED_RUN, FAILED_RUN]
+
+
+def test_run_ids_that_look_odd_are_registered_as_they_are(operate: Operator, sample: Path) -> None:
+    """Commas, brackets, quotes, slashes and other scripts are no trouble to Dagster."""
+    odd = ["a,b", "[x]", "a|b", "../x", "a*", '"q"', " blank ", "日本語", "😀", "%2F"]
+    add_runs(sample, *((run_id, "2026-01-01 00:00:01.000000") for run_id in odd))
+    operate.discover()
+    assert set(operate.partitions()) == {COMPLETED_RUN, FAILED_RUN, *odd}
+
+
+def test_each_tick_is_bounded_and_the_rest_follows(operate: Operator, sample: Path) -> None:
+    """Of many new runs a tick registers a bounded number, in additions that SQLite can take."""
+    sample.unlink()
+    with sqlite3.connect(sample) as connection:
+        connection.executescript(schema_sql())
+    many = 2 * PER_TICK + 1
+    add_runs(sample, *((f"run-{number:06}", "2026-01-01 00:00:01.000000") for number in range(many)))
+    for registered in (PER_TICK, 2 * PER_TICK, many, many):
+        tick = operate.discover()
+        assert all(len(request.partition_keys) <= 500 for request in tick.dynamic_partitions_requests)
+        assert len(operate.partitions()) == registered

@@ -1,0 +1,132 @@
+"""Arrow files between the steps: what was written comes back, and damage is noticed.
+
+Belongs here: the files by themselves. Does not belong here: what the assets keep in them (`../dagster_defs/`).
+"""
+
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landscape_assets.errors import StorageError
+from landscape_assets.storage.arrow_file import ArrowReader, ArrowWriter
+
+SCHEMA = pa.schema(
+    [
+        pa.field("text", pa.string()),
+        pa.field("large", pa.large_string()),
+        pa.field("flag", pa.bool_()),
+        pa.field("number", pa.int64()),
+        pa.field("double", pa.float64()),
+        pa.field("time", pa.timestamp("us")),
+    ]
+)
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "text": st.none() | st.text(),
+            "large": st.none() | st.text(),
+            "flag": st.none() | st.booleans(),
+            "number": st.none() | st.integers(-(2**53), 2**53),
+            "double": st.none() | st.floats(allow_nan=False),
+            "time": st.none() | st.datetimes(),
+        }
+    ),
+    max_size=20,
+)
+
+
+def written(path: Path, batches: list[pa.RecordBatch], metadata: dict[str, str]) -> Path:
+    with ArrowWriter(path, SCHEMA, metadata) as writer:
+        for batch in batches:
+            writer.write(batch)
+    assert writer.facts().rows == sum(batch.num_rows for batch in batches)
+    return path
+
+
+@given(st.lists(ROWS, max_size=4), st.integers(0, 9), st.permutations(SCHEMA.names), st.integers(0, len(SCHEMA.names)))
+def test_batches_come_back_whole_and_column_by_column(tables, start, names, count):
+    """Slices and empty batches too, in any choice and order of columns; with the metadata, and with as many rows as
+    there were."""
+    with tempfile.TemporaryDirectory() as folder:
+        batches = [pa.RecordBatch.from_pylist(rows, SCHEMA).slice(start) for rows in tables]
+        wanted = [batch for batch in batches if batch.num_rows]
+        reader = ArrowReader(written(Path(folder) / "file.arrow", batches, {"key": "value"}))
+        assert reader.metadata == {"key": "value"}
+        assert reader.schema == SCHEMA
+        assert [reader.batch_rows(i) for i in range(reader.batches)] == [batch.num_rows for batch in wanted]
+        assert [reader.batch(i) for i in range(reader.batches)] == wanted
+        some = names[:count]
+        frame = reader.frame(some)
+        assert (frame.height, frame.columns) == (reader.rows, some)
+        whole = pa.Table.from_batches(wanted, SCHEMA)
+        for name in some:
+            assert frame[name].to_list() == whole.column(name).to_pylist()
+        reader.close()
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """A file with two batches of a thousand rows."""
+    row = {"text": "x" * 90, "large": "y" * 90, "flag": True, "number": 1, "double": 1.5, "time": None}
+    batch = pa.RecordBatch.from_pylist([row] * 1_000, SCHEMA)
+    return written(tmp_path / "file.arrow", [batch, batch], {})
+
+
+def test_a_changed_byte_is_noticed_by_whoever_reads_its_column(file):
+    """And by nobody else: each column has its own checksum."""
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"xxxx", b"xxzx", 1))
+    reader = ArrowReader(file)
+    with pytest.raises(StorageError, match=r"file\.arrow.*the column text in batch 0.*Materialize"):
+        reader.batch(0)
+    with pytest.raises(StorageError):
+        reader.batch(0, ["number", "text"])
+    assert reader.batch(0, ["large", "number"]).num_rows == 1_000
+    assert reader.batch(1).num_rows == 1_000
+    reader.close()
+
+
+def test_every_truncated_file_is_refused(file):
+    """A file that was cut off has no end, and is none."""
+    data = file.read_bytes()
+    for size in (*range(0, 40), len(data) // 2, len(data) - 1):
+        file.write_bytes(data[:size])
+        with pytest.raises(StorageError, match=r"file\.arrow is not as it was written"):
+            ArrowReader(file)
+
+
+UNION = pa.schema([pa.field("kind", pa.dense_union([pa.field("a", pa.struct([("x", pa.int64())])), pa.field("b", pa.struct([("y", pa.large_string())]))]))])  # fmt: skip
+
+
+def union(kinds: list[int]) -> pa.RecordBatch:
+    """A batch whose rows are of two kinds, each with columns of its own."""
+    offsets = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
+    children = [
+        pa.StructArray.from_arrays([pa.array(range(kinds.count(0)), pa.int64())], fields=[pa.field("x", pa.int64())]),
+        pa.StructArray.from_arrays(
+            [pa.array([f"text {i}" for i in range(kinds.count(1))], pa.large_string())],
+            fields=[pa.field("y", pa.large_string())],
+        ),
+    ]
+    array = pa.UnionArray.from_dense(pa.array(kinds, pa.int8()), pa.array(offsets, pa.int32()), children, ["a", "b"])
+    return pa.RecordBatch.from_arrays([array], schema=UNION)
+
+
+@pytest.mark.parametrize("kinds", [[0, 1, 1, 0], [1], [0, 0]])
+def test_rows_of_several_kinds_come_back(tmp_path, kinds):
+    """A union column comes back as it was, and damage in one of its members is noticed."""
+    path = tmp_path / "file.arrow"
+    with ArrowWriter(path, UNION, {}) as writer:
+        writer.write(union(kinds))
+    with ArrowReader(path) as reader:
+        assert reader.batch(0).to_pylist() == union(kinds).to_pylist()
+    data = path.read_bytes()
+    if 1 in kinds:
+        path.write_bytes(data.replace(b"text 0", b"text 9"))
+        with ArrowReader(path) as reader, pytest.raises(StorageError, match="the column kind in batch 0"):
+            reader.batch(0)
