@@ -152,6 +152,10 @@ class PostgreSQLSource:
             found.setdefault(row["table_name"], set()).add(row["column_name"])
         return found
 
+    def epoch(self) -> int | None:
+        """None: PostgreSQL has no place of its own where ELSPETH could note an epoch."""
+        return None
+
     def runs(self, contract: Contract) -> list[dict[str, RunValue]]:
         """The values of every run in the columns RUN_COLUMNS."""
         row = contract.metadata.tables["runs"]

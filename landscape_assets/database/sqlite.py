@@ -163,6 +163,11 @@ class SQLiteSource:
             found.setdefault(row["table_name"], set()).add(row["column_name"])
         return found
 
+    def epoch(self) -> int | None:
+        """The schema epoch that ELSPETH noted in the file; None where it noted none."""
+        ((stored,),) = (row.values() for row in self._all(sa.text("SELECT user_version FROM pragma_user_version")))
+        return stored or None
+
     def runs(self, contract: Contract) -> list[dict[str, RunValue]]:
         """The values of every run in the columns RUN_COLUMNS."""
         row = contract.metadata.tables["runs"]
@@ -299,6 +304,8 @@ class SQLiteSource:
         columns = {column.name: column for column in select.selected_columns}
         names = [name for name in table.id if name in columns]
         for column in table.columns:
+            if column.derived is not None or column.redacted:
+                continue  # what it follows from is looked at itself
             classes = (*_STORAGE_CLASSES.get(column.kind, ("text",)), "null")
             wanted = columns[column.name]
             values = [*(columns[name] for name in names), wanted]

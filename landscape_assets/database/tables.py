@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from ..contract import CONTRACTS, V1, Contract, Kind, Table
+from ..contract import ALL_TABLES, CONTRACTS, Contract, Kind, Table
 from ..errors import DatabaseError, StorageError
 from ..records.encode import PlainText, as_text
 from ..storage.arrow_file import ArrowReader, ArrowWriter
@@ -69,7 +69,7 @@ class LoadedTables:
         contract: its contract.
         utc: whether its times are instants.
         runs: the runs by number.
-        tables: by name, for every table of contract v1, which has all there are.
+        tables: by name, for every table of every contract.
     """
 
     database: str
@@ -80,7 +80,13 @@ class LoadedTables:
 
 
 def load_tables(
-    url: str, run_ids: Sequence[str], path: Callable[[str], Path], *, by_scan: bool | None = None
+    url: str,
+    run_ids: Sequence[str],
+    path: Callable[[str], Path],
+    *,
+    by_scan: bool | None = None,
+    raw_error_rows: bool = False,
+    interrupted: bool = False,
 ) -> LoadedTables:
     """Writes the rows of finished runs to Arrow files, one a table, all from one snapshot of the database.
 
@@ -91,6 +97,8 @@ def load_tables(
         run_ids: the runs.
         path: table → its file; what is there is replaced.
         by_scan: whether to scan the tables, or to find the rows by index; None for what the share of the runs suggests.
+        raw_error_rows: read the rows in records of errors where the contract redacts them otherwise.
+        interrupted: export runs that were interrupted, too, which may go on.
 
     Raises:
         ExportError: the database cannot be used, a run cannot be exported, or a table breaks the contract.
@@ -98,8 +106,9 @@ def load_tables(
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with AuditDatabase(url) as database:
-                return _Load(database, run_ids, path, by_scan).result()
+            with AuditDatabase(url, raw_error_rows=raw_error_rows) as database:
+                runs = tuple(database.finished_run(run_id, interrupted=interrupted) for run_id in run_ids)
+                return _Load(database, runs, path, by_scan).result()
         except DatabaseError as error:
             if not error.transient or attempt == _ATTEMPTS - 1:
                 raise
@@ -132,15 +141,16 @@ class StoredTables:
 
     def __init__(self, path: Callable[[str], Path]) -> None:
         with ExitStack() as stack:
-            self._readers = {name: stack.enter_context(ArrowReader(path(name))) for name in V1.tables}
+            self._readers = {name: stack.enter_context(ArrowReader(path(name))) for name in ALL_TABLES}
             self._close = stack.pop_all().close
         described = {reader.metadata["load"] for reader in self._readers.values()}
         if len(described) > 1:
             self._close()
             raise StorageError("The stored tables are of several loads. Materialize the tables of the run again.")
         load = json.loads(described.pop())
-        self.contract = next(contract for contract in CONTRACTS if contract.name == load["contract"])
         self.utc: bool = load["utc"]
+        known = next(contract for contract in CONTRACTS if contract.name == load["contract"])
+        self.contract = known.on_postgresql if self.utc else known
         self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
         self.readers = {name: self._readers[name] for name in self.contract.tables}
         """Table → its rows, for every table of the contract."""
@@ -170,10 +180,10 @@ class _Load:
     """The work of `load_tables` on one snapshot."""
 
     def __init__(
-        self, database: AuditDatabase, run_ids: Sequence[str], path: Callable[[str], Path], by_scan: bool | None
+        self, database: AuditDatabase, runs: tuple[Run, ...], path: Callable[[str], Path], by_scan: bool | None
     ) -> None:
-        self._database, self._path = database, path
-        self._runs = tuple(database.finished_run(run_id) for run_id in run_ids)
+        self._database, self._path, self._runs = database, path, runs
+        run_ids = [run.run_id for run in runs]
         self._numbers = RunNumbers(run_ids)
         self._by_scan = database.prefers_scan(self._numbers) if by_scan is None else by_scan
         self._described = json.dumps(
@@ -181,7 +191,7 @@ class _Load:
                 "id": uuid.uuid4().hex,
                 "contract": database.contract.name,
                 "utc": database.utc,
-                "run_ids": list(run_ids),
+                "run_ids": run_ids,
             }
         )
         tables = database.contract.tables
@@ -204,7 +214,7 @@ class _Load:
             errors = [error for name in contract.tables if (error := begun[name].exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, _Cancelled)):
             raise error
-        loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in V1.tables}
+        loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in ALL_TABLES}
         return LoadedTables(self._database.shown, contract, self._database.utc, self._runs, loaded)
 
     def _load(self, name: str, connections: queue.SimpleQueue[AuditDatabase]) -> TableFacts:
@@ -252,7 +262,7 @@ class _Load:
 
     def _empty(self, name: str) -> TableFacts:
         """A table that the generation of this database does not have: an empty file keeps the graph the same for all."""
-        table, path = V1.tables[name], self._path(name)
+        table, path = ALL_TABLES[name], self._path(name)
         path.unlink(missing_ok=True)
         schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
         with ArrowWriter(path, schema, {"load": self._described}) as writer:

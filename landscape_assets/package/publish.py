@@ -204,7 +204,8 @@ def publish(
     exported_at = next((file.exported_at for file in staged if file.exported_at), None) or now()
     assembly = _assemble(export, staged, staging, exported_at, superseded_sha256)
     # Read before it is published: afterwards nothing may fail any more that would make the export look as if it had.
-    manifest, manifest_sha256 = read_manifest(assembly), _manifest_sha256(assembly)
+    manifest: Manifest = json.loads(_manifest_bytes(assembly))
+    manifest_sha256 = _manifest_sha256(assembly)
     if is_there:
         aside = _exchange(assembly, final, export_dir)
         _confirm(final, aside.parent)
