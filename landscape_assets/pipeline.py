@@ -23,6 +23,7 @@ from .failures import explain
 from .formats import FORMATS, RunFiles, needs_fields, write_files
 from .package.publish import Export, Published, publish
 from .parallel import in_order
+from .records.manifest_v2 import ManifestOptions
 from .records.ordered import ordered_records, records_schema
 from .records.sign import ManifestKey, SignedBatch, SigningKey, sign
 from .storage.work_dirs import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
@@ -52,6 +53,8 @@ class ExportSettings:
         budget: how much memory and how many threads an export may take.
         scratch_dir: where tables and temporary files go; None for a folder in the export folder.
         supersede: replace a package that is there and differs, and keep the old one aside.
+        options: what manifest records depend on, and whether records of errors have the rows that they are about.
+        interrupted: export runs that were interrupted, too, which may go on.
     """
 
     database_url: str
@@ -62,6 +65,8 @@ class ExportSettings:
     budget: Budget = field(default_factory=Budget)
     scratch_dir: Path | None = None
     supersede: bool = False
+    options: ManifestOptions = field(default_factory=ManifestOptions)
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +177,31 @@ def _export_together(
     for run_id in run_ids:
         clear_abandoned(root, run_id)
     try:
-        loaded = load_tables(settings.database_url, run_ids, lambda table: work / f"{table}.arrow")
+        loaded = load_tables(
+            settings.database_url,
+            run_ids,
+            lambda table: work / f"{table}.arrow",
+            raw_error_rows=settings.options.raw_error_rows,
+            interrupted=settings.interrupted,
+        )
         scratch.mkdir()
         with StoredTables(lambda table: work / f"{table}.arrow") as tables:
             facts = tables.facts()
             schema = records_schema(tables.contract, utc=tables.utc, with_fields=needs_fields(settings.formats))
             records = ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema)
             total = sum(sum(run.tables.values()) for run in facts)
-            signed = _counted(sign(records, settings.key, settings.budget), total, on_progress)
+            signed = _counted(
+                sign(records, settings.key, settings.budget, tables.contract.tagged_key), total, on_progress
+            )
             written = write_files(
-                signed, tables.contract, run_ids, settings.key, settings.formats, staging, settings.budget
+                signed,
+                tables.contract,
+                run_ids,
+                settings.key,
+                settings.formats,
+                staging,
+                settings.budget,
+                settings.options,
             )
 
             def published(files: RunFiles) -> Outcome:

@@ -15,6 +15,7 @@ import polars as pl
 
 from ..contract import Contract, Kind, Table
 from ..records.encode import SIGNATURE, as_text
+from ..records.manifest_v2 import ManifestOptions
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile, header
 
@@ -34,7 +35,7 @@ class Csv:
 
     needs_fields: ClassVar[bool] = True
 
-    def __init__(self, contract: Contract, *, is_signed: bool) -> None:
+    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract, self._is_signed = contract, is_signed
 
     def prepare(self, part: Part) -> _Rows:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..contract import Contract
+from ..records.manifest_v2 import ManifestOptions
 from ..storage.files import FileFacts, NewFile
 from .base import Part, RunEnd, StagedFile, header
 
@@ -27,7 +28,7 @@ class Parquet:
 
     needs_fields: ClassVar[bool] = True
 
-    def __init__(self, contract: Contract, *, is_signed: bool) -> None:
+    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract, self._is_signed = contract, is_signed
 
     def prepare(self, part: Part) -> _Rows:
