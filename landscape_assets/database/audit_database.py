@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .membership import RUN, RunNumbers, RunsOfIds, sort_out
 from .schemas import arrow_schema
 from .source import Damaged, RunValue, Source
-from .statements import count_rows, select_all, select_runs, shown
+from .statements import RUN_IDS, count_rows, select_all, select_runs, shown
 from .validation import Checker
 
 
@@ -79,6 +80,7 @@ class AuditDatabase:
             """The schema epoch that the database notes; None where it notes none."""
             self.contract = recognise(columns, self.epoch)
             self._require_backend()
+            self._notes_snapshots = columns.keys() >= {_SNAPSHOTS.name, _SNAPSHOT_CHUNKS.name}
             if raw_error_rows:
                 self.contract = self.contract.with_raw_error_rows
         except BaseException:
@@ -238,6 +240,34 @@ class AuditDatabase:
         """
         return self._source.texts(select)
 
+    def snapshots(self, runs: RunNumbers) -> dict[str, list[dict[str, Any]]]:
+        """What ELSPETH noted of the exports that runs made of themselves (contract v071, section 6).
+
+        Returns:
+            Run → for each of its exports column → text, and as `content_hashes` the hashes of its chunks in order; runs
+            without any are left out.
+        """
+        if not self._notes_snapshots or self.contract.manifest != 2:
+            return {}
+        literal = self._source.name == "postgresql"
+        run_ids = sa.bindparam(RUN_IDS, type_=sa.Text(), expanding=True, literal_execute=literal)
+        wanted = _SNAPSHOTS.c.source_run_id.in_(run_ids)
+        columns = list(_SNAPSHOTS.c)
+        found: dict[str, dict[str, Any]] = {}
+        for values in self._source.texts(sa.select(*columns).where(wanted), runs.run_ids):
+            row: dict[str, Any] = {column.name: value for column, value in zip(columns, values, strict=True)}
+            found[row["snapshot_id"]] = row | {"content_hashes": {}}
+        ids = sa.select(_SNAPSHOTS.c.snapshot_id).where(wanted)
+        chunks = sa.select(*_SNAPSHOT_CHUNKS.c).where(_SNAPSHOT_CHUNKS.c.snapshot_id.in_(ids))
+        for snapshot_id, ordinal, content_hash in self._source.texts(chunks, runs.run_ids) if found else ():
+            found[str(snapshot_id)]["content_hashes"][int(ordinal or 0)] = content_hash
+        by_run: dict[str, list[dict[str, Any]]] = {}
+        for _, row in sorted(found.items()):
+            hashes = row["content_hashes"]
+            row["content_hashes"] = [hashes[ordinal] for ordinal in sorted(hashes)]
+            by_run.setdefault(row["source_run_id"], []).append(row)
+        return by_run
+
     def count(self, run_id: str) -> dict[str, int]:
         """How many rows `read` gives for a run in each table, by one statement that counts them all.
 
@@ -267,6 +297,38 @@ class AuditDatabase:
             checker.check(frame.with_columns(numbers.alias(RUN)), claimed)
             yield pa.RecordBatch.from_arrays([*declared.columns, numbers.to_arrow()], schema=schema)
 
+
+_SNAPSHOTS = sa.table(
+    "audit_export_snapshots",
+    *map(
+        sa.column,
+        (
+            "snapshot_id",
+            "source_run_id",
+            "registry_key_hash",
+            "exporter_version",
+            "export_format",
+            "signing_mode",
+            "signer_key_id",
+            "chunking_algorithm_version",
+            "per_chunk_record_limit",
+            "per_chunk_byte_limit",
+            "record_count",
+            "total_bytes",
+            "chunk_count",
+            "manifest_hash",
+            "last_chunk_seal_hash",
+            "snapshot_hash",
+            "snapshot_seal_hash",
+            "signature_hex",
+            "final_hash",
+            "signed_manifest_hash",
+        ),
+    ),
+)
+_SNAPSHOT_CHUNKS = sa.table(
+    "audit_export_snapshot_chunks", sa.column("snapshot_id"), sa.column("ordinal"), sa.column("content_hash")
+)
 
 _IDENTITY = sa.table("elspeth_schema_identity", sa.column("store_kind"), sa.column("schema_epoch"))
 _IDENTITY_COLUMNS = {"store_kind", "schema_epoch"}

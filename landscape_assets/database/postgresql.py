@@ -208,10 +208,10 @@ class PostgreSQLSource:
         """Nothing: the server looks after its files."""
         yield from ()
 
-    def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
+    def texts(self, select: sa.Select, run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement, every value as text."""
         columns = (sa.cast(column, sa.Text).label(f"v{i}") for i, column in enumerate(select.selected_columns))
-        result = self._execute(select.with_only_columns(*columns))
+        result = self._execute(select.with_only_columns(*columns), run_ids)
         try:
             yield from text_rows(record_batches(result)[1])
         except (adbc.Error, pa.ArrowException, OSError) as error:

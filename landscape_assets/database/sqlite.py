@@ -256,10 +256,10 @@ class SQLiteSource:
             if row["found"] != "ok":
                 yield row["found"]
 
-    def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
+    def texts(self, select: sa.Select, run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement, every value as text. They are fetched as bytes: they may be anything."""
         values = [sa.cast(column, sa.LargeBinary).label(f"v{i}") for i, column in enumerate(select.selected_columns)]
-        result = self._execute(_pinned(select.with_only_columns(*values), ["x''"] * len(values)))
+        result = self._execute(_pinned(select.with_only_columns(*values), ["x''"] * len(values)), run_ids)
         try:
             yield from islice(text_rows(record_batches(result)[1], self._encoding), 1, None)
         except _READ_ERRORS as error:

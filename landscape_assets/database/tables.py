@@ -13,11 +13,12 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -116,15 +117,36 @@ def load_tables(
     raise AssertionError("the last attempt returns or raises")
 
 
+Snapshot = dict[str, Any]
+"""What ELSPETH noted of an export that a run made of itself: column → text, and `content_hashes`, a list, of chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnExports:
+    """The exports that a run made of itself, and what they left in it: their effects, and the nodes of their sinks."""
+
+    snapshots: list[Snapshot]
+    effects: list[str]
+    nodes: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the tables say of a run: its own row, with times as its record has them, and table → rows."""
+    """What the tables say of a run: its own row, with times as its record has them; table → rows; and the exports that
+    it made of itself, if it made some that ELSPETH noted."""
 
     run_id: str
     status: str
     started_at: str
     completed_at: str
     tables: dict[str, int]
+    own_exports: OwnExports | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> RunFacts:
+        """From what `dataclasses.asdict` made of it."""
+        own = stored["own_exports"]
+        return cls(**{**stored, "own_exports": None if own is None else OwnExports(**own)})
 
 
 class StoredTables:
@@ -166,10 +188,26 @@ class StoredTables:
         frame = self.readers["runs"].frame(["status", "started_at", "completed_at", RUN]).sort(RUN)
         times = (as_text(frame[name], Kind.TIME) for name in ("started_at", "completed_at"))
         rows = {name: json.loads(reader.metadata["rows"]) for name, reader in self.readers.items()}
+        own_exports = self._own_exports()
         return [
-            RunFacts(run_id, *own, {name: counts[i] for name, counts in rows.items()})
+            RunFacts(run_id, *own, {name: counts[i] for name, counts in rows.items()}, own_exports.get(i))
             for i, (run_id, *own) in enumerate(zip(self.run_ids, frame["status"], *times, strict=True))
         ]
+
+    def _own_exports(self) -> dict[int, OwnExports]:
+        """The exports that runs made of themselves, by the number of the run."""
+        noted: dict[str, list[Snapshot]] = json.loads(self.readers["runs"].metadata.get("snapshots", "{}"))
+        if not noted:
+            return {}
+        effects = self.readers["sink_effects"].frame(["effect_id", "sink_node_id", "input_kind", RUN])
+        effects = effects.filter(pl.col("input_kind") == "audit_export_snapshot")
+        found = {}
+        for number, run_id in enumerate(self.run_ids):
+            if run_id in noted:
+                mine = effects.filter(pl.col(RUN) == number)
+                nodes = mine["sink_node_id"].unique().sort().to_list()
+                found[number] = OwnExports(noted[run_id], mine["effect_id"].sort().to_list(), nodes)
+        return found
 
 
 class _Cancelled(Exception):
@@ -252,7 +290,10 @@ class _Load:
                 if name in self._parents:
                     ids.add(batch.column(table.id[0]), pl.from_arrow(batch.column(RUN)))
                 writer.write(batch)
-            writer.annotate(plain.metadata() | {"rows": json.dumps(content.rows)})
+            noted = {"rows": json.dumps(content.rows)}
+            if name == "runs" and (snapshots := database.snapshots(self._numbers)):
+                noted["snapshots"] = json.dumps(snapshots)
+            writer.annotate(plain.metadata() | noted)
         if name in self._parents:
             ids.finish(name)
             self._indexes[name].set_result(ids)

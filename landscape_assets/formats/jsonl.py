@@ -12,9 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..contract import Contract
-from ..records.encode import lines
+from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
-from ..records.ordered import SIGNATURE_BYTES
 from ..records.sign import manifest_record, now
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
@@ -36,10 +35,7 @@ class Jsonl:
         """The lines."""
         records = part.records
         canonical = records.column("canonical")
-        starts = np.frombuffer(canonical.buffers()[1], np.int64)[
-            canonical.offset : canonical.offset + len(canonical) + 1
-        ]
-        lengths = np.diff(starts) + (SIGNATURE_BYTES if self._is_signed else 0) + len("\n")
+        lengths = line_lengths(canonical, is_signed=self._is_signed)
         return lines(canonical, records.column("head"), part.signatures if self._is_signed else None), lengths
 
     def open(self, run_id: str, folder: Path) -> _JsonlWriter:

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ from ..verify.report import Findings
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
-FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MANIFEST_SIGNATURE = "manifest.json.sig"
 
@@ -71,6 +70,7 @@ class Export:
         tables: audit table → rows read.
         key: the key of the records and the manifest; None for an unsigned export.
         manifest_key: the key of manifest.json.sig, if there is one.
+        said: what else the manifest says (docs/package.md, the keys of format version 2).
     """
 
     contract: str
@@ -83,6 +83,13 @@ class Export:
     tables: Mapping[str, int]
     key: SigningKey | None
     manifest_key: ManifestKey | None
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def format_version(self) -> int:
+        """The version of the package's form: the first where it is enough."""
+        is_enough = self.contract in ("v0", "v1") and self.status in ("completed", "failed") and not self.said
+        return 1 if is_enough else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +295,7 @@ def _manifest(export: Export, files: list[dict[str, Any]], exported_at: str, sup
     manifest: Manifest = {
         **_identity(export),
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": export.format_version,
         "files": files,
         "exporter": {"name": "landscape-assets", "version": __version__},
         "exported_at": exported_at,
@@ -315,6 +322,7 @@ def _identity(export: Export) -> Manifest:
         "tables": dict(export.tables),
         "signing": {"algorithm": "hmac-sha256", "key_id": export.key.key_id} if export.key else None,
         "public_key": {"algorithm": "ed25519", "key_id": export.manifest_key.key_id} if export.manifest_key else None,
+        **export.said,
     }
 
 

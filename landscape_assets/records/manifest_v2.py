@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -89,6 +89,17 @@ class ManifestOptions:
             "signing_mode": "unsigned" if key is None else "hmac_sha256",
         }
 
+    def registry_key_hash(self, run_id: str, key: SigningKey | None) -> str:
+        """What tells the exports of a run apart (steps 4 and 5)."""
+        public = self.public(key)
+        names = ("export_format", "exporter_version", "serialization_version", "signer_key_id", "signing_mode")
+        config_hash = _hash("audit-export-public-config-v1", public)
+        return _hash(
+            "audit-export-registry-key-v1",
+            {name: public[name] for name in names}
+            | {"public_export_config_hash": config_hash, "source_run_id": run_id},
+        )
+
     def key_id(self, key: SigningKey | None) -> str:
         """What the manifest calls the key.
 
@@ -120,14 +131,26 @@ class Chunk:
     content_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A chunk that is not as expected: its place from 0; the number, from 1, and the line of its first record."""
+
+    chunk: int
+    number: int
+    line: bytes
+
+
 class Chunks:
     """Cuts the lines of records into chunks as they come.
 
     Args:
         options: how large a chunk may be.
+        expected: the content hashes of the chunks, if they are known; `fault` then has the first that is another.
     """
 
-    def __init__(self, options: ManifestOptions) -> None:
+    def __init__(self, options: ManifestOptions, expected: Sequence[str] | None = None) -> None:
+        self._expected, self._first = expected, (0, b"")
+        self.fault: Fault | None = None
         self._most_records, self._most_bytes = options.per_chunk_record_limit, options.per_chunk_byte_limit
         self._done: list[Chunk] = []
         self._hash, self._records, self._size = hashlib.sha256(), 0, 0
@@ -158,6 +181,8 @@ class Chunks:
             stop = min(int(np.searchsorted(ends, room, side="right")), first + self._most_records - self._records)
             if stop > first:
                 end = int(ends[stop - 1])
+                if self._expected is not None and not self._records:
+                    self._first = (self.records + first + 1, bytes(lines[start : int(ends[first])]))
                 self._hash.update(lines[start:end])
                 self._records, self._size = self._records + stop - first, self._size + end - start
                 first, start = stop, end
@@ -177,7 +202,12 @@ class Chunks:
                 f"The run has more than {_MOST_CHUNKS:,} chunks, and a manifest of ELSPETH 0.7.1 cannot speak of more. Allow "
                 f"larger chunks (LANDSCAPE_CHUNK_RECORDS, LANDSCAPE_CHUNK_BYTES)."
             )
-        self._done.append(Chunk(self._records, self._size, self._hash.hexdigest()))
+        chunk = Chunk(self._records, self._size, self._hash.hexdigest())
+        if self._expected is not None and self.fault is None:
+            number = len(self._done)
+            if number >= len(self._expected) or self._expected[number] != chunk.content_hash:
+                self.fault = Fault(number, *self._first)
+        self._done.append(chunk)
         self._hash, self._records, self._size = hashlib.sha256(), 0, 0
 
     def finish(self) -> list[Chunk]:
@@ -222,12 +252,7 @@ def manifest_v2(
     chained = "sha256_concat_record_sha256_v1" if key is None else "sha256_concat_hmac_sha256_signatures_v1"
     totals = {"record_count": chunks.records, "total_bytes": chunks.size}
     completed = _instant(completed_at)
-    names = ("export_format", "exporter_version", "serialization_version", "signer_key_id", "signing_mode")
-    registry_key_hash = _hash(
-        "audit-export-registry-key-v1",
-        {name: public[name] for name in names}
-        | {"public_export_config_hash": _hash("audit-export-public-config-v1", public), "source_run_id": run_id},
-    )
+    registry_key_hash = options.registry_key_hash(run_id, key)
     rules = {name: public[name] for name in ("chunking_algorithm_version", "serialization_version")}
     snapshot_hash = _hash("audit-export-snapshot-content-v1", rules | totals, (each for each, _ in _described(made)))
     snapshot_id = _hash(
@@ -273,8 +298,17 @@ def manifest_v2(
             "snapshot_seal_hash": seal,
         }
     )
+    return signed_manifest(core, key)
+
+
+def signed_manifest(core: Mapping[str, Any], key: SigningKey | None) -> ManifestV2:
+    """A manifest of its fields but the signature (step 12).
+
+    Raises:
+        ExportError: it is too long.
+    """
     body = canonical_json({"payload": core, "schema": "audit-export-final-manifest-signing-body-v2"})
-    fields = core | {"signature": None if key is None else key.sign(body.encode())}
+    fields = {**core, "signature": None if key is None else key.sign(body.encode())}
     data = canonical_json(fields).encode()
     if len(data) > _MOST_MANIFEST_BYTES:
         raise ExportError(f"The manifest record has {len(data):,} bytes, and may have {_MOST_MANIFEST_BYTES:,}.")

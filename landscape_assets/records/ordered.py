@@ -30,7 +30,7 @@ from ..errors import CorruptTable
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
 from .buckets import Prepare, RowsByRange
-from .encode import as_text, encode, plain_columns
+from .encode import SIGNATURE_BYTES, as_text, encode, plain_columns
 from .order import Placed, Placement, RangeOrder, ordering_columns, place
 
 FIELDS = "fields"
@@ -38,8 +38,6 @@ FIELDS = "fields"
 
 MAX_RECORD = 64 * 2**20
 """Bytes of a record with its signature (docs/package.md, "Limits")."""
-
-SIGNATURE_BYTES = len(',"signature":""') + 64
 
 _TEXT = pa.schema(
     [
