@@ -117,7 +117,7 @@ Rule = StatusRule | ExactlyOne | AtMostOne
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class ParentLink:
     """A way from a row to the run that it belongs to: its `column` is the id of a row of `table`, and so on from there."""
 
     column: str
@@ -149,7 +149,7 @@ class Table:
     order: tuple[OrderKey, ...]
     own_run_id: bool = True
     id_per_run: bool = False
-    paths: tuple[Path, ...] = ()
+    paths: tuple[ParentLink, ...] = ()
     references: tuple[Reference, ...] = ()
     rules: tuple[Rule, ...] = ()
     description: str = ""

@@ -14,7 +14,7 @@ from .model import (
     Kind,
     Marker,
     OrderKey,
-    Path,
+    ParentLink,
     Reference,
     StatusRule,
     Table,
@@ -184,7 +184,7 @@ CALLS = Table(
     "call",
     id=("call_id",),
     own_run_id=False,
-    paths=(Path("state_id", "node_states"), Path("operation_id", "operations")),
+    paths=(ParentLink("state_id", "node_states"), ParentLink("operation_id", "operations")),
     description="Calls to the outside (models, HTTP, SQL, ...) made in a node state or an operation.",
     columns=(
         _text("call_id", "Id of the call.", required=True),
@@ -225,7 +225,7 @@ TOKENS = Table(
     "tokens",
     "token",
     id=("token_id",),
-    paths=(Path("row_id", "rows"),),
+    paths=(ParentLink("row_id", "rows"),),
     description="The instances of a row on their way through the pipeline.",
     columns=(
         _text("token_id", "Id of the token.", required=True),
@@ -246,7 +246,7 @@ TOKEN_PARENTS = Table(
     "token_parent",
     id=("token_id", "parent_token_id"),
     own_run_id=False,
-    paths=(Path("token_id", "tokens"),),
+    paths=(ParentLink("token_id", "tokens"),),
     description="Which tokens a forked, joined or expanded token was made of.",
     columns=(
         _text("token_id", "The token.", required=True),
@@ -290,7 +290,7 @@ NODE_STATES = Table(
     "node_states",
     "node_state",
     id=("state_id",),
-    paths=(Path("token_id", "tokens"),),
+    paths=(ParentLink("token_id", "tokens"),),
     description="Each attempt of a node at a token.",
     columns=(
         _text("state_id", "Id of the state.", required=True),
@@ -350,7 +350,7 @@ ROUTING_EVENTS = Table(
     "routing_event",
     id=("event_id",),
     own_run_id=False,
-    paths=(Path("state_id", "node_states"),),
+    paths=(ParentLink("state_id", "node_states"),),
     description="The edges that tokens were sent along.",
     columns=(
         _text("event_id", "Id of the event.", required=True),
@@ -391,7 +391,7 @@ BATCH_MEMBERS = Table(
     "batch_member",
     id=("batch_id", "token_id"),
     own_run_id=False,
-    paths=(Path("batch_id", "batches"),),
+    paths=(ParentLink("batch_id", "batches"),),
     description="The tokens of each batch.",
     columns=(
         _text("batch_id", "The batch.", required=True),
