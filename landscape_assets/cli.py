@@ -27,7 +27,8 @@ from .printable import printable
 
 if TYPE_CHECKING:
     from .database import AuditDatabase
-    from .pipeline import ExportSettings, Outcome
+    from .pipeline import Outcome
+    from .settings import Settings
 
 _FORMATS = ("jsonl", "csv", "parquet")
 
@@ -159,11 +160,8 @@ def export(
         raise click.UsageError("Name runs with --run-id, or take every finished run with --all.")
     with _stopping():
         _require_limits()
-        _use_settings(database, output, sign, formats)
-        from . import settings
-
-        chosen = settings.export_settings(supersede=supersede)
-        with _open(chosen.database_url) as audit:
+        settings = _settings(database, output, sign, formats, supersede).check()
+        with _open(settings.database_url) as audit:
             if every:
                 # A damaged one is not passed over: it fails with a message of its own.
                 known = audit.contract.tables["runs"].column("status").values
@@ -173,13 +171,13 @@ def export(
                     if run.is_finished(audit.contract) or run.damage or run.status not in known
                 )
         settings.require_folders()
-        if chosen.key is not None and chosen.key.is_short:
+        if settings.key is not None and settings.key.is_short:
             _say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
-        with _stopping(f"The export folder or another ({settings.EXPORT_DIR}, {settings.SCRATCH_DIR}) cannot be used"):
+        with _stopping("The export folder or another (LANDSCAPE_EXPORT_DIR, LANDSCAPE_SCRATCH_DIR) cannot be used"):
             if every and not run_ids:
                 _say("Nothing to export: the audit database has no finished run.")
             report = _Report()
-            outcomes = _export_all(tuple(dict.fromkeys(run_ids)), chosen, report, quiet=as_json) if run_ids else []
+            outcomes = _export_all(tuple(dict.fromkeys(run_ids)), settings, report, quiet=as_json) if run_ids else []
     if as_json:
         report.line(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
     if report.error is not None:
@@ -202,8 +200,7 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
     """
     with _stopping("The export folder (--output or LANDSCAPE_EXPORT_DIR) cannot be read"):
         _require_limits()
-        _use_settings(database, output, None, ())
-        rows, packages = _list_runs()
+        rows, packages = _list_runs(_settings(database, output))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -231,18 +228,12 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
     Console().print(table)
 
 
-def _list_runs() -> tuple[list[dict[str, Any]], list[str]]:
+def _list_runs(settings: Settings) -> tuple[list[dict[str, Any]], list[str]]:
     """The runs as `--json` gives them, and what the table says of the package of each."""
-    from . import settings
     from .package.publish import is_complete, package_path
 
-    try:
-        folder = settings.export_dir()
-    except ExportError:
-        if settings.EXPORT_DIR in os.environ:
-            raise  # it is set, and cannot be used
-        folder = None  # without an export folder there is nothing to say of packages
-    with _open(settings.database_url()) as audit:
+    folder = settings.export_dir_if_set  # without one there is nothing to say of packages
+    with _open(settings.database_url) as audit:
         rows: list[dict[str, Any]] = [
             {
                 "run_id": run.run_id,
@@ -271,12 +262,10 @@ def check(database: str | None, as_json: bool) -> None:
     column.
     """
     with _stopping():
-        _use_settings(database, None, None, ())
-        from . import settings
         from .database.integrity import find_damage
 
         count = 0
-        with _open(settings.database_url()) as audit:
+        with _open(_settings(database).database_url) as audit:
             for count, found in enumerate(find_damage(audit), 1):
                 if not as_json:
                     click.echo(printable(str(found)))
@@ -386,15 +375,23 @@ def _require_limits() -> None:
         )
 
 
-def _use_settings(database: str | None, output: Path | None, sign: bool | None, formats: tuple[str, ...]) -> None:
-    """Puts options into the environment, where assets and resources read all settings."""
-    given = {
-        "LANDSCAPE_DATABASE_URL": database,
-        "LANDSCAPE_EXPORT_DIR": None if output is None else str(output),
-        "LANDSCAPE_SIGN": None if sign is None else "yes" if sign else "no",
-        "LANDSCAPE_FORMATS": ",".join(formats) or None,
+def _settings(
+    database: str | None = None,
+    output: Path | None = None,
+    sign: bool | None = None,
+    formats: tuple[str, ...] = (),
+    supersede: bool = False,
+) -> Settings:
+    """The settings of the environment, with what options say instead."""
+    from .settings import DATABASE_URL, EXPORT_DIR, FORMAT_NAMES, SIGN, Settings
+
+    options = {
+        DATABASE_URL: database,
+        EXPORT_DIR: None if output is None else str(output),
+        SIGN: None if sign is None else "yes" if sign else "no",
+        FORMAT_NAMES: ",".join(formats) or None,
     }
-    os.environ.update({name: value for name, value in given.items() if value is not None})
+    return Settings.from_environment(options, supersede=supersede)
 
 
 def _texts(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -434,7 +431,7 @@ def _unwritten(error: OSError) -> ExportError:
     return ExportError(f"The output could not be written: {error.strerror or error}.")
 
 
-def _export_all(run_ids: tuple[str, ...], chosen: ExportSettings, report: _Report, *, quiet: bool) -> list[Outcome]:
+def _export_all(run_ids: tuple[str, ...], settings: Settings, report: _Report, *, quiet: bool) -> list[Outcome]:
     """Exports runs, with a progress bar on a terminal and plain lines otherwise; what became of each, in their order."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -455,7 +452,7 @@ def _export_all(run_ids: tuple[str, ...], chosen: ExportSettings, report: _Repor
     with progress:
         task = progress.add_task(f"{len(run_ids)} runs", total=None)
         for outcome in export_runs(
-            run_ids, chosen, lambda done, total: progress.update(task, completed=done, total=total)
+            run_ids, settings, lambda done, total: progress.update(task, completed=done, total=total)
         ):
             outcomes[outcome.run_id] = outcome
             progress.update(task, description=f"{len(outcomes)} of {len(run_ids)} runs")

@@ -38,24 +38,10 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
         ExportError: a setting is wrong.
         OSError: the folder cannot be written to.
     """
-    from .settings import (
-        DATABASE_URL,
-        EXPORT_DIR,
-        FORMAT_NAMES,
-        PRIVATE_KEY_FILE,
-        SAMPLE_DATABASE,
-        SAMPLE_DIR,
-        SAMPLE_EXPORTS,
-        SAMPLE_KEY,
-        SIGN,
-        SIGNING_KEY,
-        SIGNING_KEY_FILE,
-        SIGNING_KEY_ID,
-        dagster_home,
-    )
+    from .settings import MEMORY_MB, SAMPLE_DIR, SAMPLE_FILES, SCRATCH_DIR, STORAGE_DIR, Settings, sample_settings
 
     root = directory.absolute()
-    database, key, exports = root / SAMPLE_DATABASE, root / SAMPLE_KEY, root / SAMPLE_EXPORTS
+    database, exports, key = (root / file for file in SAMPLE_FILES.values())
     root.mkdir(parents=True, exist_ok=True)
     if not database.exists():
         write_sample(database)
@@ -63,32 +49,30 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
         descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
-    home = Path(dagster_home() or root / "dagster_home").absolute()
+    environment, of_sample = Settings.from_environment(), sample_settings(root)
+    home = Path(environment.dagster_home or root / "dagster_home").absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         is_clone = (_PROJECT / "pyproject.toml").is_file() and (_PROJECT / "dagster.yaml").is_file()
         (home / "dagster.yaml").write_text((_PROJECT / "dagster.yaml").read_text() if is_clone else _DAGSTER_YAML)
 
-    for name in (SIGNING_KEY, SIGNING_KEY_ID, PRIVATE_KEY_FILE, SIGN, FORMAT_NAMES):
-        os.environ.pop(name, None)  # the sample is exported with its own key and no other, whole
-    os.environ |= {
-        "DAGSTER_HOME": str(home),
-        DATABASE_URL: f"sqlite:///{database}",
-        EXPORT_DIR: str(exports),
-        SIGNING_KEY_FILE: str(key),
+    # The sample is exported with its own key and no other, whole.
+    kept = {
+        name: environment.given[name] for name in (MEMORY_MB, SCRATCH_DIR, STORAGE_DIR) if name in environment.given
     }
+    settings = Settings(kept | of_sample)
     tell("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
     from .dagster_defs.in_process import export_in_process
 
     succeeded = True
-    for outcome in export_in_process((COMPLETED_RUN, FAILED_RUN)):
+    for outcome in export_in_process((COMPLETED_RUN, FAILED_RUN), settings, home):
         report(outcome)
         succeeded &= outcome.published is not None
 
     in_place = root == SAMPLE_DIR.absolute()
     variables = {"DAGSTER_HOME": str(home)}
     if not in_place:
-        variables |= {name: os.environ[name] for name in (DATABASE_URL, EXPORT_DIR, SIGNING_KEY_FILE)}
+        variables |= of_sample
     command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     in_project = Path.cwd() == _PROJECT and Path("workspace.yaml").is_file()
     start = "dagster dev" if in_project else "dagster dev -m landscape_assets.definitions"

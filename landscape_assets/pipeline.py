@@ -12,23 +12,23 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .budget import Budget
 from .contract import Contract
 from .database import AuditDatabase
 from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
 from .failures import explain
-from .formats import FORMATS, RunFiles, needs_fields, write_files
+from .formats import RunFiles, needs_fields, write_files
 from .package.publish import Export, Published, publish
 from .parallel import in_order
 from .records.manifest_v2 import ManifestOptions
 from .records.ordered import ordered_records, records_schema
 from .records.own_snapshot import Comparison, OwnSnapshots
 from .records.sign import ManifestKey, SignedBatch, SigningKey, sign
+from .settings import Settings
 from .storage.work_dirs import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
 
 RUNS_AT_ONCE = 100
@@ -41,35 +41,6 @@ _PUBLISHED_AT_ONCE = 4
 """Packages that are published at a time: publishing waits for the disk, and hardly works."""
 
 EXPORTED, UNCHANGED, FAILED = "exported", "unchanged", "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class ExportSettings:
-    """What exports are made with.
-
-    Args:
-        database_url: the audit database.
-        export_dir: where packages go.
-        key: the key of records and manifests; None for unsigned exports.
-        manifest_key: the key of manifest.json.sig, if there is one.
-        formats: the output formats.
-        budget: how much memory and how many threads an export may take.
-        scratch_dir: where tables and temporary files go; None for a folder in the export folder.
-        supersede: replace a package that is there and differs, and keep the old one aside.
-        options: what manifest records depend on, and whether records of errors have the rows that they are about.
-        interrupted: export runs that were interrupted, too, which may go on.
-    """
-
-    database_url: str
-    export_dir: Path
-    key: SigningKey | None
-    manifest_key: ManifestKey | None = None
-    formats: tuple[str, ...] = FORMATS
-    budget: Budget = field(default_factory=Budget)
-    scratch_dir: Path | None = None
-    supersede: bool = False
-    options: ManifestOptions = field(default_factory=ManifestOptions)
-    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +71,13 @@ OnProgress = Callable[[int, int], None]
 
 
 def export_runs(
-    run_ids: Sequence[str], settings: ExportSettings, on_progress: OnProgress = lambda done, total: None
+    run_ids: Sequence[str], settings: Settings, on_progress: OnProgress = lambda done, total: None
 ) -> Iterator[Outcome]:
     """Exports runs.
 
     Args:
         run_ids: the runs, each once.
-        settings: what they are exported with.
+        settings: what they are exported with; checked.
         on_progress: called now and then.
 
     Yields:
@@ -131,7 +102,7 @@ def export_runs(
         release(work)
 
 
-def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:
+def _sets(run_ids: list[str], settings: Settings) -> Iterator[list[str]]:
     """The runs in sets that are exported together."""
     if len(run_ids) == 1:
         yield run_ids
@@ -150,7 +121,7 @@ def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:
         yield some
 
 
-def _export_set(run_ids: list[str], work: Path, settings: ExportSettings, on_progress: OnProgress) -> Iterator[Outcome]:
+def _export_set(run_ids: list[str], work: Path, settings: Settings, on_progress: OnProgress) -> Iterator[Outcome]:
     """Exports runs together. If one of them stops the others, the rest is exported in two halves, and so on down to
     that one."""
     left = dict.fromkeys(run_ids)
@@ -170,9 +141,7 @@ def _export_set(run_ids: list[str], work: Path, settings: ExportSettings, on_pro
             yield Outcome(run_id, FAILED, reason)
 
 
-def _export_together(
-    run_ids: list[str], work: Path, settings: ExportSettings, on_progress: OnProgress
-) -> Iterator[Outcome]:
+def _export_together(run_ids: list[str], work: Path, settings: Settings, on_progress: OnProgress) -> Iterator[Outcome]:
     def staging(number: int) -> Path:
         return work_folder(root, run_ids[number], work.name.rpartition(".")[2])
 
@@ -234,7 +203,7 @@ def _publish(
     files: RunFiles,
     comparisons: Sequence[Comparison],
     staging: Path,
-    settings: ExportSettings,
+    settings: Settings,
 ) -> Outcome:
     try:
         export = export_of(

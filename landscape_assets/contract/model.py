@@ -260,7 +260,7 @@ Rule = StatusRule | ExactlyOne | AtMostOne | When | Cases | Together | NotBefore
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class ParentLink:
     """A way from a row to its run: its `column` is the id of a row of `table`, and so on from there."""
 
     column: str
@@ -293,7 +293,7 @@ class Table:
     order: tuple[OrderKey, ...]
     own_run_id: bool = True
     id_per_run: bool = False
-    paths: tuple[Path, ...] = ()
+    paths: tuple[ParentLink, ...] = ()
     references: tuple[Reference, ...] = ()
     rules: tuple[Rule, ...] = ()
     description: str = ""

@@ -21,7 +21,7 @@ from .model import (
     Kind,
     NotBefore,
     OrderKey,
-    Path,
+    ParentLink,
     Position,
     Reference,
     RowRule,
@@ -289,7 +289,7 @@ SINK_EFFECT_ATTEMPTS = Table(
     "sink_effect_attempt",
     id=("attempt_id",),
     own_run_id=False,
-    paths=(Path("effect_id", "sink_effects"),),
+    paths=(ParentLink("effect_id", "sink_effects"),),
     about="sinks",
     description="Each attempt of a sink to look at its target, to write it, or to find out whether it was written.",
     columns=(

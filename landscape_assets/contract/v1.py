@@ -14,7 +14,7 @@ from .model import (
     Kind,
     Marker,
     OrderKey,
-    Path,
+    ParentLink,
     Reference,
     StatusRule,
     Table,
@@ -160,7 +160,7 @@ CALLS = Table(
     "call",
     id=("call_id",),
     own_run_id=False,
-    paths=(Path("state_id", "node_states"), Path("operation_id", "operations")),
+    paths=(ParentLink("state_id", "node_states"), ParentLink("operation_id", "operations")),
     about="operations",
     description="Calls to the outside (models, HTTP, SQL, ...) made in a node state or an operation.",
     columns=(
@@ -203,7 +203,7 @@ TOKENS = Table(
     "tokens",
     "token",
     id=("token_id",),
-    paths=(Path("row_id", "rows"),),
+    paths=(ParentLink("row_id", "rows"),),
     about="rows_and_tokens",
     description="The instances of a row on their way through the pipeline.",
     columns=(
@@ -225,7 +225,7 @@ TOKEN_PARENTS = Table(
     "token_parent",
     id=("token_id", "parent_token_id"),
     own_run_id=False,
-    paths=(Path("token_id", "tokens"),),
+    paths=(ParentLink("token_id", "tokens"),),
     about="rows_and_tokens",
     description="Which tokens a forked, joined or expanded token was made of.",
     columns=(
@@ -271,7 +271,7 @@ NODE_STATES = Table(
     "node_states",
     "node_state",
     id=("state_id",),
-    paths=(Path("token_id", "tokens"),),
+    paths=(ParentLink("token_id", "tokens"),),
     about="rows_and_tokens",
     description="Each attempt of a node at a token.",
     columns=(
@@ -332,7 +332,7 @@ ROUTING_EVENTS = Table(
     "routing_event",
     id=("event_id",),
     own_run_id=False,
-    paths=(Path("state_id", "node_states"),),
+    paths=(ParentLink("state_id", "node_states"),),
     about="rows_and_tokens",
     description="The edges that tokens were sent along.",
     columns=(
@@ -375,7 +375,7 @@ BATCH_MEMBERS = Table(
     "batch_member",
     id=("batch_id", "token_id"),
     own_run_id=False,
-    paths=(Path("batch_id", "batches"),),
+    paths=(ParentLink("batch_id", "batches"),),
     about="batches",
     description="The tokens of each batch.",
     columns=(

@@ -9,19 +9,21 @@ apart. An op can log a materialization of any asset and partition, and so each p
 """
 
 import time
+from dataclasses import replace
 from typing import Optional
 
 import dagster as dg
 from pydantic import Field
 
-from .. import settings
 from ..package.publish import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
+from ..settings import Settings
 from .discovery import finished_runs, tell_refused
 from .exports import MANIFEST, package_events
 from .failures import explained
 from .lineage import DATA_VERSION_TAG
 from .partitions import in_flight, register
+from .resources import Workspace
 from .tables import statement_in_one_line
 
 _LOGGED_SECONDS = 5
@@ -45,15 +47,17 @@ class BacklogConfig(dg.Config):
     name="export_runs",
     description="Exports many runs together, and logs a materialization of each package by its partition.",
 )
-def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig) -> None:
+def export_runs_op(
+    context: dg.OpExecutionContext, config: BacklogConfig, workspace: dg.ResourceParam[Workspace]
+) -> None:
     """Exports the runs that are due. A run that fails does not stop the others; in the end the step fails, naming it."""
-    with explained():
-        chosen = settings.export_settings(supersede=config.supersede)
-        run_ids = _due(context, config)
+    settings = replace(workspace.settings, supersede=config.supersede)
+    with explained(settings):
+        run_ids = _due(context, config, settings.check())
         register(context.instance, run_ids)
         failed: dict[str, str] = {}
         started = told = time.monotonic()
-        for done, outcome in enumerate(export_runs(run_ids, chosen), 1):
+        for done, outcome in enumerate(export_runs(run_ids, settings), 1):
             if outcome.status == FAILED:
                 failed[outcome.run_id] = outcome.error or ""
                 context.log.error(f"{outcome.run_id}: {outcome.error}")
@@ -71,14 +75,13 @@ def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig) -> Non
         raise dg.Failure(f"{len(failed)} of {len(run_ids)} runs were not exported.\n{names}{more}", allow_retries=False)
 
 
-def _due(context: dg.OpExecutionContext, config: BacklogConfig) -> list[str]:
+def _due(context: dg.OpExecutionContext, config: BacklogConfig, settings: Settings) -> list[str]:
     """The runs to export, without those that another Dagster run is queued for or at work on."""
     if config.run_ids is None:
-        finished, refused = finished_runs()
+        finished, refused = finished_runs(settings)
         if refused:
             context.log.warning(tell_refused(refused))
-        export_dir = settings.export_dir()
-        wanted = [run_id for run_id in finished if not is_complete(export_dir, run_id)]
+        wanted = [run_id for run_id in finished if not is_complete(settings.export_dir, run_id)]
     else:
         wanted = list(dict.fromkeys(config.run_ids))
     busy = in_flight(context.instance)

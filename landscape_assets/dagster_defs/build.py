@@ -15,7 +15,7 @@ from .checks import CHECKS
 from .database_check import rows_belong_to_runs
 from .exports import EXPORT_ASSETS
 from .jobs import EXECUTOR, JOBS
-from .resources import Workspace
+from .resources import workspace
 from .schedules import schedules
 from .sensors import SENSORS
 from .tables import AUDIT_DATABASE, tables
@@ -45,5 +45,5 @@ def build_defs(
         sensors=SENSORS if automation else [],
         executor=EXECUTOR,
         loggers=loggers,
-        resources={"workspace": Workspace(), **(resources or {})},
+        resources={"workspace": workspace(), **(resources or {})},
     )

@@ -16,14 +16,15 @@ from typing import Any
 import dagster as dg
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from .. import settings
 from ..database import AuditDatabase
 from ..errors import PackageError
 from ..package.publish import package_path, read_manifest
+from ..settings import Settings
 from ..verify import CODES, Finding, Report, verify_package
 from .exports import MANIFEST, MANIFEST_SHA256
 from .failures import RETRIES, explained
 from .partitions import RUNS
+from .resources import Workspace
 
 _VERIFIES, _RESOLVE, _COUNTS = "package_verifies", "references_resolve", "counts_match_database"
 _REFERENCE_CODES = ("E332", "E335")
@@ -52,23 +53,26 @@ def _spec(name: str, description: str) -> dg.AssetCheckSpec:
         _spec(_RESOLVE, "Every id in the package that refers to a record is the id of a record in the package."),
     ],
 )
-def verify_published_package(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+def verify_published_package(
+    context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> Iterator[dg.AssetCheckResult]:
     """Has the independent verifier look at the published package."""
     run_id = context.partition_key
-    with explained():
-        package = package_path(settings.export_dir(), run_id)
-        key, public_key, unproven = _keys(package)
+    settings = workspace.settings
+    with explained(settings):
+        package = package_path(settings.export_dir, run_id)
+        key, public_key, unproven = _keys(package, settings)
         report = verify_package(package, key=key, public_key=public_key, run_id=run_id)
     yield _verifies(report, _published_sha256(context.instance, run_id), unproven)
     yield _resolve(report)
 
 
-def _keys(package: Path) -> tuple[bytes | None, bytes | None, str]:
+def _keys(package: Path, settings: Settings) -> tuple[bytes | None, bytes | None, str]:
     """The keys to verify a package with: the present ones, where the package names them; and why there is none.
 
     A package that was signed before the key was changed is not wrong; it can only not be proven with the present key.
     """
-    key, manifest_key = settings.signing_key(), settings.manifest_key()
+    key, manifest_key = settings.key, settings.manifest_key
     try:
         manifest = read_manifest(package)
     except PackageError:
@@ -199,12 +203,15 @@ def _checks_table(report: Report) -> str:
     ],
     retry_policy=RETRIES,
 )
-def compare_counts_with_database(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+def compare_counts_with_database(
+    context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> Iterator[dg.AssetCheckResult]:
     """Counts the rows of the run in the audit database, and compares with the manifest."""
     run_id = context.partition_key
-    with explained():
-        exported: dict[str, int] = read_manifest(package_path(settings.export_dir(), run_id)).get("tables") or {}
-        with AuditDatabase(settings.database_url()) as database:
+    settings = workspace.settings
+    with explained(settings):
+        exported: dict[str, int] = read_manifest(package_path(settings.export_dir, run_id)).get("tables") or {}
+        with AuditDatabase(settings.database_url) as database:
             present = run_id in database.runs
             counted = database.count(run_id) if present else {}
     differing = [name for name in sorted({*exported, *counted}) if exported.get(name) != counted.get(name)]

@@ -8,11 +8,11 @@ from itertools import islice
 
 import dagster as dg
 
-from .. import settings
 from ..database import AuditDatabase
 from ..database.integrity import find_damage
 from ..printable import printable
 from .failures import RETRIES, explained
+from .resources import Workspace
 from .tables import AUDIT_DATABASE
 
 _SHOWN = 50
@@ -28,9 +28,9 @@ _COLUMNS = ("table", "id", "column", "found", "rule")
     ),
     retry_policy=RETRIES,
 )
-def rows_belong_to_runs() -> dg.AssetCheckResult:
+def rows_belong_to_runs(workspace: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
     """Looks through the whole audit database in one snapshot."""
-    with explained(), AuditDatabase(settings.database_url()) as database:
+    with explained(workspace.settings), AuditDatabase(workspace.settings.database_url) as database:
         findings = find_damage(database)
         shown = list(islice(findings, _SHOWN))
         count = len(shown) + sum(1 for _ in findings)

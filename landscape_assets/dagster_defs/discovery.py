@@ -11,17 +11,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import settings
 from ..database import AuditDatabase
 from ..package.publish import MANIFEST, run_id_in
+from ..settings import Settings
 from ..storage.names import run_id_of
 from .partitions import why_not_a_key
 
 _SHOWN = 5
 
 
-def finished_runs() -> tuple[list[str], dict[str, str]]:
+def finished_runs(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """The finished runs of the audit database, the oldest first.
+
+    Args:
+        settings: which name the database.
 
     Returns:
         The run_ids that Dagster can hold as partition keys, and for each other one why it cannot.
@@ -29,7 +32,7 @@ def finished_runs() -> tuple[list[str], dict[str, str]]:
     Raises:
         DatabaseError, UnknownContract: it cannot be read.
     """
-    with AuditDatabase(settings.database_url()) as database:
+    with AuditDatabase(settings.database_url) as database:
         finished = [run.run_id for run in database.runs.values() if run.is_finished(database.contract)]
     refused = {run_id: reason for run_id in finished if (reason := why_not_a_key(run_id)) is not None}
     return [run_id for run_id in finished if run_id not in refused], refused

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,6 @@ import pyarrow as pa
 import xxhash
 from pydantic import Field
 
-from .. import settings
 from ..contract import CONTRACTS, V1, Contract
 from ..database.tables import RunFacts, StoredTables
 from ..errors import PackageError
@@ -27,7 +26,8 @@ from ..formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
 from ..package.publish import Published, publish
 from ..pipeline import EXPORTED, UNCHANGED, export_of
 from ..records.ordered import FIELDS, ordered_records, records_schema
-from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, SigningKey, sign
+from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, sign
+from ..settings import FORMAT_NAMES, Settings
 from ..storage.arrow_file import ArrowReader, ArrowWriter, text_of
 from ..storage.work_dirs import run_lock
 from .failures import explained
@@ -66,22 +66,24 @@ def format_key(name: str) -> dg.AssetKey:
     metadata={"dagster/column_schema": record_fields(V1)},
     description="Every record of the run, each in its place, in canonical form (RFC 8785): tables joined and ordered.",
 )
-def records(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """Joins the tables of a run into ordered records."""
     started, run_id = time.monotonic(), context.partition_key
     counts: Counter[int] = Counter()
     content = xxhash.xxh3_128()
     with (
-        explained(),
+        explained(workspace.settings),
         workspace.scratch(run_id, context.run.run_id) as scratch,
         StoredTables(lambda name: workspace.stored(table_key(name), run_id)) as tables,
     ):
         contract, (facts,) = tables.contract, tables.facts()
-        schema = records_schema(contract, utc=tables.utc, with_fields=needs_fields(settings.formats()))
+        schema = records_schema(contract, utc=tables.utc, with_fields=needs_fields(workspace.settings.formats))
         metadata = {"contract": contract.name, "run": json.dumps(asdict(facts))}
         unfinished = workspace.unfinished(RECORDS, run_id)
         with ArrowWriter(unfinished, schema, metadata) as writer:
-            for batch in ordered_records(contract, [run_id], tables.readers, scratch, settings.budget(), schema):
+            for batch in ordered_records(
+                contract, [run_id], tables.readers, scratch, workspace.settings.budget, schema
+            ):
                 for code, count in enumerate(np.bincount(batch.column("record_type").to_numpy())):
                     counts[code] += int(count)
                 content.update(text_of(batch.column("canonical")))
@@ -118,12 +120,12 @@ def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
     code_version="1",
     description="The signature of every record (HMAC-SHA256), and the final hash that they chain to.",
 )
-def signed_records(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+def signed_records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """Signs the records of a run."""
     started, run_id = time.monotonic(), context.partition_key
     chain = hashlib.sha256()
-    with explained():
-        key = settings.signing_key()
+    with explained(workspace.settings):
+        key = workspace.settings.key
         if key is not None and key.is_short:
             context.log.warning("The signing key is shorter than 16 bytes and may be guessed; use a longer one.")
         key_id = key.key_id if key else ""
@@ -132,7 +134,7 @@ def signed_records(context: dg.AssetExecutionContext, workspace: Workspace) -> d
             metadata = {"content": reader.metadata["content"], "key_id": key_id}
             with ArrowWriter(unfinished, SIGNATURES_SCHEMA, metadata) as writer:
                 for batch in sign(
-                    (reader.batch(i, ["canonical"]) for i in range(reader.batches)), key, settings.budget()
+                    (reader.batch(i, ["canonical"]) for i in range(reader.batches)), key, workspace.settings.budget
                 ):
                     chain.update(text_of(batch.signatures))
                     writer.write(pa.RecordBatch.from_arrays([batch.signatures], schema=SIGNATURES_SCHEMA))
@@ -199,24 +201,27 @@ class PackageConfig(dg.Config):
     description="Writes the files of a run in every format, and publishes them with their manifest.",
 )
 def package(
-    context: dg.AssetExecutionContext, config: PackageConfig, workspace: Workspace
+    context: dg.AssetExecutionContext, config: PackageConfig, workspace: dg.ResourceParam[Workspace]
 ) -> Iterator[dg.MaterializeResult]:
     """Writes and publishes the package of a run."""
     started, run_id = time.monotonic(), context.partition_key
     with (
-        explained(),
+        explained(workspace.settings),
         run_lock(workspace.export_dir, run_id),
         workspace.staging(run_id, context.run.run_id) as staging,
         ArrowReader(workspace.stored(RECORDS, run_id)) as reader,
         ArrowReader(workspace.stored(SIGNED_RECORDS, run_id)) as signatures,
     ):
-        formats = settings.formats()
-        key = _present_key(reader, signatures, run_id, formats)
+        formats = workspace.settings.formats
+        key = workspace.settings.key
+        _require_same_key(reader, signatures, run_id, workspace.settings)
         contract = _BY_NAME[reader.metadata["contract"]]
         batches = (SignedBatch(reader.batch(i), signatures.batch(i).column("signature")) for i in range(reader.batches))
-        (files,) = write_files(batches, contract, [run_id], key, formats, lambda number: staging, settings.budget())
+        (files,) = write_files(
+            batches, contract, [run_id], key, formats, lambda number: staging, workspace.settings.budget
+        )
         facts = RunFacts(**json.loads(reader.metadata["run"]))
-        export = export_of(contract.name, facts, files, key, settings.manifest_key())
+        export = export_of(contract.name, facts, files, key, workspace.settings.manifest_key)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     # Nobody looks at what an ephemeral instance holds, and to follow the lineage takes a while.
@@ -242,14 +247,12 @@ def package_events(files: RunFiles, published: Published) -> Iterator[tuple[dg.A
             size = sum(file.facts.size for file in made)
             yield format_key(name), _digest(made), {"files": _files_table(made), "bytes": size}
         else:
-            yield format_key(name), "none", {"files": f"None: {settings.FORMAT_NAMES} leaves the format out."}
+            yield format_key(name), "none", {"files": f"None: {FORMAT_NAMES} leaves the format out."}
     yield MANIFEST, published.manifest_sha256, _manifest_metadata(published)
 
 
-def _present_key(
-    records: ArrowReader, signatures: ArrowReader, run_id: str, formats: Sequence[str]
-) -> SigningKey | None:
-    """The present key, with which the present records must have been signed.
+def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str, settings: Settings) -> None:
+    """Makes sure that the stored records are signed with the present key, and stored for the present formats.
 
     Raises:
         PackageError: the stored records and signatures do not belong together, to the present key, or to the formats.
@@ -258,18 +261,17 @@ def _present_key(
         raise PackageError(
             f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
         )
-    if needs_fields(formats) and FIELDS not in records.schema.names:
+    if needs_fields(settings.formats) and FIELDS not in records.schema.names:
         raise PackageError(
             f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize export/records and what "
             f"follows it again (the job export_run)."
         )
-    key = settings.signing_key()
+    key = settings.key
     if (key.key_id if key else "") != signatures.metadata["key_id"]:
         raise PackageError(
             f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, and the present "
             f"key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
         )
-    return key
 
 
 def _digest(files: list[StagedFile]) -> str:

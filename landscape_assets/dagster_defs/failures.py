@@ -11,16 +11,16 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from .. import settings
 from ..errors import DatabaseError, ExportError
 from ..failures import explain, holds_secret
+from ..settings import Settings
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For steps that read the audit database: only a locked or unreachable one is tried again."""
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(settings: Settings) -> Iterator[None]:
     """Within it, an expected error fails the step with its message alone. An unexpected one fails it with what it is
     and where, and keeps
     the traceback as the cause."""
@@ -32,14 +32,14 @@ def explained() -> Iterator[None]:
         transient = isinstance(error, DatabaseError) and error.transient
         raise dg.Failure(explain(error), allow_retries=transient) from None
     except Exception as error:
-        secret = _secret()
+        secret = _secret(settings)
         cause = None if holds_secret(error, secret) else error
         raise dg.Failure(explain(error, secret), allow_retries=False) from cause
 
 
-def _secret() -> str | None:
+def _secret(settings: Settings) -> str | None:
     try:
-        key = settings.signing_key()
+        key = settings.key
     except ExportError:
         return None
     return None if key is None else key.secret

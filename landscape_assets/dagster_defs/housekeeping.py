@@ -9,7 +9,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from .. import settings
 from .discovery import published_packages
 from .failures import explained
 from .partitions import in_flight
@@ -19,14 +18,14 @@ _DAY = 24 * 60 * 60
 
 
 @dg.op(description="Removes the stored tables and records of runs whose package is complete and old enough.")
-def remove_stored_files(context: dg.OpExecutionContext, workspace: Workspace) -> None:
+def remove_stored_files(context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]) -> None:
     """Goes through the published packages, and removes what is stored of each that is older than LANDSCAPE_KEEP_DAYS
     days."""
-    with explained():
-        before = time.time() - settings.keep_days() * _DAY
+    with explained(workspace.settings):
+        before = time.time() - workspace.settings.keep_days * _DAY
         busy = in_flight(context.instance)
         runs, files, size = 0, 0, 0
-        for run_id, written in published_packages(settings.export_dir()):
+        for run_id, written in published_packages(workspace.settings.export_dir):
             stored = [path for path in workspace.stored_of(run_id) if _is_older(path, before)]
             # Asked again at the last moment for a run that has something to remove: it may have been taken up
             # meanwhile.

@@ -1,7 +1,7 @@
 """Exports of runs through Dagster, in this process: what `landscape-assets demo` does, so that the UI has something to
 show.
 
-Belongs here: the job of the UI, run in process in the instance that DAGSTER_HOME names. Does not belong here: exports
+Belongs here: the job of the UI, run in process. Does not belong here: exports
 without Dagster (`../pipeline.py`), options and output of the command line (`../cli.py`).
 """
 
@@ -10,44 +10,48 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import dagster as dg
 
-from .. import settings
 from ..errors import ExportError
 from ..package.publish import MANIFEST, Published, package_path, read_manifest
 from ..pipeline import EXPORTED, FAILED, UNCHANGED, Outcome
+from ..settings import Settings
 from .build import build_defs
 from .exports import PACKAGE_STEP
 from .jobs import EXPORT_RUN
 from .partitions import PARTITION_TAG, register
+from .resources import workspace
 
 
-def export_in_process(run_ids: Sequence[str]) -> Iterator[Outcome]:
+def export_in_process(run_ids: Sequence[str], settings: Settings, home: Path) -> Iterator[Outcome]:
     """Exports runs by the job export_run, one after the other.
 
     Args:
         run_ids: the runs.
+        settings: what they are exported with.
+        home: the folder of the Dagster instance.
 
     Raises:
         ExportError: the Dagster instance cannot be used.
     """
     try:
-        instance = dg.DagsterInstance.get()
+        instance = dg.DagsterInstance.from_config(str(home))
     except Exception as error:
         # What Dagster says is not repeated: it may quote dagster.yaml, which may hold a password.
         raise ExportError(
             f"The Dagster instance that DAGSTER_HOME names cannot be opened ({type(error).__name__}). Check its dagster.yaml, or unset "
             f"DAGSTER_HOME."
         ) from None
-    defs = build_defs(automation=False, loggers={"console": _quiet})
+    defs = build_defs(automation=False, loggers={"console": _quiet}, resources={"workspace": workspace(settings)})
     with instance:
         register(instance, run_ids)
         for run_id in run_ids:
-            yield _export(defs.resolve_job_def(EXPORT_RUN.name), instance, run_id)
+            yield _export(defs.resolve_job_def(EXPORT_RUN.name), instance, run_id, settings.export_dir)
 
 
-def _export(job: dg.JobDefinition, instance: dg.DagsterInstance, run_id: str) -> Outcome:
+def _export(job: dg.JobDefinition, instance: dg.DagsterInstance, run_id: str, export_dir: Path) -> Outcome:
     result = job.execute_in_process(
         instance=instance,
         tags={PARTITION_TAG: run_id},
@@ -61,7 +65,7 @@ def _export(job: dg.JobDefinition, instance: dg.DagsterInstance, run_id: str) ->
         for event in result.asset_materializations_for_node(PACKAGE_STEP)
         if "result" in event.metadata
     ]
-    path = package_path(settings.export_dir(), run_id)
+    path = package_path(export_dir, run_id)
     sha256 = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
     is_new = results != [UNCHANGED]
     published = Published(path, read_manifest(path), sha256, is_new)

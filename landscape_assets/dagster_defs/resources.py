@@ -1,8 +1,7 @@
 """The folders that assets work with.
 
-Belongs here: Dagster resources (https://docs.dagster.io/guides/build/external-resources). They hold no configuration of
-their own: settings are read from the environment when they are used (`settings.py`), so that definitions load without
-database and key.
+Belongs here: Dagster resources (https://docs.dagster.io/guides/build/external-resources). They have no configuration of
+their own: each step reads the settings as it begins (`settings.py`), so that definitions load without database and key.
 """
 
 from collections.abc import Iterator
@@ -10,38 +9,36 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
-from pydantic import PrivateAttr
 
-from .. import settings
 from ..errors import StorageError
+from ..settings import Settings
 from ..storage.names import folder_name, stored_file, unfinished_file
 from ..storage.work_dirs import clear_abandoned, release, staging_root, work_folder
 
 
-class Workspace(dg.ConfigurableResource):
-    """The folders that an export works in: storage between the assets, scratch, staging, and the export folder.
+class Workspace:
+    """The settings of a step, and the folders that it works in: storage between the assets, scratch, staging, exports.
 
     Assets store Arrow files here, one for each asset and partition, and read them here: a file that is there is whole.
     No IO manager is used: fifteen tables are put in their places together, and each is read column by column.
+
+    Args:
+        settings: the settings; they are checked as they are used.
+        instance: the Dagster instance, whose storage folder is used when the settings name none.
     """
 
-    _storage: Path | None = PrivateAttr(default=None)
-
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Finds the storage folder."""
-        assert context.instance is not None
-        self._storage = settings.storage_dir() or Path(context.instance.storage_directory()) / "landscape_assets"
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings, self._instance = settings, instance
 
     @property
     def storage(self) -> Path:
         """Where files are kept between the assets."""
-        assert self._storage is not None
-        return self._storage
+        return self.settings.storage_dir or Path(self._instance.storage_directory()) / "landscape_assets"
 
     @property
     def export_dir(self) -> Path:
         """The export folder. Raises ExportError when none is set."""
-        return settings.export_dir()
+        return self.settings.export_dir
 
     def stored(self, asset: dg.AssetKey, partition: str) -> Path:
         """The file in which an asset's partition is kept.
@@ -76,7 +73,7 @@ class Workspace(dg.ConfigurableResource):
     def scratch(self, partition: str, dagster_run_id: str) -> Iterator[Path]:
         """An empty folder for temporary files, removed at the end; what others left there for the same run is removed,
         too."""
-        with _empty_folder(settings.scratch_dir() or self.storage / "scratch", partition, dagster_run_id) as path:
+        with _empty_folder(self.settings.scratch_dir or self.storage / "scratch", partition, dagster_run_id) as path:
             yield path
 
     @contextmanager
@@ -94,3 +91,17 @@ def _empty_folder(root: Path, partition: str, dagster_run_id: str) -> Iterator[P
         yield path
     finally:
         release(path)
+
+
+def workspace(settings: Settings | None = None) -> dg.ResourceDefinition:
+    """The resource that gives assets a Workspace.
+
+    Args:
+        settings: its settings; None for those of the environment as each step begins.
+    """
+
+    def create(context: dg.InitResourceContext) -> Workspace:
+        assert context.instance is not None
+        return Workspace(settings or Settings.from_environment(), context.instance)
+
+    return dg.ResourceDefinition(create, description="The settings of a step, and the folders that it works in.")

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from .. import settings
 from ..errors import DatabaseError, ExportError
 from ..package.publish import is_complete
+from ..settings import CHECK_CRON, HOUSEKEEPING_CRON, SCHEDULE_CRON, SCHEDULE_TIMEZONE, VERIFY_CRON, Settings
 from .checks import CHECK_KEYS
 from .discovery import finished_runs, published_packages, tell_refused
 from .jobs import CHECK_DATABASE, EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
@@ -35,20 +35,22 @@ def schedules() -> list[dg.ScheduleDefinition]:
     Raises:
         ExportError: a cron expression or the time zone in the environment is none.
     """
+    settings = Settings.from_environment()
     return [
-        _schedule(settings.CHECK_CRON, CHECK_DATABASE.name, database_check),
-        _schedule(settings.SCHEDULE_CRON, EXPORT_RUN.name, nightly_exports),
-        _schedule(settings.VERIFY_CRON, VERIFY_PACKAGE.name, reverification),
-        _schedule(settings.HOUSEKEEPING_CRON, HOUSEKEEPING.name, housekeeping),
+        _schedule(settings, CHECK_CRON, CHECK_DATABASE.name, database_check),
+        _schedule(settings, SCHEDULE_CRON, EXPORT_RUN.name, nightly_exports),
+        _schedule(settings, VERIFY_CRON, VERIFY_PACKAGE.name, reverification),
+        _schedule(settings, HOUSEKEEPING_CRON, HOUSEKEEPING.name, housekeeping),
     ]
 
 
 def _schedule(
+    settings: Settings,
     cron_setting: str,
     job_name: str,
     evaluate: Callable[[dg.ScheduleEvaluationContext], list[dg.RunRequest] | dg.SkipReason],
 ) -> dg.ScheduleDefinition:
-    cron, timezone = settings.cron(cron_setting), settings.schedule_timezone()
+    cron, timezone = settings.cron(cron_setting), settings.schedule_timezone
     try:
         return dg.schedule(
             cron_schedule=cron,
@@ -59,7 +61,7 @@ def _schedule(
         )(evaluate)
     except dg.DagsterInvalidDefinitionError:
         raise ExportError(
-            f"{cron_setting} is {cron!r} and {settings.SCHEDULE_TIMEZONE} is {timezone!r}; they must be a cron "
+            f"{cron_setting} is {cron!r} and {SCHEDULE_TIMEZONE} is {timezone!r}; they must be a cron "
             f"expression of five "
             f"fields, such as '0 2 * * *', and a time zone of the IANA database, such as Europe/Berlin."
         ) from None
@@ -74,15 +76,16 @@ def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
     """Asks for an export of each finished run that has no complete package and no Dagster run in flight, the oldest
     first, at most LANDSCAPE_EXPORTS_PER_TICK a night. A run whose export failed is asked for again the next night,
     after those that have not failed, so that it cannot keep others out."""
-    export_dir = settings.export_dir()
-    run_ids, refused = _finished_runs()
+    settings = Settings.from_environment()
+    export_dir = settings.export_dir
+    run_ids, refused = _finished_runs(settings)
     if refused:
         context.log.warning(tell_refused(refused))
     busy = in_flight(context.instance)
     failed = _failed(context.instance)
     due = [run_id for run_id in run_ids if run_id not in busy and not is_complete(export_dir, run_id)]
     due.sort(key=lambda run_id: failed.get(run_id, 0.0))  # stable: the oldest stay first
-    limit = settings.exports_per_tick()
+    limit = settings.exports_per_tick
     if len(due) > limit:
         context.log.info(f"{len(due)} exports are due; {limit} are asked for now, and the rest the next nights.")
     if not due:
@@ -96,18 +99,19 @@ def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
 
 def reverification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Asks for a check of published packages, the longest unchecked first, at most LANDSCAPE_CHECKS_PER_TICK a tick."""
+    settings = Settings.from_environment()
     checked = _last_checked(context.instance)
     busy = in_flight(context.instance)
     due = sorted(
         (checked.get(run_id, 0), written, run_id)
-        for run_id, written in published_packages(settings.export_dir())
+        for run_id, written in published_packages(settings.export_dir)
         if run_id not in busy and why_not_a_key(run_id) is None
     )
     if not due:
         return dg.SkipReason("There is no published package to check.")
     # A job of checks alone has no partitions in Dagster 1.13, but its Dagster runs take the tag, and the results are
     # stamped.
-    run_ids = [run_id for _, _, run_id in due[: settings.checks_per_tick()]]
+    run_ids = [run_id for _, _, run_id in due[: settings.checks_per_tick]]
     register(context.instance, run_ids)
     return [dg.RunRequest(run_key=run_id, tags={PARTITION_TAG: run_id}) for run_id in run_ids]
 
@@ -118,16 +122,16 @@ def housekeeping(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
     return [dg.RunRequest()]
 
 
-def _finished_runs() -> tuple[list[str], dict[str, str]]:
+def _finished_runs(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """As `discovery.finished_runs`, but a locked database does not cost the night."""
     for _ in range(_ATTEMPTS - 1):
         try:
-            return finished_runs()
+            return finished_runs(settings)
         except DatabaseError as error:
             if not error.transient:
                 raise
             time.sleep(_WAIT_SECONDS)
-    return finished_runs()
+    return finished_runs(settings)
 
 
 def _failed(instance: dg.DagsterInstance) -> dict[str, float]:

@@ -11,6 +11,7 @@ clocks say. Both sides are one statement; 50,000 runs take about half a second.
 import dagster as dg
 
 from ..errors import ExportError
+from ..settings import Settings
 from .discovery import finished_runs, tell_refused
 from .partitions import CHUNK, RUNS, unregistered
 
@@ -30,7 +31,7 @@ PER_TICK = 5000
 def discover_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Registers finished runs that are not partitions yet, the oldest first."""
     try:
-        run_ids, refused = finished_runs()
+        run_ids, refused = finished_runs(Settings.from_environment())
     except (ExportError, OSError) as error:
         # Skipped, not empty: nothing is concluded from a database that could not be read.
         return dg.SkipReason(str(error))

@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 
-from .. import settings
 from ..contract import V1, Column, Kind, Table
 from ..database.tables import LoadedTables, TableFacts, load_tables
 from .failures import RETRIES, explained
@@ -53,13 +52,13 @@ def table_key(table: str) -> dg.AssetKey:
     retry_policy=RETRIES,
     description="Loads all audit tables of a run from one snapshot of the audit database.",
 )
-def tables(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult]:
+def tables(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Iterator[dg.MaterializeResult]:
     """Loads the tables of a run: all of them or none, so that they are of one state of the database."""
     run_id = context.partition_key
-    with explained():
+    with explained(workspace.settings):
         unfinished = {name: workspace.unfinished(table_key(name), run_id) for name in V1.tables}
         try:
-            loaded = load_tables(settings.database_url(), [run_id], unfinished.__getitem__)
+            loaded = load_tables(workspace.settings.database_url, [run_id], unfinished.__getitem__)
             for name, path in unfinished.items():
                 workspace.finish(table_key(name), run_id, path)
         finally:

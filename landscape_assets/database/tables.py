@@ -23,9 +23,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ..contract import ALL_TABLES, CONTRACTS, Contract, Kind, Table
+from ..contract import ALL_TABLES, CONTRACTS, Contract, Table
 from ..errors import DatabaseError, StorageError
-from ..records.encode import PlainText, as_text
 from ..storage.arrow_file import ArrowReader, ArrowWriter
 from ..storage.files import FileFacts
 from . import RUN, AuditDatabase, Run, RunNumbers, RunsOfIds, ScanFailed
@@ -186,7 +185,8 @@ class StoredTables:
     def facts(self) -> list[RunFacts]:
         """What the tables say of each run, by number."""
         frame = self.readers["runs"].frame(["status", "started_at", "completed_at", RUN]).sort(RUN)
-        times = (as_text(frame[name], Kind.TIME) for name in ("started_at", "completed_at"))
+        # Records have times as isoformat gives them (contract, section 1, Values).
+        times = ([time.isoformat() for time in frame[name]] for name in ("started_at", "completed_at"))
         rows = {name: json.loads(reader.metadata["rows"]) for name, reader in self.readers.items()}
         own_exports = self._own_exports()
         return [
@@ -277,7 +277,7 @@ class _Load:
     def _write(self, database: AuditDatabase, name: str, by_scan: bool) -> TableFacts:
         started = time.monotonic()
         stream = database.read(name, self._numbers, lambda table: self._indexes[table].result(), by_scan=by_scan)
-        table, ids, plain = stream.table, RunsOfIds(), PlainText(stream.schema)
+        table, ids = stream.table, RunsOfIds()
         content = _Content(len(self._runs))
         path = self._path(name)
         path.unlink(missing_ok=True)
@@ -285,7 +285,6 @@ class _Load:
             for batch in batches:
                 if self._cancelled.is_set():
                     raise _Cancelled
-                plain.see(batch)
                 content.add(batch)
                 if name in self._parents:
                     ids.add(batch.column(table.id[0]), pl.from_arrow(batch.column(RUN)))
@@ -293,7 +292,7 @@ class _Load:
             noted = {"rows": json.dumps(content.rows)}
             if name == "runs" and (snapshots := database.snapshots(self._numbers)):
                 noted["snapshots"] = json.dumps(snapshots)
-            writer.annotate(plain.metadata() | noted)
+            writer.annotate(noted)
         if name in self._parents:
             ids.finish(name)
             self._indexes[name].set_result(ids)

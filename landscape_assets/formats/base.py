@@ -5,10 +5,10 @@ Belongs here: the protocol of a format, and what passes through it. Does not bel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -131,6 +131,68 @@ class Format(Protocol):
         """Begins the files of a run."""
 
 
-def header(table: Table, *, is_signed: bool) -> list[str]:
-    """The columns of a view of one record type."""
-    return ["record_type", "run_id", *(column.field for column in table.fields), *([SIGNATURE] if is_signed else [])]
+class View:
+    """A format with one file for each record type, written from typed values. Arguments as for `Format`."""
+
+    needs_fields: ClassVar[bool] = True
+
+    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
+        self._contract, self._is_signed = contract, is_signed
+
+    def header(self, table: Table) -> list[str]:
+        """The columns of one record type."""
+        fields = [column.field for column in table.fields if column.field is not None]
+        return ["record_type", "run_id", *fields, *([SIGNATURE] if self._is_signed else [])]
+
+
+Rows = TypeVar("Rows")
+
+
+class ViewFile(Protocol[Rows]):
+    """A file of one record type while it is written."""
+
+    def write(self, rows: Rows) -> None: ...
+
+    def finish(self) -> FileFacts: ...
+
+    def abandon(self) -> None: ...
+
+
+class ViewWriter(Generic[Rows]):
+    """Writes the files of one run, one for each record type that occurs.
+
+    Args:
+        contract: the contract of the records.
+        folder: made for the files; its name is the extension of theirs.
+        media_type: of the files.
+        begin: begins the file of a record type, given its path, the table, and the first rows.
+    """
+
+    def __init__(
+        self, contract: Contract, folder: Path, media_type: str, begin: Callable[[Path, Table, Rows], ViewFile[Rows]]
+    ) -> None:
+        self._contract, self._folder, self._media_type, self._begin = contract, folder, media_type, begin
+        self._files: dict[str, ViewFile[Rows]] = {}
+        folder.mkdir()
+
+    def write(self, prepared: list[tuple[str, Rows]]) -> None:
+        """Writes rows of some record types."""
+        for name, rows in prepared:
+            if name not in self._files:
+                path = self._folder / f"{name}.{self._folder.name}"
+                self._files[name] = self._begin(path, self._contract.record_types[name], rows)
+            self._files[name].write(rows)
+
+    def finish(self, end: RunEnd) -> list[StagedFile]:
+        """Ends the files."""
+        made = []
+        for name, file in self._files.items():
+            facts = file.finish()
+            path = f"{self._folder.name}/{name}.{self._folder.name}"
+            made.append(StagedFile(path, self._media_type, facts, facts.sha256))
+        return made
+
+    def abandon(self) -> None:
+        """Removes the files."""
+        for file in self._files.values():
+            file.abandon()

@@ -6,110 +6,110 @@ other formats.
 
 from __future__ import annotations
 
-import io
-from collections import Counter
 from pathlib import Path
-from typing import ClassVar
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..contract import Contract, Kind, Table
-from ..records.encode import SIGNATURE, as_text
-from ..records.manifest_v2 import ManifestOptions
-from ..storage.files import NewFile
-from .base import Part, RunEnd, StagedFile, header
+from ..contract import Column, Kind, Table
+from ..records.encode import as_text, change_text
+from ..storage.arrow_file import text_of
+from ..storage.files import FileFacts, NewFile
+from .base import Part, View, ViewWriter
 
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\0")
 """First characters of a text cell before which an apostrophe is put (OWASP, CSV injection; docs/package.md)."""
 
-_FORMULA = "^[" + "".join(f"\\x{{{ord(character):x}}}" for character in FORMULA_STARTS) + "]"
-
 _FREE_TEXT = (Kind.TEXT, Kind.JSON, Kind.JSON_OBJECTS)
-"""Times begin with a digit, and the values of an enum with a letter."""
+"""Times begin with a digit, and the values of an enum with a letter; neither holds a comma."""
 
-_Rows = list[tuple[Table, memoryview, int]]
+_Rows = tuple[memoryview, int]
+"""The UTF-8 of lines, and how many records they are."""
 
 
-class Csv:
+class Csv(View):
     """The format. Arguments as for `base.Format`."""
 
-    needs_fields: ClassVar[bool] = True
-
-    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
-        self._contract, self._is_signed = contract, is_signed
-
-    def prepare(self, part: Part) -> _Rows:
-        """The lines of each record type, and how many records they are."""
+    def prepare(self, part: Part) -> list[tuple[str, _Rows]]:
+        """The lines of each record type."""
+        run_id = _text_cells(pa.array([part.run_id], pa.large_string()))[0]
         found = []
         for table, fields, signatures in part.by_type(self._contract):
-            values = {column.field: pl.from_arrow(array) for column, array in zip(table.fields, fields, strict=True)}
-            cells = [
-                pl.lit(table.record_type).alias("record_type"),
-                _defused(pl.lit(part.run_id)).alias("run_id"),
-                *_cells(table, values),
-            ]
+            cells = [pa.scalar(table.record_type, pa.large_string()), run_id, *map(_cells, table.fields, fields)]
             if self._is_signed:
-                cells.append(pl.lit(pl.from_arrow(signatures)).alias(SIGNATURE))
-            text = io.BytesIO()
-            rows = pl.DataFrame(values).select(cells)
-            rows.write_csv(text, include_header=False, line_terminator="\r\n", quote_style="necessary")
-            found.append((table, text.getbuffer(), len(rows)))
+                cells.append(signatures)
+            cells[-1] = _joined([cells[-1], "\r\n"], "")
+            found.append((table.record_type, (text_of(_joined(cells, ",")), len(signatures))))
         return found
 
-    def open(self, run_id: str, folder: Path) -> _CsvWriter:
-        return _CsvWriter(folder / "csv", self._is_signed)
+    def open(self, run_id: str, folder: Path) -> ViewWriter[_Rows]:
+        def begin(path: Path, table: Table, rows: _Rows) -> _File:
+            return _File(path, ",".join(self.header(table)) + "\r\n")
+
+        return ViewWriter(self._contract, folder / "csv", "text/csv; charset=utf-8; header=present", begin)
 
 
-def _cells(table: Table, values: dict[str, pl.Series]) -> list[pl.Expr]:
-    # Few columns ever hold what looks like a formula: a rough look at all of them costs less than a close one at each.
-    free = [column.field for column in table.fields if column.kind in _FREE_TEXT]
-    looks = pl.DataFrame(values).select(_looks_like_formula(pl.col(name)).any() for name in free).row(0)
-    suspicious = {name for name, does_look in zip(free, looks, strict=True) if does_look}
-    cells = []
-    for column in table.fields:
-        if column.field in suspicious:
-            cells.append(_defused(pl.col(column.field)).alias(column.field))
-        elif column.kind in (Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.TIME):
-            cells.append(pl.lit(as_text(values[column.field], column.kind)).alias(column.field))
-        else:
-            cells.append(pl.col(column.field))
-    return cells
+def _joined(cells: list[pa.Array | pa.Scalar | str], separator: str) -> pa.LargeStringArray:
+    """The cells of each row as one text; null is empty."""
+    texts = [pa.scalar(cell, pa.large_string()) if isinstance(cell, str) else cell for cell in [*cells, separator]]
+    return pc.binary_join_element_wise(*texts, null_handling="replace", null_replacement="")
 
 
-def _looks_like_formula(text: pl.Expr) -> pl.Expr:
-    """True for every text that begins as a formula does, and for some others: those characters come before `.`, or are
-    from `=` to `@`."""
-    return (text < ".") | ((text >= "=") & (text < "A"))
+def _cells(column: Column, values: pa.Array) -> pa.LargeStringArray:
+    if column.kind in _FREE_TEXT:
+        return _text_cells(values)
+    if column.kind in (Kind.ENUM, Kind.INTEGER):
+        return values.cast(pa.large_string())
+    return as_text(pl.from_arrow(values), column.kind).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _defused(text: pl.Expr) -> pl.Expr:
-    return pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text)
+def _text_cells(values: pa.LargeStringArray) -> pa.LargeStringArray:
+    if not _needs_change(values):
+        return values
+    text = pl.col("text")
+    defused = pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text)
+    quoted = pl.concat_str(pl.lit('"'), defused.str.replace_all('"', '""', literal=True), pl.lit('"'))
+    cell = pl.when(text.str.contains(_QUOTED) | (text == "")).then(quoted).otherwise(defused)
+    return change_text(values, cell).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-class _CsvWriter:
-    def __init__(self, folder: Path, is_signed: bool) -> None:
-        self._folder, self._is_signed = folder, is_signed
-        self._files: dict[str, NewFile] = {}
-        self._counts: Counter[str] = Counter()
-        folder.mkdir()
+_FORMULA = "^[" + "".join(f"\\x{{{ord(character):x}}}" for character in FORMULA_STARTS) + "]"
+_QUOTED = '[",\r\n]'
 
-    def write(self, prepared: _Rows) -> None:
-        for table, text, count in prepared:
-            name = table.record_type
-            if name not in self._files:
-                self._files[name] = NewFile(self._folder / f"{name}.csv", for_package=True)
-                self._files[name].write((",".join(header(table, is_signed=self._is_signed)) + "\r\n").encode())
-            self._files[name].write(text)
-            self._counts[name] += count
+_STARTS_FORMULA = np.isin(np.arange(256), [ord(character) for character in FORMULA_STARTS])
 
-    def finish(self, end: RunEnd) -> list[StagedFile]:
-        made = []
-        for name, file in self._files.items():
-            file.close()
-            facts = file.facts(self._counts[name])
-            made.append(StagedFile(f"csv/{name}.csv", "text/csv; charset=utf-8; header=present", facts, facts.sha256))
-        return made
+
+def _needs_change(values: pa.LargeStringArray) -> bool:
+    """Whether a text is empty, begins as a formula does, or holds what is quoted: seldom, and cheap to see of all."""
+    text = text_of(values)
+    octets = bytes(text)
+    if any(character in octets for character in b'",\r\n'):
+        return True
+    offsets = np.frombuffer(values.buffers()[1], np.int64)[values.offset : values.offset + len(values) + 1]
+    given = np.diff(offsets) > 0
+    if np.count_nonzero(given) < len(values) - values.null_count:
+        return True
+    return bool(_STARTS_FORMULA[np.frombuffer(text, np.uint8)[(offsets[:-1] - offsets[0])[given]]].any())
+
+
+class _File:
+    """A CSV file of one record type."""
+
+    def __init__(self, path: Path, header: str) -> None:
+        self._rows = 0
+        self._file = NewFile(path, for_package=True)
+        self._file.write(header.encode())
+
+    def write(self, rows: _Rows) -> None:
+        text, count = rows
+        self._file.write(text)
+        self._rows += count
+
+    def finish(self) -> FileFacts:
+        self._file.close()
+        return self._file.facts(self._rows)
 
     def abandon(self) -> None:
-        for file in self._files.values():
-            file.abandon()
+        self._file.abandon()

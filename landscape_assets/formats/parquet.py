@@ -6,32 +6,22 @@ Belongs here: these files. Does not belong here: other formats.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..contract import Contract
-from ..records.manifest_v2 import ManifestOptions
+from ..contract import Table
 from ..storage.files import FileFacts, NewFile
-from .base import Part, RunEnd, StagedFile, header
+from .base import Part, View, ViewWriter
 
 ROW_GROUP_BYTES = 4 * 2**20
 """Bytes of values (uncompressed) after which a row group is closed."""
 
 
-_Rows = list[tuple[str, pa.RecordBatch]]
-
-
-class Parquet:
+class Parquet(View):
     """The format. Arguments as for `base.Format`."""
 
-    needs_fields: ClassVar[bool] = True
-
-    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
-        self._contract, self._is_signed = contract, is_signed
-
-    def prepare(self, part: Part) -> _Rows:
+    def prepare(self, part: Part) -> list[tuple[str, pa.RecordBatch]]:
         """The rows of each record type."""
         found = []
         for table, fields, signatures in part.by_type(self._contract):
@@ -40,37 +30,16 @@ class Parquet:
                 for text in (table.record_type, part.run_id)
             ]
             arrays = [*both, *fields, *([signatures] if self._is_signed else [])]
-            names = header(table, is_signed=self._is_signed)
-            found.append((table.record_type, pa.RecordBatch.from_arrays(arrays, names)))
+            found.append((table.record_type, pa.RecordBatch.from_arrays(arrays, self.header(table))))
         return found
 
-    def open(self, run_id: str, folder: Path) -> _Writer:
-        return _Writer(folder / "parquet", {"landscape.run_id": run_id, "landscape.contract": self._contract.name})
+    def open(self, run_id: str, folder: Path) -> ViewWriter[pa.RecordBatch]:
+        metadata = {"landscape.run_id": run_id, "landscape.contract": self._contract.name}
 
+        def begin(path: Path, table: Table, rows: pa.RecordBatch) -> _File:
+            return _File(path, rows.schema, metadata | {"landscape.record_type": table.record_type})
 
-class _Writer:
-    def __init__(self, folder: Path, metadata: dict[str, str]) -> None:
-        self._folder, self._metadata = folder, metadata
-        self._files: dict[str, _File] = {}
-        folder.mkdir()
-
-    def write(self, prepared: _Rows) -> None:
-        for name, rows in prepared:
-            if name not in self._files:
-                metadata = self._metadata | {"landscape.record_type": name}
-                self._files[name] = _File(self._folder / f"{name}.parquet", rows.schema, metadata)
-            self._files[name].write(rows)
-
-    def finish(self, end: RunEnd) -> list[StagedFile]:
-        made = []
-        for name, file in self._files.items():
-            facts = file.finish()
-            made.append(StagedFile(f"parquet/{name}.parquet", "application/vnd.apache.parquet", facts, facts.sha256))
-        return made
-
-    def abandon(self) -> None:
-        for file in self._files.values():
-            file.abandon()
+        return ViewWriter(self._contract, folder / "parquet", "application/vnd.apache.parquet", begin)
 
 
 class _File:

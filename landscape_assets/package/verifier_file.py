@@ -1,6 +1,6 @@
 """The verifier as one file, `landscape-verify.pyz`, which any Python 3.11 or newer runs: what one hands to an auditor.
 
-Belongs here: packing `verify/`, so that the same source always gives the same bytes. Does not belong here: anything
+Belongs here: packing the package `verify`, so that the same source always gives the same bytes. Does not belong here: anything
 that the file does (`verify/__main__.py`).
 """
 
@@ -12,8 +12,10 @@ import os
 import zipfile
 from pathlib import Path
 
+from .. import verify
+
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_SOURCE = Path(__file__).parent / "verify"
+_SOURCE = Path(verify.__file__).parent
 
 
 def verifier_file() -> bytes:

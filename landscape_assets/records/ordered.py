@@ -30,7 +30,7 @@ from ..errors import CorruptTable
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
 from .buckets import Prepare, RowsByRange
-from .encode import SIGNATURE_BYTES, as_text, encode, plain_columns
+from .encode import SIGNATURE_BYTES, as_text, encode
 from .order import Placed, Placement, RangeOrder, ordering_columns, place
 
 FIELDS = "fields"
@@ -128,13 +128,12 @@ def _preparation(
     with_fields: bool,
 ) -> Prepare:
     """Makes of table rows what the records need of them: their text, what they are ordered by, and their typed values."""
-    plain = {name: plain_columns(reader.metadata) for name, reader in tables.items()}
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
 
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
         table = contract.tables[name]
         placement.require(contract, table, rows)
-        records = encode(rows, table, run_ids, plain[name])
+        records = encode(rows, table, run_ids)
         _require_size(table, rows, run_ids, records["canonical"])
         frame = pl.from_arrow(rows.select(ordering[name])).hstack(records)
         return frame.hstack(_typed_fields(rows, table)) if with_fields else frame

@@ -18,6 +18,7 @@ from support.exporter import KEY, Exporter
 from landscape_assets.dagster_defs.failures import explained
 from landscape_assets.errors import NO_MEMORY
 from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.settings import Settings
 from landscape_assets.storage.arrow_file import ArrowReader
 
 
@@ -87,7 +88,7 @@ def test_the_address_space_that_is_asked_for_is_enough(sample: Path, exporter: E
 def test_memory_that_is_not_there_is_said_to_be_missing() -> None:
     """Where Arrow or Python ask the system for too much."""
     for ask in (lambda: pa.allocate_buffer(2**60), lambda: bytearray(2**62)):
-        with pytest.raises(dg.Failure) as failure, explained():
+        with pytest.raises(dg.Failure) as failure, explained(Settings.from_environment()):
             ask()
         assert failure.value.description == NO_MEMORY
 
@@ -99,7 +100,7 @@ def test_too_many_open_files_are_not_the_fault_of_a_stored_file(tmp_path: Path) 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        with pytest.raises(dg.Failure) as failure, explained():
+        with pytest.raises(dg.Failure) as failure, explained(Settings.from_environment()):
             ArrowReader(path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

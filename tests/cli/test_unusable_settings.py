@@ -43,7 +43,7 @@ def test_a_file_in_the_way_of_a_folder(sample, exporter, taken, setting, below):
     settings |= {setting: str(taken / below)}
     sentence = said(exporter.run("export", *EXPORT, **settings))
     assert setting in sentence
-    assert f"{taken} is no folder" in sentence
+    assert f"{taken} is not a folder" in sentence
     assert not exporter.output.exists()
 
 

@@ -9,6 +9,7 @@ from landscape_assets.dagster_defs.failures import RETRIES, explained
 from landscape_assets.dagster_defs.tables import tables
 from landscape_assets.errors import CorruptTable, DatabaseError
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
+from landscape_assets.settings import Settings
 
 
 def retries(result: dg.ExecuteInProcessResult) -> list[str | None]:
@@ -49,7 +50,7 @@ def test_a_run_that_has_not_finished_is_refused_once(operate: Operator) -> None:
     ],
 )
 def test_only_a_locked_or_unreachable_database_is_tried_again(error: Exception, again: bool) -> None:
-    with pytest.raises(dg.Failure) as failure, explained():
+    with pytest.raises(dg.Failure) as failure, explained(Settings.from_environment()):
         raise error
     assert failure.value.allow_retries is again
 

@@ -11,6 +11,7 @@ from support.operator import messages
 
 from landscape_assets.dagster_defs.failures import RETRIES, explained
 from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.settings import Settings
 from landscape_assets.storage.names import stored_file
 
 
@@ -19,7 +20,7 @@ def run(error: Exception) -> dg.ExecuteInProcessResult:
 
     @dg.op(retry_policy=RETRIES)
     def failing() -> None:
-        with explained():
+        with explained(Settings.from_environment()):
             raise error
 
     @dg.job(executor_def=dg.in_process_executor)

@@ -5,6 +5,7 @@ what a setting does (the tests of what reads it)."""
 
 import re
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from support.exporter import Exporter
 from landscape_assets import settings
 from landscape_assets.cli import main
 from landscape_assets.errors import ExportError
+from landscape_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -25,27 +27,27 @@ SETTINGS = {
 DEPLOYMENTS_OWN = {"LANDSCAPE_EXPORTS", "LANDSCAPE_CODE_HOST", "LANDSCAPE_CODE_PORT"}
 """Variables of deploy/ that the package itself does not read."""
 
-DEFAULTS: dict[str, Callable[[], object]] = {
-    settings.SIGN: lambda: "yes" if settings.signs() else "no",
-    settings.FORMAT_NAMES: lambda: ",".join(settings.formats()),
-    settings.MEMORY_MB: lambda: settings.budget().memory_mb,
-    **{name: lambda name=name: settings.cron(name) for name in settings.DEFAULT_CRONS},
-    settings.SCHEDULE_TIMEZONE: settings.schedule_timezone,
-    settings.EXPORTS_PER_TICK: settings.exports_per_tick,
-    settings.CHECKS_PER_TICK: settings.checks_per_tick,
-    settings.KEEP_DAYS: settings.keep_days,
+DEFAULTS: dict[str, Callable[[Settings], object]] = {
+    settings.SIGN: lambda found: "yes" if found.signs else "no",
+    settings.FORMAT_NAMES: lambda found: ",".join(found.formats),
+    settings.MEMORY_MB: lambda found: found.budget.memory_mb,
+    **{name: lambda found, name=name: found.cron(name) for name in settings.DEFAULT_CRONS},
+    settings.SCHEDULE_TIMEZONE: attrgetter("schedule_timezone"),
+    settings.EXPORTS_PER_TICK: attrgetter("exports_per_tick"),
+    settings.CHECKS_PER_TICK: attrgetter("checks_per_tick"),
+    settings.KEEP_DAYS: attrgetter("keep_days"),
 }
 """How the code reads the settings that have a value when nobody sets them."""
 
-WITHOUT: dict[str, Callable[[], object]] = {
-    settings.DATABASE_URL: settings.database_url,
-    settings.EXPORT_DIR: settings.export_dir,
-    settings.SIGNING_KEY: settings.signing_key,
-    settings.SIGNING_KEY_FILE: settings.signing_key,
-    settings.SIGNING_KEY_ID: settings.signing_key,
-    settings.PRIVATE_KEY_FILE: settings.manifest_key,
-    settings.STORAGE_DIR: settings.storage_dir,
-    settings.SCRATCH_DIR: settings.scratch_dir,
+WITHOUT: dict[str, Callable[[Settings], object]] = {
+    settings.DATABASE_URL: attrgetter("database_url"),
+    settings.EXPORT_DIR: attrgetter("export_dir"),
+    settings.SIGNING_KEY: attrgetter("key"),
+    settings.SIGNING_KEY_FILE: attrgetter("key"),
+    settings.SIGNING_KEY_ID: attrgetter("key"),
+    settings.PRIVATE_KEY_FILE: attrgetter("manifest_key"),
+    settings.STORAGE_DIR: attrgetter("storage_dir"),
+    settings.SCRATCH_DIR: attrgetter("scratch_dir"),
 }
 """How it reads the others: nothing comes of it, or an error that says what is missing."""
 
@@ -74,7 +76,7 @@ def test_the_table_names_every_setting():
 @pytest.mark.parametrize("name", sorted(DEFAULTS))
 def test_defaults_are_those_of_the_code(name: str):
     """A default of the table is what the code gives in an empty environment."""
-    assert rows()[name][1] == f"`{DEFAULTS[name]()}`"
+    assert rows()[name][1] == f"`{DEFAULTS[name](Settings.from_environment())}`"
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT))
@@ -82,7 +84,7 @@ def test_what_has_no_default_has_none_in_the_code(name: str):
     """Where the table names no value, the code has none either."""
     assert not re.search(r"`[^`/]+`", rows()[name][1])
     try:
-        assert not WITHOUT[name]()
+        assert not WITHOUT[name](Settings.from_environment())
     except ExportError as error:
         assert name.removesuffix("_ID") in str(error)
 
@@ -90,12 +92,12 @@ def test_what_has_no_default_has_none_in_the_code(name: str):
 @pytest.mark.parametrize("name", sorted(SETTINGS | {settings.DAGSTER_HOME}))
 def test_a_setting_that_is_set_and_empty_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch):
     """Every variable of the table: an empty one was meant to be something."""
-    read = {**DEFAULTS, **WITHOUT, settings.DAGSTER_HOME: settings.dagster_home}[name]
+    read = {**DEFAULTS, **WITHOUT, settings.DAGSTER_HOME: attrgetter("dagster_home")}[name]
     if name == settings.SIGNING_KEY_ID:
         monkeypatch.setenv(settings.SIGNING_KEY, "a key")
     monkeypatch.setenv(name, "")
     with pytest.raises(ExportError, match=name):
-        read()
+        read(Settings.from_environment())
 
 
 OF_THE_COMMAND = {
@@ -121,11 +123,12 @@ def test_the_sample_stands_in():
     assert from_sample == {settings.DATABASE_URL, settings.EXPORT_DIR, settings.SIGNING_KEY_FILE}
     assert f"`{settings.SAMPLE_DIR}/`" in rows()[settings.DATABASE_URL][1]
     settings.SAMPLE_DIR.mkdir()
-    (settings.SAMPLE_DIR / settings.SAMPLE_DATABASE).touch()
-    (settings.SAMPLE_DIR / settings.SAMPLE_KEY).write_text("sample")
-    assert settings.database_url().endswith(f"{settings.SAMPLE_DIR}/{settings.SAMPLE_DATABASE}")
-    assert settings.export_dir().parent == settings.SAMPLE_DIR.resolve()
-    assert settings.signing_key() is not None
+    (settings.SAMPLE_DIR / settings.SAMPLE_FILES[settings.DATABASE_URL]).touch()
+    (settings.SAMPLE_DIR / settings.SAMPLE_FILES[settings.SIGNING_KEY_FILE]).write_text("sample")
+    found = Settings.from_environment()
+    assert found.database_url.endswith(f"{settings.SAMPLE_DIR}/landscape.db")
+    assert found.export_dir.parent == settings.SAMPLE_DIR.resolve()
+    assert found.key is not None
 
 
 def test_options_are_those_of_the_command():

@@ -36,6 +36,7 @@ from landscape_assets.dagster_defs.tables import tables
 from landscape_assets.keygen import make_key_pair
 from landscape_assets.package.publish import package_path
 from landscape_assets.pipeline import FAILED, Outcome, export_runs
+from landscape_assets.settings import Settings
 
 from .shim import Call, Fault, Shim, read_trace
 
@@ -126,7 +127,6 @@ class Runner:
     def __init__(self) -> None:
         self._shim = Shim()
         self._instance = dg.DagsterInstance.ephemeral()
-        self._init = dg.build_init_resource_context(instance=self._instance)
         # What was imported is never garbage; looking for it took a third of the time of an export.
         gc.collect()
         gc.freeze()
@@ -194,15 +194,14 @@ class Runner:
         return Result(False, outcome.status, outcome.error, hit=self._shim.hit)
 
     def _by_pipeline(self, scenario: Scenario) -> Outcome:
-        (outcome,) = export_runs([scenario.run_id], settings.export_settings(supersede=scenario.supersede))
+        (outcome,) = export_runs([scenario.run_id], Settings.from_environment(supersede=scenario.supersede))
         return outcome
 
     def _by_dagster(self, scenario: Scenario, full: bool) -> Outcome:
         if full:
             return self._by_job(scenario)
         context = _Context(scenario.run_id, SimpleNamespace(run_id=str(uuid.uuid4())), self._instance)
-        workspace = Workspace()
-        workspace.setup_for_execution(self._init)
+        workspace = Workspace(Settings.from_environment(), self._instance)
         try:
             for asset in (tables, *EXPORT_ASSETS):
                 config = {"config": PackageConfig(supersede=scenario.supersede)} if MANIFEST in asset.keys else {}
