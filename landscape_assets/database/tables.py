@@ -67,6 +67,7 @@ class LoadedTables:
     Args:
         database: the audit database as messages name it, without credentials.
         contract: its contract.
+        epoch: the schema epoch that it notes; None where it notes none.
         utc: whether its times are instants.
         runs: the runs by number.
         tables: by name, for every table of every contract.
@@ -74,6 +75,7 @@ class LoadedTables:
 
     database: str
     contract: Contract
+    epoch: int | None
     utc: bool
     runs: tuple[Run, ...]
     tables: dict[str, TableFacts]
@@ -173,6 +175,8 @@ class StoredTables:
         known = next(contract for contract in CONTRACTS if contract.name == load["contract"])
         self.contract = known.on_postgresql if self.utc else known
         self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
+        self.raw_error_rows: bool = load["raw_error_rows"]
+        """Whether records of errors have the rows that they are about."""
         self.readers = {name: self._readers[name] for name in self.contract.tables}
         """Table → its rows, for every table of the contract."""
 
@@ -229,6 +233,7 @@ class _Load:
                 "id": uuid.uuid4().hex,
                 "contract": database.contract.name,
                 "utc": database.utc,
+                "raw_error_rows": not database.contract.redacts,
                 "run_ids": run_ids,
             }
         )
@@ -253,7 +258,8 @@ class _Load:
         for error in sorted(errors, key=lambda error: isinstance(error, _Cancelled)):
             raise error
         loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in ALL_TABLES}
-        return LoadedTables(self._database.shown, contract, self._database.utc, self._runs, loaded)
+        database = self._database
+        return LoadedTables(database.shown, contract, database.epoch, database.utc, self._runs, loaded)
 
     def _load(self, name: str, connections: queue.SimpleQueue[AuditDatabase]) -> TableFacts:
         try:
