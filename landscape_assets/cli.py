@@ -230,7 +230,7 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
 
 def _list_runs(settings: Settings) -> tuple[list[dict[str, Any]], list[str]]:
     """The runs as `--json` gives them, and what the table says of the package of each."""
-    from .package.publish import is_complete, package_path
+    from .package import is_complete, package_path
 
     folder = settings.export_dir_if_set  # without one there is nothing to say of packages
     with _open(settings.database_url) as audit:
