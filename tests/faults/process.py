@@ -34,7 +34,7 @@ from landscape_assets.dagster_defs.partitions import PARTITION_TAG, RUNS
 from landscape_assets.dagster_defs.resources import Workspace
 from landscape_assets.dagster_defs.tables import tables
 from landscape_assets.keygen import make_key_pair
-from landscape_assets.package.publish import package_path
+from landscape_assets.package import package_path
 from landscape_assets.pipeline import FAILED, Outcome, export_runs
 from landscape_assets.settings import Settings
 
