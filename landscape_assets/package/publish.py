@@ -33,10 +33,7 @@ from ..printable import printable
 from ..records.sign import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey, now
 from ..storage.files import NewFile, sync_file, sync_folder
 from ..storage.names import folder_name
-from ..verify import CODES, Finding, Status, verify_package
-from ..verify.manifest import MAX_BYTES
-from ..verify.manifest import read as judge_manifest
-from ..verify.report import Findings
+from ..verify import CODES, MANIFEST_BYTES, Finding, Findings, Status, judge_manifest, verify_package
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
@@ -142,7 +139,7 @@ def _manifest_bytes(package: Path) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise PackageError(f"{path} is no regular file: {package} is not a complete package.")
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MANIFEST_BYTES + 1)
     except FileNotFoundError:
         raise PackageError(f"{package} has no {MANIFEST}: it is not a complete package.") from None
     except NotADirectoryError:
@@ -153,8 +150,8 @@ def _manifest_bytes(package: Path) -> bytes:
         raise PackageError(
             f"{path} cannot be read ({error.strerror}): nothing shows that {package} is a complete package."
         ) from None
-    if len(data) > MAX_BYTES:
-        raise PackageError(f"{path} cannot be read: it has more than {MAX_BYTES:,} bytes, and no manifest has.")
+    if len(data) > MANIFEST_BYTES:
+        raise PackageError(f"{path} cannot be read: it has more than {MANIFEST_BYTES:,} bytes, and no manifest has.")
     return data
 
 
