@@ -48,7 +48,7 @@ def superseded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
             more = [{**records[-1], "artifact_id": f"a{i:06}", "path_or_uri": "x" * 700} for i in range(9000)]
             records += more
         made.append(build.build(tmp_path / str(number), records, formats=("jsonl", format)))
-    large = (made[0] / "records.jsonl").stat().st_size > verify.recordsfile.ALONE
+    large = (made[0] / "records.jsonl").stat().st_size > verify.records_file.SINGLE_PROCESS_BELOW
     assert large == (request.param == "large")
     manifests = {build.hashlib.sha256((one / "manifest.json").read_bytes()).hexdigest() for one in made}
     process = subprocess.Popen([sys.executable, "-c", _EXCHANGE, *made], stdout=subprocess.PIPE)
