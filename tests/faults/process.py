@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import traceback
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -115,7 +115,7 @@ class _Context:
     partition_key: str
     run: SimpleNamespace
     instance: dg.DagsterInstance
-    log: logging.Logger = logging.getLogger("faults")
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("faults"))
 
     def log_event(self, event: object) -> None:
         """Dagster would store it."""

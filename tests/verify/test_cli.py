@@ -147,7 +147,14 @@ def test_a_terminal_that_cannot_show_every_character(package: Path, monkeypatch:
 def run(*command: object, cwd: Path, **more: object) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, **more
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **more,
     )
 
 

@@ -143,6 +143,7 @@ def locked(tmp_path: Path) -> Callable[[Path, int], dict]:
                 [*command, "--public-key", pem, "--json"],
                 cwd=Path(__file__).parents[2],
                 preexec_fn=give_up_reading_everything,
+                check=False,
                 capture_output=True,
                 timeout=120,
             )
@@ -268,6 +269,7 @@ def test_a_lying_size_does_not_make_memory_grow(tmp_path: Path):
     limit = 400 * 2**20
     done = subprocess.run(
         [sys.executable, "-c", program, folder],
+        check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
         timeout=20,
         capture_output=True,

@@ -124,6 +124,7 @@ def test_a_long_run_id_of_the_manifest_alone(tmp_path: Path):
     limit = 400 * 2**20
     done = subprocess.run(
         [sys.executable, "-c", program, folder],
+        check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
         capture_output=True,
         text=True,
