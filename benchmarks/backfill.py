@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .commands import Commands
-from .results import Case, Figure, Results, figure
+from .results import Case, Figure, Point, Results, figure
 from .rounds import Task
 
 TITLE = "A backfill through the daemon, on two processors"
@@ -47,13 +47,13 @@ def figures(results: Results) -> list[Figure]:
     found = []
     for case in results.of(BACKFILL):
         name = f"{BACKFILL} of {case.runs:,} runs"
-        found += figure(f"{name}, seconds a run", results.median(case) / case.runs, "s")
+        found += figure(f"{name}, seconds a run", results.seconds(case) / case.runs, "s")
         found += figure(f"{name}, seconds of a Dagster run", results.detail(case, "seconds of a Dagster run"), "s")
         found += figure(f"{name}, most at once", results.detail(case, "most at once"), "")
         found += figure("events of one export", results.detail(case, "events"), "", EVENTS)
     return found
 
 
-def lines(results: Results) -> dict[str, list[tuple[float, float, float]]]:
+def lines(results: Results) -> dict[str, list[Point]]:
     """There is nothing to draw."""
     return {}

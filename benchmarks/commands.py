@@ -122,7 +122,8 @@ class Commands:
         return json.loads(self.python("-m", "benchmarks.dagster_records", *arguments, **settings).output)
 
     def _jobs(self) -> list[str]:
-        return self.dagster_records("jobs")
+        jobs: list[str] = self.dagster_records("jobs")
+        return jobs
 
     # The contenders.
 

@@ -67,7 +67,7 @@ def backfill(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, 
         if "backfillId" not in launched:
             raise RuntimeError(f"the backfill was not launched: {launched}")
         end = time.monotonic() + START_SECONDS + SECONDS_A_RUN * len(run_ids)
-        while (found := instance.get_backfill(launched["backfillId"])).status.value == "REQUESTED":
+        while (found := instance.get_backfill(launched["backfillId"])) is None or found.status.value == "REQUESTED":
             _wait(end, "the backfill has not ended", log)
         taken = [run for run in runs(instance) if run["backfill"] == found.backfill_id]
     failed = [run["partition"] for run in taken if run["status"] != "SUCCESS"]
@@ -95,7 +95,8 @@ def _query(text: str, variables: dict[str, Any]) -> dict[str, Any]:
     document = json.loads(text)
     if document.get("errors"):
         raise RuntimeError(f"GraphQL: {document['errors'][0]['message']}")
-    return document["data"]
+    data: dict[str, Any] = document["data"]
+    return data
 
 
 @contextmanager

@@ -34,6 +34,8 @@ def prepare(instance: dg.DagsterInstance, run_ids: list[str]) -> int:
     from landscape_assets.definitions import defs
 
     partitions = defs.resolve_job_def("export_run").partitions_def
+    assert isinstance(partitions, dg.DynamicPartitionsDefinition)
+    assert partitions.name
     # Not all at once: one large addition has more variables than SQLite takes.
     for start in range(0, len(run_ids), 100):
         instance.add_dynamic_partitions(partitions.name, run_ids[start : start + 100])

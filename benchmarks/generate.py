@@ -22,6 +22,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from landscape_assets.sample import schema_sql
 
@@ -103,7 +104,7 @@ def _drop_indexes(connection: sqlite3.Connection) -> list[str]:
     return [statement for _, statement in indexes]
 
 
-Inserts = dict[str, list[tuple]]
+Inserts = dict[str, list[tuple[Any, ...]]]
 
 COLUMNS = {
     "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version,"
@@ -263,6 +264,7 @@ class _Run:
 
 
 def main() -> None:
+    """Does what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generate", description="Make runs to measure on.")
     parser.add_argument("database", type=Path, help="a SQLite file; one that exists gets further runs")
     parser.add_argument("rows", type=int, help="rows of the source of each run")

@@ -7,10 +7,11 @@ run (`commands.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from .commands import Commands
-from .results import Case, Figure, Results, figure
+from .results import Case, Figure, Point, Results, figure
 from .rounds import Task
 
 TITLE = "Signed export of many runs, jsonl"
@@ -52,30 +53,30 @@ def tasks(commands: Commands, chosen: Any) -> Iterator[Task]:
     """
     none = Case(NO_RUN, chosen.small_rows, 0, 0)
     if NO_RUN in chosen.only:
-        yield none, lambda: commands.export(none)
+        yield none, partial(commands.export, none)
     for runs in sorted({*chosen.run_counts, chosen.small_runs}):
         small = Case(SMALL_RUNS, chosen.small_rows, runs, runs)
         if SMALL_RUNS in chosen.only:
-            yield small, lambda case=small: commands.export(case)
+            yield small, partial(commands.export, small)
         if SMALL_BY_JOB in chosen.only and runs == chosen.small_runs and JOB in commands.jobs():
             by_job = Case(SMALL_BY_JOB, chosen.small_rows, runs, runs)
-            yield by_job, lambda case=by_job: commands.job(JOB, case, JOB_CONFIG)
+            yield by_job, partial(commands.job, JOB, by_job, JOB_CONFIG)
     rows, runs = chosen.larger_rows, chosen.larger_runs
     if LARGER_RUNS in chosen.only:
         larger = Case(LARGER_RUNS, rows, runs, runs)
-        yield larger, lambda: commands.export(larger)
+        yield larger, partial(commands.export, larger)
     if AS_ONE_RUN in chosen.only:
         as_one = Case(AS_ONE_RUN, rows * runs)
-        yield as_one, lambda: commands.export(as_one)
+        yield as_one, partial(commands.export, as_one)
     # One in the middle: what lies before it and behind it must not matter.
     middle = runs // 2
     if ALONE in chosen.only:
         alone = Case(ALONE, rows, first=middle)
-        yield alone, lambda: commands.export(alone)
+        yield alone, partial(commands.export, alone)
     if AMONG in chosen.only:
         for held in (runs, *([THOUSAND] if chosen.thousand else [])):
             among = Case(AMONG, rows, among=held, first=middle)
-            yield among, lambda case=among: commands.export(case)
+            yield among, partial(commands.export, among)
 
 
 def notes(commands: Commands, chosen: Any) -> list[str]:
@@ -96,7 +97,7 @@ def figures(results: Results) -> list[Figure]:
         name = f"{case.runs:,} {SMALL_BY_JOB} ÷ by one command, time"
         found += figure(name, results.ratio(case, command), "×", JOB_TO_COMMAND)
     for case in results.of(LARGER_RUNS):
-        one = Case(AS_ONE_RUN, case.rows * case.runs)
+        one = Case(AS_ONE_RUN, (case.rows or 0) * case.runs)
         for cost, name, limit in (("seconds", "time", MANY_TO_ONE), ("peak_mb", "peak memory", MEMORY_TO_ONE)):
             ratio = results.ratio(case, one, cost)
             found += figure(f"{case.runs:,} {LARGER_RUNS} ÷ {AS_ONE_RUN} with as many rows, {name}", ratio, "×", limit)
@@ -115,7 +116,9 @@ def figures(results: Results) -> list[Figure]:
     return found + figure(f"{SMALL_RUNS}, exponent of peak memory against runs", growth, "")
 
 
-def lines(results: Results) -> dict[str, list[tuple[float, float, float]]]:
+def lines(results: Results) -> dict[str, list[Point]]:
     """Runs, median seconds and median peak MB, at each number of small runs."""
-    small = [(case.runs, results.median(case), results.median(case, "peak_mb")) for case in results.of(SMALL_RUNS)]
+    small: list[Point] = [
+        (case.runs, results.median(case), results.median(case, "peak_mb")) for case in results.of(SMALL_RUNS)
+    ]
     return {SMALL_RUNS: small} if small else {}

@@ -7,10 +7,11 @@ run (`commands.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from .commands import ALL_FORMATS, Commands
-from .results import Case, Figure, Results, figure
+from .results import Case, Figure, Point, Results, figure
 from .rounds import Task
 
 TITLE = "Signed export of one run"
@@ -46,24 +47,24 @@ def tasks(commands: Commands, chosen: Any) -> Iterator[Task]:
     for rows in sorted({*chosen.sizes, chosen.naive_rows}):
         of_size = {contender: Case(contender, rows) for contender in BY_SIZE if contender in chosen.only}
         if NAIVE in of_size and rows == chosen.naive_rows:
-            yield of_size[NAIVE], lambda case=of_size[NAIVE]: commands.reference("reference", case)
+            yield of_size[NAIVE], partial(commands.reference, "reference", of_size[NAIVE])
         if rows not in chosen.sizes:
             continue
         if BATCHED in of_size and rows <= chosen.batched_up_to:
-            yield of_size[BATCHED], lambda case=of_size[BATCHED]: commands.reference("batched", case)
+            yield of_size[BATCHED], partial(commands.reference, "batched", of_size[BATCHED])
         if EXPORT_JSONL in of_size:
-            yield of_size[EXPORT_JSONL], lambda case=of_size[EXPORT_JSONL]: commands.export(case, count=True)
+            yield of_size[EXPORT_JSONL], partial(commands.export, of_size[EXPORT_JSONL], count=True)
         if EXPORT_ALL in of_size:
-            yield of_size[EXPORT_ALL], lambda case=of_size[EXPORT_ALL]: commands.export(case, ALL_FORMATS, count=True)
+            yield of_size[EXPORT_ALL], partial(commands.export, of_size[EXPORT_ALL], ALL_FORMATS, count=True)
         if DAGSTER in of_size:
-            yield of_size[DAGSTER], lambda case=of_size[DAGSTER]: commands.through_dagster(case)
+            yield of_size[DAGSTER], partial(commands.through_dagster, of_size[DAGSTER])
         if FLOOR in of_size:
-            yield of_size[FLOOR], lambda case=of_size[FLOOR]: commands.floor(case)
+            yield of_size[FLOOR], partial(commands.floor, of_size[FLOOR])
     if IMPORTS in chosen.only:
         yield Case(IMPORTS), commands.imports
     if SMALL in chosen.only:
         small = Case(SMALL, SMALL_ROWS)
-        yield small, lambda: commands.export(small, ALL_FORMATS, count=True)
+        yield small, partial(commands.export, small, ALL_FORMATS, count=True)
 
 
 def notes(commands: Commands, chosen: Any) -> list[str]:
@@ -74,7 +75,7 @@ def notes(commands: Commands, chosen: Any) -> list[str]:
 def figures(results: Results) -> list[Figure]:
     """What there is a target for: at the largest size, and memory wherever one size is four times another."""
     found = []
-    sizes = {case.rows for contender in EXPORTS for case in results.of(contender)}
+    sizes = {case.rows for contender in EXPORTS for case in results.of(contender) if case.rows is not None}
     if sizes:
         rows = max(sizes)
         jsonl, every, dagster, floor = (Case(name, rows) for name in (EXPORT_JSONL, EXPORT_ALL, DAGSTER, FLOOR))
@@ -101,7 +102,7 @@ def figures(results: Results) -> list[Figure]:
     return found
 
 
-def lines(results: Results) -> dict[str, list[tuple[float, float, float]]]:
+def lines(results: Results) -> dict[str, list[Point]]:
     """For each contender: records, median seconds and median peak MB at each size."""
     return {
         contender: [

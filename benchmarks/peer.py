@@ -24,7 +24,7 @@ class Peer:
     peak_mb: float | None = None
 
 
-_TAKEN = {
+_TAKEN: dict[tuple[int | None, int, int], Peer] = {
     # (rows of each run, runs exported, runs in the database)
     (100_000, 1, 1): Peer(149.2, 1_942),
     (20_000, 1, 1): Peer(27.5, 488),

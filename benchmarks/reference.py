@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from .fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 
 Record = dict[str, Any]
-Row = Mapping[str, Any]
+Row = Mapping[str, Any] | sa.RowMapping
 Children = Callable[[str, str, str], list[Row]]
 """`children(table, column, id)`: the rows of the table whose column holds the id, in the contract's order."""
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from .one_run import FLOOR
 from .peer import SOURCE
+from .results import Point
 
 COLUMNS = {
     # heading: what is shown of a case, and how
@@ -76,7 +77,7 @@ def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def plot(lines: Mapping[str, Sequence[tuple[float, float, float]]], title: str, across: str, path: Path) -> None:
+def plot(lines: Mapping[str, Sequence[Point]], title: str, across: str, path: Path) -> None:
     """Draw time and peak memory against a size, one line for each contender, as a PNG.
 
     Args:

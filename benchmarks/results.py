@@ -86,6 +86,10 @@ class Figure:
         return "ok" if self.value <= self.limit else "missed"
 
 
+Point = tuple[float, float | None, float | None]
+"""What a picture shows of a case: its size, median seconds and median peak MB (None where that was not measured)."""
+
+
 class Results:
     """All results of one part of the benchmark.
 
@@ -116,6 +120,10 @@ class Results:
     def median(self, case: Case, cost: str = "seconds") -> float | None:
         """The median of a cost (a field of Taken); None where it was not measured."""
         return _median([getattr(taken, cost) for taken in self.taken(case)])
+
+    def seconds(self, case: Case) -> float:
+        """The median seconds of a case that was measured."""
+        return median(taken.seconds for taken in self.taken(case))
 
     def detail(self, case: Case, name: str) -> float | None:
         """The median of one of the further figures; None where it was not measured."""

@@ -64,9 +64,10 @@ def _is_open_on(connection: sa.Connection, database: str) -> bool:
 
 
 def main() -> None:
+    """Runs the command `landscape-assets` and counts the statements that it sends."""
     database, *arguments = sys.argv[1:]
     sys.argv = ["landscape-assets", *arguments]
-    status = 0
+    status: str | int | None = 0
     with count_statements(database) as sent, contextlib.redirect_stdout(io.StringIO()):
         try:
             importlib.import_module("landscape_assets.cli").main()

@@ -45,7 +45,7 @@ def summarise(
                 **asdict(case),
                 "records": records,
                 "seconds": results.median(case),
-                "records_per_second": records / results.median(case) if records else None,
+                "records_per_second": records / results.seconds(case) if records else None,
                 "processor_seconds": results.median(case, "processor_seconds"),
                 "peak_mb": results.median(case, "peak_mb"),
                 "statements": taken[0].statements,

@@ -9,21 +9,19 @@ or output that cannot be written.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__
-from .errors import NO_MEMORY, ExportError
+from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop
+from .errors import ExportError
 from .printable import printable
+from .process import prepare_libraries, require_limits
 
 if TYPE_CHECKING:
     from .database import AuditDatabase
@@ -32,51 +30,10 @@ if TYPE_CHECKING:
 
 _FORMATS = ("jsonl", "csv", "parquet")
 
-LIBRARY_ENVIRONMENT = {
-    # The allocators of Arrow and of Polars. Arrow's keeps freed memory for a second unless told otherwise, and a step
-    # that works through batches then holds several that are not used; in less than a tenth of one it gives away what
-    # the next batch takes (measured: 510 MB with 1,000 ms, 482 with 100, 476 and a quarter more page faults with 10).
-    # That of Polars keeps some for each of eight arenas; one is as fast for the few threads of an export (measured: 20
-    # MB less).
-    "MIMALLOC_PURGE_DELAY": "100",
-    "_RJEM_MALLOC_CONF": "narenas:1",
-    # NumPy's linear algebra, which is not used here, would start threads that wait for work in a loop.
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""What Arrow, Polars and NumPy read from the environment as they are loaded; deploy/Dockerfile has the same."""
-
-
-_OPEN_FILES = 256
-"""Files that an export may have open at a time: tables, databases, and what libraries open as they are loaded."""
-
-_ADDRESSES_KB = 4_000_000
-"""Address space that an export needs: libraries and the stacks of threads reserve far more than they use."""
-
-
-class _Text(click.ParamType):
-    """Text that is not empty: an unset variable of a shell gives the empty text, and was meant to be something."""
-
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value:
-            self.fail("it is empty.", param, ctx)
-        return value
-
-
-class _Path(click.Path):
-    """A path that is not empty."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("it is empty.", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 _database_option = click.option(
     "--database",
     metavar="URL",
-    type=_Text(),
+    type=NonEmptyText(),
     envvar="LANDSCAPE_DATABASE_URL",
     show_envvar=True,
     help="The audit database, as a SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
@@ -87,7 +44,7 @@ _output_option = click.option(
     metavar="DIR",
     envvar="LANDSCAPE_EXPORT_DIR",
     show_envvar=True,
-    type=_Path(path_type=Path),
+    type=NonEmptyPath(path_type=Path),
     help="The export folder, in which each run gets its package.",
 )
 _json_option = click.option(
@@ -103,15 +60,14 @@ class _Commands(click.Group):
             return super().main(*args, **kwargs)
         except OSError as error:
             # What is done with files and folders says itself what went wrong; this comes of printing alone.
-            _stop(_unwritten(error))
+            stop(output_error(error))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="landscape-assets")
 def main() -> None:
     """Complete, ordered, signed exports of ELSPETH audit trails."""
-    for name, value in LIBRARY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare_libraries()
 
 
 @main.command(
@@ -166,8 +122,8 @@ def export(
         raise click.UsageError("Name runs with --run-id, or take every finished run with --all.")
     if interrupted and every:
         raise click.UsageError("An interrupted run is exported only when it is named with --run-id.")
-    with _stopping():
-        _require_limits()
+    with ending_with_errors():
+        require_limits()
         settings = _settings(database, output, sign, formats, supersede, interrupted).check()
         with _open(settings.database_url) as audit:
             if every:
@@ -180,18 +136,20 @@ def export(
                 )
         settings.require_folders()
         if settings.key is not None and settings.key.is_short:
-            _say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
-        with _stopping("The export folder or another (LANDSCAPE_EXPORT_DIR, LANDSCAPE_SCRATCH_DIR) cannot be used"):
+            say("Warning: the signing key is shorter than 16 bytes and may be guessed; use a longer one.")
+        with ending_with_errors(
+            "The export folder or another (LANDSCAPE_EXPORT_DIR, LANDSCAPE_SCRATCH_DIR) cannot be used"
+        ):
             if every and not run_ids:
-                _say("Nothing to export: the audit database has no finished run.")
-            report = _Report()
+                say("Nothing to export: the audit database has no finished run.")
+            report = Report()
             outcomes = _export_all(tuple(dict.fromkeys(run_ids)), settings, report, quiet=as_json) if run_ids else []
     if as_json:
         report.line(json.dumps([_as_json(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))
     if report.error is not None:
         counts = Counter(outcome.status for outcome in outcomes)
         done = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to export"
-        _stop(
+        stop(
             ExportError(f"{report.error} The work itself is done: {done}. `landscape-assets runs` lists the packages.")
         )
     sys.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
@@ -206,14 +164,14 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
 
     A table on a terminal. Elsewhere one line a run, with tabs between run_id, status, start, end and package.
     """
-    with _stopping("The export folder (--output or LANDSCAPE_EXPORT_DIR) cannot be read"):
-        _require_limits()
+    with ending_with_errors("The export folder (--output or LANDSCAPE_EXPORT_DIR) cannot be read"):
+        require_limits()
         rows, packages = _list_runs(_settings(database, output))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not rows:
-        _say("The audit database has no runs.")
+        say("The audit database has no runs.")
         return
     shown = ("run_id", "status", "started_at", "completed_at")
     lines = [
@@ -238,7 +196,7 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
 
 def _list_runs(settings: Settings) -> tuple[list[dict[str, Any]], list[str]]:
     """The runs as `--json` gives them, and what the table says of the package of each."""
-    from .package.publish import is_complete, package_path
+    from .package import is_complete, package_path
 
     folder = settings.export_dir_if_set  # without one there is nothing to say of packages
     with _open(settings.database_url) as audit:
@@ -269,7 +227,7 @@ def check(database: str | None, as_json: bool) -> None:
     export reads the rows of its run alone, and does not see them. One line each on standard output, by table, id and
     column.
     """
-    with _stopping():
+    with ending_with_errors():
         from .database.integrity import find_damage
 
         count = 0
@@ -284,28 +242,28 @@ def check(database: str | None, as_json: bool) -> None:
     if as_json:
         click.echo("]" if count else "[]")
     elif count:
-        _say(f"{count:,} finding(s); {looked_at}")
+        say(f"{count:,} finding(s); {looked_at}")
     else:
         click.echo(f"Nothing found; {looked_at}")
     sys.exit(1 if count else 0)
 
 
 @main.command()
-@click.argument("directory", metavar="[DIR]", default="demo", type=_Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="[DIR]", default="demo", type=NonEmptyPath(file_okay=False, path_type=Path))
 def demo(directory: Path) -> None:
     """Make a sample audit database in DIR (./demo), export it signed, and say what to look at."""
     from .demo import run_demo
 
-    with _stopping("The sample cannot be written"):
-        _require_limits()
-        report = _Report()
+    with ending_with_errors("The sample cannot be written"):
+        require_limits()
+        report = Report()
         succeeded = run_demo(
             directory,
             lambda outcome: report.line(_line(outcome), err=outcome.published is None),
             report.line,
         )
     if report.error is not None:
-        _stop(report.error)
+        stop(report.error)
     sys.exit(0 if succeeded else 1)
 
 
@@ -337,12 +295,12 @@ def verifier_file(file: Path) -> None:
     """
     from .package.verifier_file import write_verifier_file
 
-    with _stopping("The verifier cannot be written"):
+    with ending_with_errors("The verifier cannot be written"):
         click.echo(f"{write_verifier_file(file)}  {file}")
 
 
 @main.command()
-@click.argument("private_key", metavar="PRIVATE_KEY", type=_Path(dir_okay=False, path_type=Path))
+@click.argument("private_key", metavar="PRIVATE_KEY", type=NonEmptyPath(dir_okay=False, path_type=Path))
 def keygen(private_key: Path) -> None:
     """Make an Ed25519 key pair for signing manifests: PRIVATE_KEY, and PRIVATE_KEY.pub to hand out.
 
@@ -354,33 +312,8 @@ def keygen(private_key: Path) -> None:
     try:
         public_key, key_id = make_key_pair(private_key)
     except OSError as error:
-        _stop(ExportError(f"The key cannot be written: {error.strerror or error} ({error.filename or private_key})."))
+        stop(ExportError(f"The key cannot be written: {error.strerror or error} ({error.filename or private_key})."))
     click.echo(f"private key  {private_key}\npublic key   {public_key}\nkey id       {key_id}")
-
-
-def _require_limits() -> None:
-    """Makes sure that the limits of this process let libraries load and threads start; where they fail, they end the
-    process or wait for ever.
-
-    Raises:
-        ExportError: a limit is too low.
-    """
-    import resource  # not everywhere, and of no use to `verify`
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < _OPEN_FILES:
-        if 0 <= hard < _OPEN_FILES:
-            raise ExportError(
-                f"This process may have {hard} files open at a time, and needs {_OPEN_FILES}. Raise the limit "
-                f"(ulimit -n)."
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, hard))
-    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if 0 <= addresses // 1024 < _ADDRESSES_KB:
-        raise ExportError(
-            f"This process may have {addresses // 1024:,} KB of address space, and needs {_ADDRESSES_KB:,}. Raise the "
-            f"limit (ulimit -v)."
-        )
 
 
 def _settings(
@@ -417,31 +350,8 @@ def _open(url: str) -> AuditDatabase:
     return AuditDatabase(url)
 
 
-class _Report:
-    """Lines on standard output. One that cannot be written does not stop the exports; `error` then says why."""
-
-    def __init__(self) -> None:
-        self.error: ExportError | None = None
-
-    def line(self, text: str, *, err: bool = False) -> None:
-        """Prints a line."""
-        try:
-            click.echo(text, err=err)
-        except BrokenPipeError:
-            raise  # as in `_stopping`
-        except OSError as error:
-            self.error = _unwritten(error)
-
-
-def _unwritten(error: OSError) -> ExportError:
-    """An error of printing. What is left to be printed is dropped: Python would try it again as it ends."""
-    if error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return ExportError(f"The output could not be written: {error.strerror or error}.")
-
-
-def _export_all(run_ids: tuple[str, ...], settings: Settings, report: _Report, *, quiet: bool) -> list[Outcome]:
-    """Exports runs, with a progress bar on a terminal and plain lines otherwise; what became of each, in their order."""
+def _export_all(run_ids: tuple[str, ...], settings: Settings, report: Report, *, quiet: bool) -> list[Outcome]:
+    """Exports runs, with a progress bar on a terminal and plain lines otherwise: the outcome of each, in their order."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -487,36 +397,6 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "final_hash": None if published is None else published.manifest["final_hash"],
     }
     return document | ({"error": outcome.error} if outcome.error is not None else {})
-
-
-def _say(text: str) -> None:
-    click.echo(printable(text), err=True)
-
-
-@contextmanager
-def _stopping(what: str = "The file system refused") -> Iterator[None]:
-    """Within it, what a person can act on ends the command with one sentence.
-
-    Args:
-        what: what an error of the file system means.
-    """
-    try:
-        yield
-    except ExportError as error:
-        _stop(error)
-    except MemoryError:
-        _stop(ExportError(NO_MEMORY))
-    except BrokenPipeError:
-        raise  # whoever read the output has gone; click ends quietly
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        _stop(ExportError(f"{what}{where}: {error.strerror or error}."))
-
-
-def _stop(error: ExportError) -> NoReturn:
-    with suppress(OSError):  # the exit status says it, too
-        _say(f"Error: {error}")
-    sys.exit(2)
 
 
 if __name__ == "__main__":

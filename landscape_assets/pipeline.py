@@ -22,7 +22,7 @@ from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
 from .failures import explain
 from .formats import RunFiles, needs_fields, write_files
-from .package.publish import Export, Published, publish
+from .package import Export, Published, publish
 from .parallel import in_order
 from .records.manifest_v2 import ManifestOptions
 from .records.ordered import ordered_records, records_schema

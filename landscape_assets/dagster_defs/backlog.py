@@ -15,7 +15,7 @@ from typing import Optional
 import dagster as dg
 from pydantic import Field
 
-from ..package.publish import is_complete
+from ..package import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from ..settings import Settings
 from .discovery import finished_runs, tell_refused

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..database import AuditDatabase
 from ..errors import PackageError
-from ..package.publish import package_path, read_manifest
+from ..package import package_path, read_manifest
 from ..settings import Settings
 from ..verify import CODES, Finding, Report, verify_package
 from .exports import MANIFEST, MANIFEST_SHA256

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..database import AuditDatabase
-from ..package.publish import MANIFEST, run_id_in
+from ..package import MANIFEST, run_id_in
 from ..settings import Settings
 from ..storage.names import run_id_of
 from .partitions import why_not_a_key

@@ -23,7 +23,7 @@ from ..contract import ALL_TABLES, CONTRACTS, Contract
 from ..database.tables import RunFacts, StoredTables
 from ..errors import PackageError
 from ..formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
-from ..package.publish import Published, publish
+from ..package import Published, publish
 from ..pipeline import EXPORTED, UNCHANGED, export_of
 from ..records.ordered import FIELDS, ordered_records, records_schema
 from ..records.own_snapshot import OwnSnapshots

@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from ..errors import ExportError
-from ..package.publish import MANIFEST, Published, package_path, read_manifest
+from ..package import MANIFEST, Published, package_path, read_manifest
 from ..pipeline import EXPORTED, FAILED, UNCHANGED, Outcome
 from ..settings import Settings
 from .build import build_defs

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from ..errors import DatabaseError, ExportError
-from ..package.publish import is_complete
+from ..package import is_complete
 from ..settings import CHECK_CRON, HOUSEKEEPING_CRON, SCHEDULE_CRON, SCHEDULE_TIMEZONE, VERIFY_CRON, Settings
 from .checks import CHECK_KEYS
 from .discovery import finished_runs, published_packages, tell_refused

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from ..contract import Contract, Table, UnknownContract, recognise
 from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .membership import RUN, RunNumbers, RunsOfIds, sort_out
-from .schemas import arrow_schema
+from .schemas import arrow_schema, declared_columns
 from .source import Damaged, RunValue, Source
 from .statements import RUN_IDS, count_rows, select_all, select_runs, shown
 from .validation import Checker
@@ -293,9 +293,10 @@ class AuditDatabase:
         by_column = {path.column: parents(path.table) for path in table.paths}
         for rows, numbers in sort_out(self._source.read(self.contract, table, run_ids), runs, by_column):
             claimed = runs.of(rows.column("run_id")) if table.claims_run else None
-            declared, frame = self._source.typed(table, rows)
+            frame = self._source.typed(table, rows)
             checker.check(frame.with_columns(numbers.alias(RUN)), claimed)
-            yield pa.RecordBatch.from_arrays([*declared.columns, numbers.to_arrow()], schema=schema)
+            columns = declared_columns(table, rows, frame, utc=self.utc)
+            yield pa.RecordBatch.from_arrays([*columns, numbers.to_arrow()], schema=schema)
 
 
 _SNAPSHOTS = sa.table(

@@ -1,7 +1,7 @@
 """A PostgreSQL audit database: one connection, one read-only snapshot, rows streamed as Arrow with declared types.
 
 Belongs here: what is particular to PostgreSQL (connection, session, types, the meaning of its errors). Does not belong
-here: what holds for every database (`database.py`).
+here: what holds for every database (`audit_database.py`).
 
 The driver streams a result (`COPY ... TO STDOUT`, binary) when its statement has no bound parameters, and else holds
 all of it in memory. The run_ids are therefore written into the statements, as literals that SQLAlchemy quotes."""
@@ -9,7 +9,7 @@ all of it in memory. The run_ids are therefore written into the statements, as l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -22,9 +22,8 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from ..contract import Contract, Kind, Table
 from ..errors import DatabaseError
 from .adbc import record_batches, text_rows
-from .schemas import arrow_schema
-from .source import RUN_COLUMNS, RunValue
-from .statements import RUN_IDS, select_all, select_runs
+from .source import DRIVER_ERRORS, RUN_COLUMNS, RunValue, Source
+from .statements import select_all, select_runs
 from .validation import RAW
 
 registry.register("postgresql.adbc", "landscape_assets.database.adbc", "AdbcPostgreSQLDialect")
@@ -32,7 +31,7 @@ registry.register("postgresql.adbc", "landscape_assets.database.adbc", "AdbcPost
 _CONNECTION_DEFAULTS = {
     "application_name": "landscape_assets",
     "connect_timeout": "10",
-    # A server that is no longer there is noticed after about a minute, also in the middle of a result.
+    # A server that is gone is noticed after about a minute, also in the middle of a result.
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
@@ -93,7 +92,7 @@ _EPOCH_SHIFT = 946_684_800_000_000
 _INFINITY, _MINUS_INFINITY = -(2**63) + _EPOCH_SHIFT - 1, -(2**63) + _EPOCH_SHIFT
 
 
-class PostgreSQLSource:
+class PostgreSQLSource(Source):
     """One connection to a PostgreSQL database, in one read-only transaction with one snapshot (REPEATABLE READ).
 
     Args:
@@ -108,7 +107,7 @@ class PostgreSQLSource:
     utc = True
 
     def __init__(self, url: sa.URL, snapshot: str | None = None) -> None:
-        self._url, self.shown = url, _shown(url)
+        self._url, self.shown = url, _display_url(url)
         self._secrets = _secrets(url)
         parameters = _conninfo(url)
         self._engine = sa.create_engine(
@@ -140,34 +139,10 @@ class PostgreSQLSource:
         except DatabaseError:
             return None
 
-    def close(self) -> None:
-        """Ends the transaction and the connection."""
-        self._connection.close()
-        self._engine.dispose()
-
-    def columns(self) -> dict[str, set[str]]:
-        """Table name → its column names, for the tables that the search path leads to."""
-        found: dict[str, set[str]] = {}
-        for row in self._all(_COLUMNS):
-            found.setdefault(row["table_name"], set()).add(row["column_name"])
-        return found
-
-    def epoch(self) -> int | None:
-        """None: PostgreSQL has no place of its own where ELSPETH could note an epoch."""
-        return None
-
     def runs(self, contract: Contract) -> list[dict[str, RunValue]]:
         """The values of every run in the columns RUN_COLUMNS."""
         row = contract.metadata.tables["runs"]
         return self._all(sa.select(*(sa.cast(row.c[name], sa.Text).label(name) for name in RUN_COLUMNS)))
-
-    def counts(self, statements: Mapping[str, sa.Select], run_ids: Sequence[str]) -> dict[str, int]:
-        """What statements that count give, by name, for some runs."""
-        counts = [
-            sa.select(sa.literal_column(f"'{name}'"), select.scalar_subquery()) for name, select in statements.items()
-        ]
-        rows = self._all(sa.union_all(*counts), run_ids)
-        return {name: count for name, count in map(dict.values, rows)}
 
     def rows_by_run(self, contract: Contract) -> dict[str, int]:
         """How many rows of the table `rows` each run has."""
@@ -175,73 +150,43 @@ class PostgreSQLSource:
         counted = self._all(sa.select(rows.c.run_id.label("id"), sa.func.count().label("rows")).group_by(rows.c.run_id))
         return {row["id"]: row["rows"] for row in counted}
 
-    def prefers_scan(self, contract: Contract, run_ids: Sequence[str]) -> bool:
-        """No: the server knows how its tables are filled, and scans them itself where that is faster."""
-        return False
-
     def read(self, contract: Contract, table: Table, run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-        """Reads rows of a table in the driver's types.
-
-        Args:
-            contract: the contract of the database.
-            table: one of its tables.
-            run_ids: the runs; None for the rows of all runs.
-
-        Yields:
-            The columns of `statements.select_runs`.
-
-        Raises:
-            DatabaseError: the database cannot be read, or a column is of another type than the contract's.
-        """
+        """See `Source.read`."""
         select = select_all(contract, table) if run_ids is None else select_runs(contract, table, literal=True)
         result = self._execute(select, run_ids, table=table.name)
         try:
             schema, batches = record_batches(result)
             self._require_types(table, schema)
             yield from batches
-        except (adbc.Error, pa.ArrowException, OSError) as error:
+        except DRIVER_ERRORS as error:
             raise self._failure(error, table.name) from None
         finally:
             result.close()
 
-    def file_damage(self) -> Iterator[str]:
-        """Nothing: the server looks after its files."""
-        yield from ()
-
-    def texts(self, select: sa.Select, run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
+    def texts(self, select: sa.Select[Any], run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement, every value as text."""
         columns = (sa.cast(column, sa.Text).label(f"v{i}") for i, column in enumerate(select.selected_columns))
-        result = self._execute(select.with_only_columns(*columns), run_ids)
-        try:
-            yield from text_rows(record_batches(result)[1])
-        except (adbc.Error, pa.ArrowException, OSError) as error:
-            raise self._failure(error) from None
-        finally:
-            result.close()
+        yield from text_rows(self._batches(select.with_only_columns(*columns), run_ids))
 
-    def typed(self, table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
-        """Rows of `read` with their declared types, and the frame to check: the same columns, and what the checks need
-        besides
-        (`checks.RAW`)."""
-        return _typed(table, batch)
+    def _columns(self) -> sa.Executable:
+        return _COLUMNS
 
-    def _execute(
-        self, statement: sa.Executable, run_ids: Sequence[str] | None = None, *, table: str | None = None
-    ) -> sa.CursorResult:
-        try:
-            return self._connection.execute(statement, {} if run_ids is None else {RUN_IDS: list(run_ids)})
-        except (sa.exc.DBAPIError, adbc.Error, OSError) as error:
-            raise self._failure(error, table) from None
-
-    def _all(self, statement: sa.Executable, run_ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        result = self._execute(statement, run_ids)
-        try:
-            _, batches = record_batches(result)
-            return [row for batch in batches for row in batch.to_pylist()]
-        except (adbc.Error, pa.ArrowException, OSError) as error:
-            raise self._failure(error) from None
-        finally:
-            result.close()
+    def _times(self, stored: pl.Series) -> list[pl.Series]:
+        value = pl.col(stored.name)
+        microseconds = value.to_physical()
+        usual = microseconds.is_between(_FIRST, _LAST)
+        name = (
+            pl.when(microseconds == _INFINITY)
+            .then(pl.lit("infinity"))
+            .when(microseconds == _MINUS_INFINITY)
+            .then(pl.lit("-infinity"))
+            .otherwise(pl.lit("a time beyond the years 1 to 9999"))
+        )
+        return (
+            stored.to_frame()
+            .select(pl.when(usual).then(value).alias(stored.name), pl.when(~usual).then(name).alias(RAW + stored.name))
+            .get_columns()
+        )
 
     def _require_types(self, table: Table, schema: pa.Schema) -> None:
         for column in table.columns:
@@ -270,11 +215,14 @@ class PostgreSQLSource:
     def _failure(self, error: Exception, table: str | None = None) -> DatabaseError:
         what = f"Table {table} of the audit database {self.shown}" if table else f"The audit database {self.shown}"
         reason, state = self._reason(error), _sqlstate(error)
-        for pattern, signs, advice, transient in _MEANINGS:
-            if (state is not None and re.match(pattern, state)) or (state is None and re.search(signs, reason)):
-                break
-        else:
-            advice, transient = "check the database and the rights of the role", False
+        advice, transient = next(
+            (
+                (advice, transient)
+                for pattern, signs, advice, transient in _MEANINGS
+                if (re.search(signs, reason) if state is None else re.match(pattern, state))
+            ),
+            ("check the database and the rights of the role", False),
+        )
         return DatabaseError(f"{what} cannot be read: {reason}; {advice}.", transient=transient)
 
     def _reason(self, error: Exception) -> str:
@@ -329,48 +277,6 @@ _PERMANENT: tuple[tuple[str, str], ...] = (
 pass."""
 
 
-def _typed(table: Table, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pl.DataFrame]:
-    """A batch of the driver with the declared types, and the frame to check."""
-    plain = pa.schema([pa.field(field.name, field.type) for field in batch.schema])
-    frame = pl.from_arrow(pa.RecordBatch.from_arrays(batch.columns, schema=plain))
-    frame = frame.with_columns(
-        expression
-        for column in table.columns
-        for expression in _declared(column.name, column.kind, plain.field(column.name).type)
-    )
-    schema = arrow_schema(table, utc=True)
-    arrays = [
-        (
-            frame[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
-            if column.kind in (Kind.TIME, Kind.BOOLEAN)
-            else batch.column(column.name)
-        ).cast(schema.field(column.name).type)
-        for column in table.columns
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema), frame
-
-
-def _declared(name: str, kind: Kind, given: pa.DataType) -> list[pl.Expr]:
-    """The columns that a column becomes: its declared value, and as RAW what no declared value stands for."""
-    value = pl.col(name)
-    if kind is Kind.TIME:
-        microseconds = value.to_physical()
-        usual = microseconds.is_between(_FIRST, _LAST)
-        said = (
-            pl.when(microseconds == _INFINITY)
-            .then(pl.lit("infinity"))
-            .when(microseconds == _MINUS_INFINITY)
-            .then(pl.lit("-infinity"))
-            .otherwise(pl.lit("a time beyond the years 1 to 9999"))
-        )
-        return [pl.when(usual).then(value).alias(name), pl.when(~usual).then(said).alias(RAW + name)]
-    if kind is Kind.BOOLEAN and pa.types.is_boolean(given):
-        return [value.alias(RAW + name)]
-    if kind is Kind.BOOLEAN:
-        return [pl.when(value.is_in([0, 1])).then(value.cast(pl.Boolean)).alias(name), value.alias(RAW + name)]
-    return []
-
-
 def _conninfo(url: sa.URL) -> str:
     """The libpq connection string of a SQLAlchemy URL, read as SQLAlchemy's own dialect for psycopg does.
 
@@ -386,7 +292,7 @@ def _conninfo(url: sa.URL) -> str:
     try:
         _, given = PGDialect_psycopg().create_connect_args(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise DatabaseError("Hosts and ports in the database URL do not go together. Check the database URL.") from None
+        raise DatabaseError("Hosts and ports in the database URL do not agree. Check the database URL.") from None
     # Values in quotation marks need no percent-encoding, whatever is in them.
     parameters = _CONNECTION_DEFAULTS | {name: _text(value) for name, value in given.items()}
     parameters["client_encoding"] = "UTF8"
@@ -401,7 +307,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def _shown(url: sa.URL) -> str:
+def _display_url(url: sa.URL) -> str:
     """The database as messages name it: host, port and database."""
     hosts = _text(url.host or url.query.get("host", ""))
     if "@" in hosts:

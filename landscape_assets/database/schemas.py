@@ -1,11 +1,12 @@
 """The declared types of table frames: contract kinds as Arrow types.
 
-Belongs here: schemas. Does not belong here: where batches come
-from, and whether their values keep the contract (`checks.py`).
+Belongs here: schemas, and bringing a batch into one. Does not belong here: where batches come from, and whether their
+values keep the contract (`validation.py`).
 """
 
 from __future__ import annotations
 
+import polars as pl
 import pyarrow as pa
 
 from ..contract import Kind, Table
@@ -36,3 +37,22 @@ def arrow_schema(table: Table, *, utc: bool = False) -> pa.Schema:
             for column in table.columns
         ]
     )
+
+
+def declared_columns(table: Table, stored: pa.RecordBatch, frame: pl.DataFrame, *, utc: bool) -> list[pa.Array]:
+    """The columns of a table in their declared types, as in `table.selected`.
+
+    Args:
+        table: a table of a contract.
+        stored: its rows as the database gives them.
+        frame: the same with declared types (`Source.typed`).
+        utc: see `arrow_schema`.
+    """
+    return [
+        (
+            frame[field.name].to_arrow(compat_level=pl.CompatLevel.oldest())
+            if column.kind in (Kind.TIME, Kind.BOOLEAN)
+            else stored.column(field.name)
+        ).cast(field.type)
+        for column, field in zip(table.columns, arrow_schema(table, utc=utc), strict=True)
+    ]

@@ -3,3 +3,18 @@
 Belongs here: everything that makes a folder a package. Does not belong here: the output formats (`formats/`), and the
 verifier, which shares no code with it (`verify/`).
 """
+
+from .manifest import Export
+from .publish import Published, publish
+from .read import MANIFEST, is_complete, package_path, read_manifest, run_id_in
+
+__all__ = [
+    "MANIFEST",
+    "Export",
+    "Published",
+    "is_complete",
+    "package_path",
+    "publish",
+    "read_manifest",
+    "run_id_in",
+]

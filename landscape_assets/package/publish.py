@@ -1,8 +1,8 @@
 """A package: assembled from staged files, read back, given its manifest, and published in one rename (docs/package.md).
 
-Belongs here: the manifest, the comparison with a package that is there, publication and superseding. Does not belong
-here: what is in the files (`formats.py`), and the offline verifier (`verify/`), which knows nothing of this, and judges
-what is there already.
+Belongs here: publication, superseding, and what becomes of a package that is there already. Does not belong here: what
+the manifest says (`manifest.py`), what is in the files (`formats/`), and the offline verifier (`verify/`), which
+judges what is there already.
 """
 
 from __future__ import annotations
@@ -10,159 +10,58 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
-import json
 import os
 import shutil
-import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import xxhash
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from .. import __version__
-from ..contract.canonical import canonical_json
 from ..errors import PackageError
 from ..formats.base import StagedFile
 from ..printable import printable
-from ..records.sign import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey, now
+from ..records.sign import now
 from ..storage.files import NewFile, sync_file, sync_folder
 from ..storage.names import folder_name
 from ..verify import CODES, Finding, Status, verify_package
-from ..verify.manifest import MAX_BYTES
-from ..verify.manifest import read as judge_manifest
-from ..verify.report import Findings
-from .verify_md import verify_md
+from .manifest import VERIFY_MD, Export, differences, formats_of
+from .read import MANIFEST, Manifest, manifest_bytes, package_path, read_manifest
 
-FORMAT = "landscape-export"
-MANIFEST = "manifest.json"
 MANIFEST_SIGNATURE = "manifest.json.sig"
-
-Manifest = dict[str, Any]
 
 _READ_BYTES = 2**20
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100  # fcntl.h
 
-_TOLD = 3
+_MAX_LISTED = 3
 """How many findings a message about a damaged package tells."""
 
-_IN_ITS_PLACE = (
-    "It is left as it is; `landscape-assets verify` tells more. Restore it from a copy, or supersede it (--supersede, or the run "
-    "config of the step export__package)."
+_HINT_SUPERSEDE = "supersede it (--supersede, or the run config of the step export__package)."
+_HINT_LEFT_UNTOUCHED = (
+    f"It is left as it is; `landscape-assets verify` tells more. Restore it from a copy, or {_HINT_SUPERSEDE}"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
-    """What is known of an export when its files are staged, and what the manifest says of it.
+class Published:
+    """A complete package.
 
     Args:
-        contract: the contract's name.
-        run_id, status, started_at, completed_at: of the run, times as in its record.
-        record_counts: record type → data records.
-        final_hash: what the signatures (or hashes) of the records chain to.
-        tables: audit table → rows read.
-        key: the key of the records and the manifest; None for an unsigned export.
-        manifest_key: the key of manifest.json.sig, if there is one.
-        said: what else the manifest says (docs/package.md, the keys of format version 2).
+        path: where it is.
+        manifest: its manifest.
+        manifest_sha256: the hash of that file.
+        is_new: whether this export made it, or found it as it would be.
     """
-
-    contract: str
-    run_id: str
-    status: str
-    started_at: str
-    completed_at: str
-    record_counts: Mapping[str, int]
-    final_hash: str
-    tables: Mapping[str, int]
-    key: SigningKey | None
-    manifest_key: ManifestKey | None
-    said: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def format_version(self) -> int:
-        """The version of the package's form: the first where it is enough."""
-        is_enough = self.contract in ("v0", "v1") and self.status in ("completed", "failed") and not self.said
-        return 1 if is_enough else 2
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A complete package: where it is, its manifest and the hash of that file, and whether this export made it (or
-    found it as it
-    would be)."""
 
     path: Path
     manifest: Manifest
     manifest_sha256: str
     is_new: bool
-
-
-def package_path(export_dir: Path, run_id: str) -> Path:
-    """Where the package of a run is, or will be."""
-    return export_dir / folder_name(run_id)
-
-
-def is_complete(export_dir: Path, run_id: str) -> bool:
-    """Whether a complete package of the run is there: its manifest is."""
-    return (package_path(export_dir, run_id) / MANIFEST).is_file()
-
-
-def read_manifest(package: Path) -> Manifest:
-    """The manifest of a package.
-
-    Raises:
-        PackageError: it is missing, or is not of a manifest's form (docs/package.md).
-    """
-    data, findings = _manifest_bytes(package), Findings()
-    if judge_manifest(data, findings) is None:
-        raise PackageError(f"{package / MANIFEST} cannot be read as a manifest: {_told(findings.kept, named=False)}")
-    manifest: Manifest = json.loads(data)
-    return manifest
-
-
-def run_id_in(package: Path) -> str | None:
-    """The run_id that the manifest of a package names, whatever else is wrong with it; None when it names none."""
-    try:
-        manifest = json.loads(_manifest_bytes(package))
-    except (PackageError, ValueError, RecursionError):
-        return None
-    run_id = manifest.get("run_id") if isinstance(manifest, dict) else None
-    return run_id if isinstance(run_id, str) else None
-
-
-def _manifest_bytes(package: Path) -> bytes:
-    """The bytes of a package's manifest.
-
-    Raises:
-        PackageError: there are none, or more than the verifier takes.
-    """
-    path = package / MANIFEST
-    try:
-        # What took the file's place is not followed, and does not keep the reader waiting.
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise PackageError(f"{path} is no regular file: {package} is not a complete package.")
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise PackageError(f"{package} has no {MANIFEST}: it is not a complete package.") from None
-    except NotADirectoryError:
-        raise PackageError(f"{package} is no folder: it is not a complete package.") from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise PackageError(f"{path} is a symbolic link: {package} is not a complete package.") from None
-        raise PackageError(
-            f"{path} cannot be read ({error.strerror}): nothing shows that {package} is a complete package."
-        ) from None
-    if len(data) > MAX_BYTES:
-        raise PackageError(f"{path} cannot be read: it has more than {MAX_BYTES:,} bytes, and no manifest has.")
-    return data
 
 
 def publish(
@@ -193,40 +92,45 @@ def publish(
     superseded_sha256, is_there = None, os.path.lexists(final)
     if is_there:
         try:
-            differences = _differences(export, staged, final)
+            differing = differences(export, formats_of(file.path for file in staged), read_manifest(final))
+            if not differing:
+                _require_whole(final, export)
         except PackageError as damage:
             if not supersede:
-                raise PackageError(f"{damage} {_IN_ITS_PLACE}") from None
-            differences = [str(damage)]
-        if not differences:
-            _confirm(final)
-            return Published(final, read_manifest(final), _manifest_sha256(final), is_new=False)
+                raise PackageError(f"{damage} {_HINT_LEFT_UNTOUCHED}") from None
+            differing = [str(damage)]
+        if not differing:
+            _fsync_parents(final)
+            return _published(final, final, is_new=False)
         if not supersede:
             raise PackageError(
-                f"The package {final} is there already, and this export differs: {'; '.join(differences)}. It is left as it is. "
-                f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of the step export__package)."
+                f"The package {final} is there already, and this export differs: {'; '.join(differing)}. It is left as "
+                f"it is. To replace it knowingly, and keep it aside, {_HINT_SUPERSEDE}"
             )
-        superseded_sha256 = _sha256_of_whatever_manifest(final)
+        superseded_sha256 = _sha256_of_any_manifest(final)
 
     exported_at = next((file.exported_at for file in staged if file.exported_at), None) or now()
     assembly = _assemble(export, staged, staging, exported_at, superseded_sha256)
     # Read before it is published: afterwards nothing may fail any more that would make the export look as if it had.
-    manifest: Manifest = json.loads(_manifest_bytes(assembly))
-    manifest_sha256 = _manifest_sha256(assembly)
+    published = _published(assembly, final, is_new=True)
     if is_there:
         aside = _exchange(assembly, final, export_dir)
-        _confirm(final, aside.parent)
+        _fsync_parents(final, aside.parent)
     else:
         _rename_new(assembly, final)
-        _confirm(final)
-    return Published(final, manifest, manifest_sha256, is_new=True)
+        _fsync_parents(final)
+    return published
+
+
+def _published(package: Path, final: Path, *, is_new: bool) -> Published:
+    return Published(final, read_manifest(package), _manifest_sha256(package), is_new)
 
 
 def _manifest_sha256(package: Path) -> str:
-    return hashlib.sha256(_manifest_bytes(package)).hexdigest()
+    return hashlib.sha256(manifest_bytes(package)).hexdigest()
 
 
-def _sha256_of_whatever_manifest(package: Path) -> str | None:
+def _sha256_of_any_manifest(package: Path) -> str | None:
     """The hash of a manifest that may be damaged; None when nothing of that name can be read."""
     try:
         return _manifest_sha256(package)
@@ -241,12 +145,13 @@ def _assemble(
     assembly = staging / "package" / folder_name(export.run_id)
     shutil.rmtree(assembly, ignore_errors=True)
     assembly.mkdir(parents=True)
-    files = []
+    folders = {assembly}
     with ThreadPoolExecutor(1, "sync") as syncing:
         synced = []
-        for file in sorted(staged, key=lambda file: file.path.encode()):
+        for file in staged:
             target = assembly / file.path
             target.parent.mkdir(exist_ok=True)
+            folders.add(target.parent)
             try:
                 file.facts.path.rename(target)
             except FileNotFoundError:
@@ -255,90 +160,26 @@ def _assemble(
                 ) from None
             # The disk is waited for while the same file is read back.
             synced.append(syncing.submit(sync_file, target))
-            _read_back(target, file, _expected_records(export, file))
-            files.append(
-                {
-                    "path": file.path,
-                    "size": file.facts.size,
-                    "sha256": file.facts.sha256,
-                    "media_type": file.media_type,
-                    "records": file.facts.rows,
-                }
-            )
+            _read_back(target, file, export.records_in(file.path))
         for each in synced:
             each.result()
-    text = verify_md(export.run_id, files, export.manifest_key.key_id if export.manifest_key else None).encode()
-    files.append(
-        {
-            "path": "VERIFY.md",
-            "size": len(text),
-            "sha256": hashlib.sha256(text).hexdigest(),
-            "media_type": "text/markdown; charset=utf-8",
-            "records": None,
-        }
-    )
-    _write(assembly / "VERIFY.md", text)
-    files.sort(key=lambda file: file["path"].encode())
-
-    manifest = _manifest(export, files, exported_at, superseded_sha256)
-    data = canonical_json(manifest).encode()
-    for folder in {(assembly / file["path"]).parent for file in files}:
+    guide, manifest = export.texts(staged, exported_at, superseded_sha256)
+    _write(assembly / VERIFY_MD, guide)
+    for folder in folders:
         sync_folder(folder)
     if export.manifest_key:
-        _write(assembly / MANIFEST_SIGNATURE, export.manifest_key.sign(data))
-    _write(assembly / MANIFEST, data)
+        _write(assembly / MANIFEST_SIGNATURE, export.manifest_key.sign(manifest))
+    _write(assembly / MANIFEST, manifest)
     sync_folder(assembly)
     return assembly
-
-
-def _manifest(export: Export, files: list[dict[str, Any]], exported_at: str, superseded_sha256: str | None) -> Manifest:
-    manifest: Manifest = {
-        **_identity(export),
-        "format": FORMAT,
-        "format_version": export.format_version,
-        "files": files,
-        "exporter": {"name": "landscape-assets", "version": __version__},
-        "exported_at": exported_at,
-    }
-    if superseded_sha256 is not None:
-        manifest["supersedes"] = {"manifest_sha256": superseded_sha256}
-    if export.key:
-        manifest["signature"] = export.key.sign(canonical_json(manifest).encode())
-    return manifest
-
-
-def _identity(export: Export) -> Manifest:
-    """What two exports of the same run with the same key and options have in common."""
-    return {
-        "contract": export.contract,
-        "run_id": export.run_id,
-        "status": export.status,
-        "started_at": export.started_at,
-        "completed_at": export.completed_at,
-        "record_count": sum(export.record_counts.values()),
-        "record_counts": dict(export.record_counts),
-        "final_hash": export.final_hash,
-        "chain": CHAIN_OF_SIGNATURES if export.key else CHAIN_OF_RECORDS,
-        "tables": dict(export.tables),
-        "signing": {"algorithm": "hmac-sha256", "key_id": export.key.key_id} if export.key else None,
-        "public_key": {"algorithm": "ed25519", "key_id": export.manifest_key.key_id} if export.manifest_key else None,
-        **export.said,
-    }
-
-
-def _expected_records(export: Export, file: StagedFile) -> int:
-    """How many records a file must hold: those of its type, or all."""
-    if file.path == "records.jsonl":
-        return sum(export.record_counts.values())
-    return export.record_counts[Path(file.path).stem]
 
 
 def _read_back(path: Path, file: StagedFile, expected: int) -> None:
     """Makes sure that a staged file is on disk as it was written.
 
     It is compared by the XXH3-128 of what was written, which finds what disks and programs do to a file as surely as
-    the SHA-256 that was taken with it, six times as fast. Whoever could deceive it could change the published file as
-    well; both are found by the SHA-256 in the manifest.
+    the SHA-256 that was taken with it, six times as fast. A change made to deceive it is found by the SHA-256 in the
+    manifest.
 
     Args:
         path: where it is.
@@ -354,8 +195,8 @@ def _read_back(path: Path, file: StagedFile, expected: int) -> None:
             size += count
     if size != file.facts.size or digest.hexdigest() != file.facts.checksum:
         raise PackageError(
-            f"The staged file {path} is not as it was written: the disk or another program changed it. Nothing is published; "
-            f"export the run again."
+            f"The staged file {path} is not as it was written: the disk or another program changed it. Nothing is "
+            f"published; export the run again."
         )
 
 
@@ -370,76 +211,35 @@ def _write(path: Path, data: bytes) -> None:
         )
 
 
-def _differences(export: Export, staged: Sequence[StagedFile], package: Path) -> list[str]:
-    """In what a package that is there differs from this export, as phrases.
-
-    Raises:
-        PackageError: it does not differ in anything that it says, or says nothing, and is damaged.
-    """
-    manifest = read_manifest(package)
-    found = []
-    for key, ours in _identity(export).items():
-        theirs = manifest.get(key)
-        if theirs == ours:
-            continue
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            found.extend(
-                f"{key} {name} is {ours.get(name, 'none')} and was {theirs.get(name, 'none')}"
-                for name in sorted({*ours, *theirs})
-                if ours.get(name) != theirs.get(name)
-            )
-        else:
-            found.append(f"{key} is {ours} and was {theirs}")
-    formats = _formats(file.path for file in staged)
-    before = _formats(file["path"] for file in manifest["files"])
-    if formats != before:
-        found.append(f"the formats are {', '.join(sorted(formats))} and were {', '.join(sorted(before))}")
-    if not found:
-        check_package(package, export)
-    return found
-
-
-def _formats(paths: Iterable[str]) -> set[str]:
-    """The formats that the files of a package are of: records.jsonl, csv/..., parquet/..."""
-    return {"jsonl" if path == "records.jsonl" else path.partition("/")[0] for path in paths} - {"VERIFY.md"}
-
-
-def check_package(package: Path, export: Export) -> None:
-    """Whether a published package is whole and unchanged: the independent verifier judges, with the keys of the export.
+def _require_whole(package: Path, export: Export) -> None:
+    """Makes sure that a published package is whole and unchanged: the independent verifier judges, with the keys of the
+    export.
 
     Raises:
         PackageError: it is not.
     """
-    key, public_key = export.key, export.manifest_key and export.manifest_key.private.public_key()
-    report = verify_package(
-        package,
-        key=None if key is None else key.secret.encode(),
-        public_key=None
-        if public_key is None
-        else public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        run_id=export.run_id,
-    )
+    public_key = None
+    if export.manifest_key is not None:
+        private = export.manifest_key.private
+        public_key = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    key = None if export.key is None else export.key.secret.encode()
+    report = verify_package(package, key=key, public_key=public_key, run_id=export.run_id)
     if report.status not in (Status.VERIFIED, Status.CONSISTENT):
-        raise PackageError(f"The package {package} is damaged: {_told(report.findings)}")
+        raise PackageError(f"The package {package} is damaged: {_summarize(report.findings)}")
 
 
-def _told(findings: Sequence[Finding], named: bool = True) -> str:
-    """The first findings as the end of a message: those about whole files first. What a record holds is not told.
-
-    Args:
-        findings: what the verifier found, one at least.
-        named: whether to say of which file each is.
-    """
+def _summarize(findings: Sequence[Finding]) -> str:
+    """The first findings as the end of a message: those about whole files first. What a record holds is not told."""
     ordered = sorted(findings, key=lambda finding: (finding.code, finding.file, finding.record or 0))
-    told = []
-    for finding in ordered[:_TOLD]:
+    listed = []
+    for finding in ordered[:_MAX_LISTED]:
         if finding.record is None:
-            told.append(f"{finding.file}: {finding.message.rstrip('.')}" if named else finding.message.rstrip("."))
+            listed.append(f"{finding.file}: {finding.message.rstrip('.')}")
         else:
             rule = CODES[finding.code].rule.rstrip(".")
-            told.append(f"{finding.file}, record {finding.record}: «{rule}» does not hold")
-    more = f"; and {len(ordered) - _TOLD} more" if len(ordered) > _TOLD else ""
-    return printable(f"{'; '.join(told)}{more}.")
+            listed.append(f"{finding.file}, record {finding.record}: «{rule}» does not hold")
+    more = f"; and {len(ordered) - _MAX_LISTED} more" if len(ordered) > _MAX_LISTED else ""
+    return printable(f"{'; '.join(listed)}{more}.")
 
 
 def _rename_new(assembly: Path, final: Path) -> None:
@@ -449,7 +249,7 @@ def _rename_new(assembly: Path, final: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise PackageError(
-                f"{final} came to be while this export was made. It is left as it is; export again to compare."
+                f"{final} appeared while this export was made. It is left as it is; export again to compare."
             ) from None
         raise
 
@@ -480,7 +280,7 @@ def _exchange(assembly: Path, final: Path, export_dir: Path) -> Path:
     return aside
 
 
-def _confirm(final: Path, *others: Path) -> None:
+def _fsync_parents(final: Path, *others: Path) -> None:
     """Makes the name of a package that is in its place durable, and the way to it: the export folder may have been made
     just now.
 
@@ -498,12 +298,12 @@ def _confirm(final: Path, *others: Path) -> None:
         for folder in final.parent.parents:
             if folder.stat().st_dev != device:
                 break
-            with suppress(PermissionError):  # who may not list a folder cannot sync it
+            with suppress(PermissionError):  # a folder that may not be listed cannot be synced
                 sync_folder(folder)
     except OSError as error:
         raise PackageError(
-            f"The package {final} is complete and in its place, but the file system did not confirm that it stays there "
-            f"({error.strerror}). Fix it, and export again."
+            f"The package {final} is complete and in its place, but the file system did not confirm that it stays "
+            f"there ({error.strerror}). Fix it, and export again."
         ) from None
 
 
@@ -511,7 +311,7 @@ def _clear_unpublished(aside: Path, final: Path) -> None:
     """Removes a new package that a crash left before it was exchanged: it names the present one as its predecessor."""
     if not os.path.lexists(aside):
         return
-    present = _sha256_of_whatever_manifest(final)
+    present = _sha256_of_any_manifest(final)
     try:
         left = read_manifest(aside).get("supersedes") or {}
     except PackageError:

@@ -1,7 +1,7 @@
-"""The verifier as one file, `landscape-verify.pyz`, which any Python 3.11 or newer runs: what one hands to an auditor.
+"""The verifier as one file to hand to an auditor, `landscape-verify.pyz`, which any Python 3.11 or newer runs.
 
-Belongs here: packing the package `verify`, so that the same source always gives the same bytes. Does not belong here: anything
-that the file does (`verify/__main__.py`).
+Belongs here: packing the package `verify`, so that the same source always gives the same bytes. Does not belong here:
+anything that the file does (`verify/__main__.py`).
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ def verify_md(run_id: str, files: Sequence[dict[str, Any]], public_key_id: str |
     return f"""# How to check this package
 
 It is an export of the audit trail of run `{shown}`. Open a terminal in this folder, and take the steps in their order.
-Where one does not end as described here, stop: do not rely on the package, and ask whoever gave it to you for another
-copy.
+Where one does not end as described here, stop: do not rely on the package, and ask for another copy where you got this
+one.
 
 ## 1. What is in the folder
 
@@ -51,8 +51,8 @@ find . ! -name . \\
 {manifest}
 ## 3. This page
 
-The manifest lists the SHA-256 of this page. Run the command, and find the 64 digits that it prints in manifest.json, behind
-`"path":"VERIFY.md"`.
+The manifest lists the SHA-256 of this page. Run the command, and find the 64 digits that it prints in manifest.json,
+behind `"path":"VERIFY.md"`.
 
 ```sh
 sha256sum VERIFY.md
@@ -70,16 +70,15 @@ SUMS
 
 ## What this shows, and what it does not
 
-That the files are those of which the manifest speaks. The command `landscape-assets verify` shows more: that every record is in
-canonical form, in order and complete as counted, and, with the key of the exporter, that each is signed. No check shows that what was
-recorded is true, or that the audit database was complete when it was exported.
+That the files are those of which the manifest speaks. The command `landscape-assets verify` shows more: that every
+record is in canonical form, in order and complete as counted, and, with the key of the exporter, that each is signed.
+No check shows that what was recorded is true, or that the audit database was complete when it was exported.
 """
 
 
 _SIGNED = """`manifest.json.sig` is an Ed25519 signature of manifest.json. Get the public key from the exporter by a way
-of its own,
-never from where you got this folder, as a file `public-key.pem` beside it. First make sure that it is the right key:
-this prints its id, which must be
+of its own, never from where you got this folder, as a file `public-key.pem` beside it. First make sure that it is the
+right key: this prints its id, which must be
 
     {key_id}
 
@@ -95,8 +94,7 @@ openssl pkeyutl -verify -pubin -inkey ../public-key.pem -rawin -in manifest.json
 
 """
 
-_UNSIGNED = """The manifest has no public-key signature. Without the exporter's secret key nobody can show who made it;
-what follows shows
-only that the files belong together.
+_UNSIGNED = """The manifest has no public-key signature. Without the exporter's secret key, who made it cannot be
+shown; what follows shows only that the files belong together.
 
 """

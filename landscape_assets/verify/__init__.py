@@ -11,25 +11,52 @@ Runs as a folder: `python -I landscape_assets/verify`; as the one file that `lan
 
 _HOMES = {
     "CODES": "codes",
+    "MANIFEST_BYTES": "limits",
     "Check": "report",
     "Code": "codes",
     "Finding": "report",
+    "Findings": "report",
     "Report": "report",
     "Status": "codes",
     "UsageError": "signatures",
+    "judge_manifest": "manifest",
     "main": "cli",
     "verify_package": "package",
 }
 """Each public name, and the module that has it."""
 
-__all__ = list(_HOMES)
+__all__ = [
+    "CODES",
+    "MANIFEST_BYTES",
+    "Check",
+    "Code",
+    "Finding",
+    "Findings",
+    "Report",
+    "Status",
+    "UsageError",
+    "judge_manifest",
+    "main",
+    "verify_package",
+]
 
 
-def __getattr__(name):
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # for a type checker alone, which takes it for true
+    from .cli import main
+    from .codes import CODES, Code, Status
+    from .limits import MANIFEST_BYTES
+    from .manifest import judge_manifest
+    from .package import verify_package
+    from .report import Check, Finding, Findings, Report
+    from .signatures import UsageError
+
+
+def __getattr__(name):  # type: ignore[no-untyped-def]
     # Nothing is imported before it is asked for: `python -m landscape_assets.verify` runs this module while the working
     # folder, in which there may be a hostile package, is still on the module path. Any Python must be able to read it.
     if name not in _HOMES:
-        raise AttributeError("module %r has no attribute %r" % (__name__, name))
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))  # noqa: UP031 - Python 2.7 reads it
     import importlib
 
     return getattr(importlib.import_module("." + _HOMES[name], __name__), name)

@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def prepare():
+    # type: () -> None
     """Make the modules beside this file importable, and nothing else that lies there."""
     sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != os.path.realpath(HERE)]
     package = type(sys)(NAME)
@@ -26,17 +27,19 @@ def prepare():
 
 
 def start():
+    # type: () -> int
     """Run the command; gives the exit status."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells an older Python
         mine = ".".join(str(part) for part in sys.version_info[:3])
-        sys.stderr.write("verify: this verifier needs Python 3.11 or newer; this is Python %s.\n" % mine)
+        message = "verify: this verifier needs Python 3.11 or newer; this is Python %s.\n" % mine  # noqa: UP031 - as above
+        sys.stderr.write(message)
         return 2
     if not sys.flags.isolated and os.name == "posix":  # elsewhere exec does not wait for the exit status
-        os.execv(sys.executable, [sys.executable, "-I", HERE] + sys.argv[1:])
+        os.execv(sys.executable, [sys.executable, "-I", HERE] + sys.argv[1:])  # noqa: RUF005 - as above
     prepare()
-    from landscape_verify.cli import main
+    from landscape_verify.cli import main  # type: ignore[import-not-found]
 
-    return main(sys.argv[1:])
+    return int(main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

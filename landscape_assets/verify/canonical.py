@@ -23,7 +23,7 @@ where one that did not match would be looked for again from each later quotation
 
 
 class JsonFault(ValueError):
-    """Bytes that are no acceptable JSON text. `kind` is `encoding`, `repeated key` or `json`."""
+    """Bytes that are not an acceptable JSON text. `kind` is `encoding`, `repeated key` or `json`."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ def canonical(value: object) -> bytes:
         UTF-8 bytes.
 
     Raises:
-        ValueError: NaN, an infinite number, an integer beyond ±(2^53−1), a lone surrogate, or a key that is no text.
+        ValueError: NaN, an infinite number, an integer beyond ±(2^53-1), a lone surrogate, or a key that is not text.
         TypeError: a value of another type.
     """
     parts: list[str] = []
@@ -94,7 +94,7 @@ def _write(value: object, put: Callable[[str], None]) -> None:
         put(number(value))
     elif isinstance(value, int):
         if abs(value) > MAX_INTEGER:
-            raise ValueError(f"the integer {value} is beyond ±(2^53−1)")
+            raise ValueError(f"the integer {value} is beyond ±(2^53-1)")
         put(str(value))
     elif isinstance(value, list):
         put("[")
@@ -117,7 +117,7 @@ def _write(value: object, put: Callable[[str], None]) -> None:
 
 
 def sorted_keys(value: dict[str, object]) -> list[str]:
-    """The keys of an object by UTF-16 code units (RFC 8785, 3.2.3). Raises ValueError for a key that is no text."""
+    """The keys of an object by UTF-16 code units (RFC 8785, 3.2.3). Raises ValueError for a key that is not text."""
     for key in value:
         if not isinstance(key, str):
             raise ValueError(f"the key {key!r} is not text")

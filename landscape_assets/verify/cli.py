@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     except UsageError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return int(Status.UNUSABLE)
-    status = max((report.status for report in reports), key=lambda one: one.badness)
+    status = max((report.status for report in reports), key=lambda one: one.severity)
     if options.json:
         text = json.dumps({"status": int(status), "packages": [report.as_dict() for report in reports]})
     else:
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
-        # Whoever reads has seen enough (`| head`); the verdict stands. Python would complain once more at its end.
+        # The reader has seen enough (`| head`); the verdict stands. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(status)
 

@@ -20,7 +20,7 @@ class Status(IntEnum):
     VERIFIED = 0
     """Everything holds, and the signature was made with a key that the caller gave."""
     CONSISTENT = 10
-    """Everything that can be checked without a key holds; nobody is shown to have signed it."""
+    """Everything that can be checked without a key holds; no signer is shown."""
     INCOMPLETE = 20
     """Not an export: no manifest.json, or a staging folder."""
     INVALID = 40
@@ -29,7 +29,7 @@ class Status(IntEnum):
     """Wrong usage, or something could not be read, so that there is no verdict."""
 
     @property
-    def badness(self) -> int:
+    def severity(self) -> int:
         """Rank for comparing verdicts: a greater number is worse."""
         return _RANKING.index(self)
 
@@ -182,9 +182,18 @@ NO_MANIFEST_RECORD = Code(
     "E343", "no-manifest-record", "The last line of a signed export is the manifest record.", _RECORDS
 )
 MANIFEST_RECORD_PLACE = Code(
-    "E344", "manifest-record-place", "There is one manifest record, in the last line, in signed exports only.", _RECORDS
+    "E344",
+    "manifest-record-place",
+    "There is one manifest record, in the last line; up to v070 in signed exports only.",
+    _RECORDS,
 )
 MANIFEST_RECORD = Code("E345", "manifest-record", "The manifest record agrees with manifest.json.", _RECORDS)
+MANIFEST_RECORD_DERIVED = Code(
+    "E347",
+    "manifest-record-derived",
+    "The manifest record of v071 is the one that its records, the run and the options of the export give.",
+    _FORM,
+)
 RUN_RECORD = Code("E346", "run-record", "The first record is the run's, and agrees with manifest.json.", _MANIFEST)
 
 CSV = Code(

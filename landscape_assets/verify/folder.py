@@ -56,6 +56,7 @@ class Folder:
             raise NotADirectoryError(root)
 
     def close(self) -> None:
+        """Close it; nothing can be read through it any more."""
         if _THROUGH:
             os.close(self.descriptor)
 

@@ -1,7 +1,7 @@
 """Every limit of the verifier, as docs/package.md states them under "Limits".
 
 Belongs here: the bounds on what is accepted, and on what a report holds. Does not belong here: how they are checked,
-and how much is read at once (`recordsfile.py`), which decides nothing.
+and how much is read at once (`records_file.py`), which decides nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ YEARS = (1, 9999)
 """First and last year of a time."""
 SIGNATURE_BYTES = 64
 """Size of manifest.json.sig."""
+CHUNK_BYTES = 64 * 1024 * 1024
+"""Largest chunk of v071's manifest record, and the default."""
+CHUNK_RECORDS = 1_000_000
+"""Most records of such a chunk, and the default."""
+CHUNKS = 100_000
+"""Most chunks of an export."""
 
 FINDINGS_OF_A_CODE = 1000
 """Findings that a report lists for each code; the rest are counted."""

@@ -10,17 +10,24 @@ import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from . import codes
 from .canonical import JsonFault, canonical, parse
-from .limits import MANIFEST_BYTES, MANIFEST_DEPTH, MAX_INTEGER
-from .lines import is_time
-from .records import CONTRACTS, FINISHED
+from .contract import CONTRACTS
+from .contract_model import Contract
+from .judge import is_time
+from .limits import CHUNK_BYTES, CHUNK_RECORDS, MANIFEST_DEPTH, MAX_INTEGER
+from .manifest_v2 import ExportOptions
 from .report import Findings
 
 NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
-MAX_BYTES = MANIFEST_BYTES
+FIRST_CONTRACTS = ("v0", "v1")
+FIRST_STATUSES = ("completed", "failed")
+"""The contracts and the statuses that format version 1 has; a manifest with others, or `OPTIONS`, is of version 2."""
+OPTIONS = "export_options"
+"""The key of version 2 for what the manifest record of v071 depends on and does not say."""
 CHAINS = {True: "sha256-of-record-signatures", False: "sha256-of-record-sha256"}
 """`chain` by whether the export is signed."""
 
@@ -50,10 +57,9 @@ class Listed:
     records: int | None
 
     @property
-    def record_type(self) -> str | None:
-        """The record type of a CSV or Parquet file; None for others."""
-        folder, _, name = self.path.rpartition("/")
-        return name.rpartition(".")[0] if folder else None
+    def record_type(self) -> str:
+        """The record type of a CSV or Parquet file."""
+        return self.path.rpartition("/")[2].rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Manifest:
     run_id: str
     status: str
     started_at: str
-    completed_at: str
+    completed_at: str | None
     record_count: int
     record_counts: dict[str, int]
     final_hash: str
@@ -72,12 +78,14 @@ class Manifest:
     key_id: str | None
     public_key_id: str | None
     exported_at: str
+    options: ExportOptions | None
     signature: str | None
     unsigned_form: bytes
     """The canonical form without `signature`, which is what is signed."""
 
     @property
     def signed(self) -> bool:
+        """Whether the export is signed with a shared key."""
         return self.key_id is not None
 
     def file(self, path: str) -> Listed | None:
@@ -85,7 +93,7 @@ class Manifest:
         return next((listed for listed in self.files if listed.path == path), None)
 
 
-def read(data: bytes, findings: Findings) -> Manifest | None:
+def judge_manifest(data: bytes, findings: Findings) -> Manifest | None:
     """Judge the bytes of manifest.json.
 
     Args:
@@ -147,6 +155,7 @@ class _Reader:
             key_id=value["signing"] and value["signing"]["key_id"],
             public_key_id=value["public_key"] and value["public_key"]["key_id"],
             exported_at=value["exported_at"],
+            options=_options(value.get(OPTIONS)),
             signature=value.get("signature"),
             unsigned_form=canonical({name: item for name, item in value.items() if name != "signature"}),
         )
@@ -154,24 +163,31 @@ class _Reader:
         self.file_set(manifest)
         return manifest
 
-    def keys(self, value: dict) -> None:
+    def keys(self, value: dict[str, Any]) -> None:
         """Which keys are there. A missing one is bad; an unknown one is noted, and leaves the rest to be checked."""
-        required = set(_VALUES) - {"supersedes", "signature"}
+        version = value.get("format_version")
+        optional = {"supersedes", OPTIONS} if version == 2 else {"supersedes"}
+        required = set(_VALUES) - {"supersedes", "signature", OPTIONS}
         if value.get("signing") is not None:
             required.add("signature")
         for name in sorted(required - value.keys()):
             self.note(codes.MANIFEST_MISSING_KEY, f"The key {name} is missing.", name)
-        known = required | {"supersedes"}
-        for name in sorted(value.keys() - known):
+        for name in sorted(value.keys() - required - optional):
             reason = " in an unsigned manifest" if name == "signature" else ""
-            self.note(codes.MANIFEST_UNKNOWN_KEY, f"{name!r:.80} is no key{reason} of format version 1.")
+            self.note(codes.MANIFEST_UNKNOWN_KEY, f"{name!r:.80} is not a key{reason} of this format version.")
 
-    def formats(self, value: dict) -> None:
-        """What this verifier pins: it knows one format, and takes no algorithm from the file on trust."""
+    def formats(self, value: dict[str, Any]) -> None:
+        """What this verifier pins: the formats that it knows; it takes no algorithm from the file on trust."""
         signed = value.get("signing") is not None
-        pinned = {
+        contract, status = _contract(value), value.get("status")
+        is_second = contract is not None and (
+            contract.name not in FIRST_CONTRACTS
+            or (status in contract.statuses and status not in FIRST_STATUSES)
+            or OPTIONS in value
+        )
+        pinned: dict[str, tuple[object, ...]] = {
             "format": ("landscape-export",),
-            "format_version": (1,),
+            "format_version": (2 if is_second else 1,),
             "contract": tuple(CONTRACTS),
             "chain": (CHAINS[signed],),
         }
@@ -190,12 +206,20 @@ class _Reader:
                     name,
                 )
 
-    def values(self, value: dict) -> None:
+    def values(self, value: dict[str, Any]) -> None:
         for name, (accepts, expected) in _VALUES.items():
             if name in value and not accepts(value[name]):
                 self.note(codes.MANIFEST_VALUE, f"{name} is {_shown(value[name])}; it must be {expected}.", name)
+        status, contract = value.get("status"), _contract(value)
+        statuses = contract.statuses if contract else FIRST_STATUSES
+        if "status" in value and status not in statuses:
+            expected = " or ".join(statuses)
+            self.note(codes.MANIFEST_VALUE, f"status is {_shown(status)}; it must be {expected}.", "status")
+        may_lack_time = status == "interrupted" and contract is not None and not contract.always_manifest
+        if "completed_at" in value and value["completed_at"] is None and not may_lack_time:
+            self.note(codes.MANIFEST_VALUE, "completed_at is null, and the run is finished.", "completed_at")
 
-    def files(self, value: dict) -> tuple[Listed, ...]:
+    def files(self, value: dict[str, Any]) -> tuple[Listed, ...]:
         files = []
         if not isinstance(value.get("files"), list):
             return ()
@@ -220,10 +244,12 @@ class _Reader:
                 self.note(codes.MANIFEST_VALUE, problem, "files")
             if problems:
                 continue
-            allowed = permitted_paths(value.get("contract"))
+            allowed = permitted_paths(_contract(value))
             if entry["path"] not in allowed:
                 self.note(
-                    codes.MANIFEST_PATH, f"{where}.path is {_shown(entry['path'])}, which no package may have.", "files"
+                    codes.MANIFEST_PATH,
+                    f"{where}.path is {_shown(entry['path'])}, which a package may not have.",
+                    "files",
                 )
                 continue
             records = None if entry["records"] is None else int(entry["records"])
@@ -234,11 +260,11 @@ class _Reader:
             self.note(codes.MANIFEST_FILE_ORDER, "files is not sorted by path, or has a path twice.", *bad)
         return tuple(files)
 
-    def contradictions(self, manifest: Manifest, tables: dict) -> None:
+    def contradictions(self, manifest: Manifest, tables: dict[str, float]) -> None:
         types = CONTRACTS[manifest.contract].types
         counts = manifest.record_counts
         for name in sorted(counts.keys() - types.keys()):
-            self.contradiction(f"record_counts has {name!r:.80}, which is no record type of {manifest.contract}.")
+            self.contradiction(f"record_counts has {name!r:.80}, which is not a record type of {manifest.contract}.")
         for name in sorted(name for name, count in counts.items() if count == 0):
             self.contradiction(f"record_counts has {name} with 0; it lists only the types that occur.")
         if sum(counts.values()) != manifest.record_count:
@@ -247,7 +273,7 @@ class _Reader:
             )
         known_tables = {one.table for one in types.values()}
         for name in sorted(tables.keys() - known_tables):
-            self.contradiction(f"tables has {name!r:.80}, which is no audit table of {manifest.contract}.")
+            self.contradiction(f"tables has {name!r:.80}, which is not an audit table of {manifest.contract}.")
         for one in types.values():
             rows, records = int(tables.get(one.table, 0)), counts.get(one.name, 0)
             if rows != records:
@@ -288,10 +314,16 @@ class _Reader:
                 self.note(codes.MANIFEST_FILE_SET, f"{kind}/{name}.{kind} is listed, but no {name} records occur.")
 
 
-def permitted_paths(contract: object) -> set[str]:
+def _contract(value: dict[str, Any]) -> Contract | None:
+    """The contract that a manifest names; None when it is not known."""
+    name = value.get("contract")
+    return CONTRACTS.get(name) if isinstance(name, str) else None
+
+
+def permitted_paths(contract: Contract | None) -> set[str]:
     """Every path that may be listed (docs/package.md, "The folder"). A list of what is allowed, so that none leaves
     the folder."""
-    types = CONTRACTS[contract].types if isinstance(contract, str) and contract in CONTRACTS else CONTRACTS["v1"].types
+    types = (contract or CONTRACTS["v1"]).types
     return {GUIDE, RECORDS, *(f"{kind}/{name}.{kind}" for kind in ("csv", "parquet") for name in types)}
 
 
@@ -301,6 +333,14 @@ def _records_of(listed: Listed, manifest: Manifest) -> int | None:
     if listed.path == RECORDS:
         return manifest.record_count
     return manifest.record_counts.get(listed.record_type, 0)
+
+
+def _options(value: dict[str, Any] | None) -> ExportOptions | None:
+    """The options of an export whose form has been judged."""
+    if value is None:
+        return None
+    limits = {name: int(value[name]) for name in ("per_chunk_byte_limit", "per_chunk_record_limit")}
+    return ExportOptions(value["include_raw_error_rows"], value["exporter_version"], **limits)
 
 
 def _shown(value: object) -> str:
@@ -340,7 +380,7 @@ def _is_export_time(value: object) -> bool:
     )
 
 
-def _is_object(**members: Callable[[object], bool]) -> Callable[[object], bool]:
+def _is_object(**members: Callable[[Any], bool]) -> Callable[[object], bool]:
     def accepts(value: object) -> bool:
         return (
             isinstance(value, dict)
@@ -355,14 +395,14 @@ def _or_null(accepts: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or accepts(value)
 
 
-_VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "format": (_is_text, "text"),
     "format_version": (_is_count, "an integer"),
     "contract": (_is_text, "text"),
     "run_id": (_is_text, "text"),
-    "status": (lambda value: value in FINISHED, " or ".join(FINISHED)),
+    "status": (_is_text, "text"),
     "started_at": (_is_time, "an ISO 8601 time as in the run's record"),
-    "completed_at": (_is_time, "an ISO 8601 time as in the run's record"),
+    "completed_at": (_or_null(_is_time), "an ISO 8601 time as in the run's record"),
     "record_count": (_is_count, "a count"),
     "record_counts": (_is_counts, "an object of counts"),
     "final_hash": (_is_hex, "64 lower-case hex digits"),
@@ -379,6 +419,15 @@ _VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
         "null, or an algorithm and a key_id of 64 lower-case hex digits",
     ),
     "supersedes": (_is_object(manifest_sha256=_is_hex), "an object with manifest_sha256, 64 lower-case hex digits"),
+    OPTIONS: (
+        _is_object(
+            include_raw_error_rows=lambda value: isinstance(value, bool),
+            exporter_version=_is_filled_text,
+            per_chunk_byte_limit=lambda value: _is_count(value) and 1 <= value <= CHUNK_BYTES,
+            per_chunk_record_limit=lambda value: _is_count(value) and 1 <= value <= CHUNK_RECORDS,
+        ),
+        "an object with include_raw_error_rows, exporter_version and the two limits of a chunk",
+    ),
     "exported_at": (_is_export_time, "a UTC time as YYYY-MM-DDTHH:MM:SS.ffffff+00:00"),
     "signature": (_is_hex, "64 lower-case hex digits"),
 }

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 
 from . import codes
 from .codes import Status
 from .folder import STAGING, Folder, Measure, Unreadable, folder_name, may_open, opened, survey
 from .limits import MANIFEST_BYTES, SIGNATURE_BYTES
-from .lines import FILE
-from .manifest import NAME, SIGNATURE_NAME, Listed, Manifest, read
-from .recordsfile import RecordsFile
+from .manifest import NAME, RECORDS, SIGNATURE_NAME, Listed, Manifest, judge_manifest
+from .records_file import RecordsFile
 from .report import Check, Findings, Report
 from .signatures import HmacKey, PublicKey, UsageError
 
@@ -29,7 +29,6 @@ def verify_package(
     public_key: bytes | None = None,
     run_id: str | None = None,
     processes: int | None = None,
-    staged: bool = False,
 ) -> Report:
     """Verify one package.
 
@@ -40,8 +39,6 @@ def verify_package(
         run_id: when given, the package must be of this run.
         processes: how many check records.jsonl; None for as many as there are processors, when it is worth it. They
             are spawned: a program that calls this must guard its entry point, as `multiprocessing` asks. 1 needs none.
-        staged: the caller is the exporter, reading back what it has written: where the folder is and what it is called
-            is not judged.
 
     Returns:
         The report; its status is the verdict. Whatever is wrong with the package is in it, never an exception.
@@ -49,7 +46,7 @@ def verify_package(
     Raises:
         UsageError: a key cannot be used.
     """
-    return _Verification(path, key, public_key, run_id, processes, staged).run()
+    return _Verification(path, key, public_key, run_id, processes).run()
 
 
 class _Verification:
@@ -60,7 +57,6 @@ class _Verification:
         public_key: bytes | None,
         run_id: str | None,
         processes: int | None,
-        staged: bool,
     ) -> None:
         self.path = os.fspath(path)
         self.root = os.path.realpath(self.path)
@@ -69,7 +65,6 @@ class _Verification:
         self.public_key = None if public_key is None else PublicKey(public_key)
         self.run_id = run_id
         self.processes = processes
-        self.staged = staged
         self.findings = Findings()
         self.checks: list[Check] = []
         self.report = Report(self.path, Status.VERIFIED)
@@ -85,7 +80,7 @@ class _Verification:
 
     def steps(self) -> None:
         parts = self.root.split(os.sep)
-        if not self.staged and (STAGING in parts or parts[-1].startswith(".")):
+        if STAGING in parts or parts[-1].startswith("."):
             self.findings.add(
                 codes.STAGING, ".", None, "This is, or is in, a folder of the exporter's own, not an export."
             )
@@ -105,7 +100,7 @@ class _Verification:
         if data is None:
             return
         self.report.facts["manifest_sha256"] = hashlib.sha256(data).hexdigest()
-        manifest = read(data, self.findings)
+        manifest = judge_manifest(data, self.findings)
         self.note("form of manifest.json", *(code for code in codes.CODES.values() if "E101" <= code.id <= "E113"))
         if manifest is None:
             self.skip("everything else", "manifest.json cannot be relied on for it")
@@ -203,8 +198,11 @@ class _Verification:
                 None,
                 f"The package names the public key {manifest.public_key_id}; the one given is {self.public_key.id}.",
             )
-        whole = signature is not None and len(signature) == SIGNATURE_BYTES
-        if whole and not self.public_key.verifies(signature, data):
+        if (
+            signature is not None
+            and len(signature) == SIGNATURE_BYTES
+            and not self.public_key.verifies(signature, data)
+        ):
             self.findings.add(
                 codes.PUBLIC_SIGNATURE,
                 SIGNATURE_NAME,
@@ -230,9 +228,6 @@ class _Verification:
                     f"The package is of the run {manifest.run_id!r:.80}, not of {self.run_id!r:.80}.",
                 )
             self.note("run_id", codes.OTHER_RUN)
-        if self.staged:
-            self.skip("folder name", "read back before publication")
-            return
         name, wanted = os.path.basename(self.root), folder_name(manifest.run_id)
         if name != wanted:
             self.findings.add(
@@ -247,23 +242,21 @@ class _Verification:
     def check_files(self, package: Folder, manifest: Manifest) -> None:
         findings = self.findings
         seen = survey(package, manifest.files, manifest.public_key_id is not None, findings)
-        records = manifest.file(FILE)
+        records = manifest.file(RECORDS)
         done: set[str] = set()
         file: RecordsFile | None = None
         unreadable = False
-        if records is not None and FILE in seen:
-            file = RecordsFile(package, manifest, self.key, seen, findings, self.processes)
+        if records is not None and RECORDS in seen:
+            file = RecordsFile(package, records, manifest, self.key, seen, findings, self.processes)
             try:
                 file.check()
             except Unreadable:
                 unreadable = True
-            done = {FILE, *file.compared, *file.unreadable}
+            done = {RECORDS, *file.compared, *file.unreadable}
         for listed in manifest.files:
             if listed.path in seen and listed.path not in done:
-                try:
+                with suppress(Unreadable):  # noted where it happened
                     self.measure(package, listed, seen[listed.path])
-                except Unreadable:
-                    pass  # noted where it happened
         self.note(
             "files: exactly those listed, with their sizes and SHA-256",
             codes.UNREADABLE,
@@ -284,7 +277,7 @@ class _Verification:
         csv = [listed for listed in manifest.files if listed.path.startswith("csv/")]
         parquet = [listed for listed in manifest.files if listed.path.startswith("parquet/")]
         if file is None:
-            listed = manifest.file(FILE) is not None
+            listed = manifest.file(RECORDS) is not None
             reason = (
                 "records.jsonl cannot be read" if listed else "records.jsonl is not among the formats of this export"
             )
@@ -332,7 +325,7 @@ class _Verification:
         proven = self.hmac is not None or self.public_key is not None
         statuses.add(Status.VERIFIED if proven else Status.CONSISTENT)
         report = self.report
-        report.status = max(statuses, key=lambda status: status.badness)
+        report.status = max(statuses, key=lambda status: status.severity)
         report.findings = sorted(self.findings.kept, key=lambda one: (one.file, one.record or 0, one.code))
         for code, count in sorted(self.findings.counts.items()):
             listed = sum(one.code == code for one in self.findings.kept)

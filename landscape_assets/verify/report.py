@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .codes import CODES, RECORD_SIGNATURE, SIGNATURE, Code, Status
 from .limits import FINDINGS_OF_A_CODE
 
-_TOLD = 3
+_MAX_LISTED = 3
 """So many records with a wrong signature are listed one by one, for a reader, where that of the manifest is wrong too.
 """
 
@@ -133,10 +133,6 @@ class Report:
             "not_proven": list(NOT_PROVEN),
         }
 
-    def to_json(self) -> str:
-        """The report as one JSON object, on one line."""
-        return json.dumps(self.as_dict(), ensure_ascii=True)
-
     def to_text(self) -> str:
         """The report as lines for a terminal. Text from the package is escaped, so it cannot steer the terminal."""
         lines = [f"{_printable(self.path)}: {SENTENCES[self.status]}"]
@@ -149,7 +145,7 @@ class Report:
         ]
         findings, omitted = [str(finding) for finding in self.findings], dict(self.omitted)
         wrong = [at for at, finding in enumerate(self.findings) if finding.code == RECORD_SIGNATURE.id]
-        if len(wrong) > _TOLD and any(finding.code == SIGNATURE.id for finding in self.findings):
+        if len(wrong) > _MAX_LISTED and any(finding.code == SIGNATURE.id for finding in self.findings):
             # Another key, most likely: what there is to say of each record was said of the manifest.
             first, count = self.findings[wrong[0]], len(wrong) + omitted.pop(RECORD_SIGNATURE.id, 0)
             summary = f"The signatures of {count} records, this the first, are not the key's either; --json lists them."

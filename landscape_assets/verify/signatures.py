@@ -25,7 +25,7 @@ class UsageError(ValueError):
 
 
 class HmacKey:
-    """An HMAC-SHA256 key (RFC 2104), with both padded hash states made once, which makes a short message half as dear.
+    """An HMAC-SHA256 key (RFC 2104), with both padded hash states made once, which halves the cost of a short message.
 
     Args:
         key: the key's UTF-8 bytes.

@@ -62,7 +62,8 @@ def _all_attempts(
     workers = [Worker(keep) for _ in range(jobs)]
     try:
         while True:
-            for number, worker in enumerate(workers):
+            for number in range(len(workers)):
+                worker = workers[number]
                 if worker.job is not None:
                     over = time.monotonic() - worker.began > LONGEST
                     if not over and worker.process.is_alive() and not worker.pipe.poll():

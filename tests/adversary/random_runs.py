@@ -86,8 +86,7 @@ class Maker:
         rng = self.rng
         if rng.random() < 0.5:
             return rng.choice(FLOATS)
-        value = rng.choice([1, -1]) * rng.random() * 10.0 ** rng.randint(-320, 307)
-        return value
+        return rng.choice([1, -1]) * rng.random() * 10.0 ** rng.randint(-320, 307)
 
     def integer(self) -> int:
         return self.rng.choice([0, 0, 1, 2, 9, 10, 11, 100, 2**31, 2**32, 2**53 - 1, self.rng.randint(0, 20)])
@@ -101,7 +100,7 @@ class Maker:
         )
 
     def order_time(self) -> str:
-        """One of the form in which ELSPETH stores times: records are ordered by it, and in several forms it is refused."""
+        """One of the form in which ELSPETH stores times. Records are ordered by it; several forms are refused."""
         while len(time := self.time()) != 26 or "T" in time:
             pass
         return time

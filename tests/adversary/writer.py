@@ -71,7 +71,8 @@ class Writer:
     ) -> None:  # fmt: skip
         self.database, self.postgresql, self.mode, self.keeps = database, postgresql, mode, keeps
         self.pause, self.cache, self.checkpoint = pause, cache, checkpoint
-        self.log, self.stop = Path(log).open("a", buffering=1), Path(stop)
+        self.log = Path(log).open("a", buffering=1)  # noqa: SIM115  # open for as long as the writer lives
+        self.stop = Path(stop)
 
     def work(self) -> None:
         connection = self._open()

@@ -85,7 +85,7 @@ def test_a_killed_dagster_run_leaves_no_package_and_is_started_again(deployment:
     os.kill(process, signal.SIGKILL)
     assert not (deployment.exports / FAILED_RUN).exists()
     eventually(lambda: status_of(deployment, run) == "FAILURE")
-    eventually(lambda: (deployment.exports / FAILED_RUN / "manifest.json").is_file())
+    eventually((deployment.exports / FAILED_RUN / "manifest.json").is_file)
     eventually(lambda: status_of(deployment, other) == "SUCCESS")
     (again,) = eventually(lambda: deployment.runs(dagster_parent_run_id=run))
     eventually(lambda: status_of(deployment, again["runId"]) == "SUCCESS")

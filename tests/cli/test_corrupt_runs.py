@@ -476,7 +476,7 @@ class Ward:
         self.rows: dict[str, dict[str, Any]] = {}
         """The ids of the damaged rows, as they are afterwards."""
         for table, ids in IDS.items():
-            for column in sorted({*ids, *_PARENTS} & {name for name in _columns(audit, table)}):
+            for column in sorted({*ids, *_PARENTS} & set(_columns(audit, table))):
                 audit.execute(f"CREATE INDEX {table}_{column} ON {table} ({column})")
         for run_id in HELD[kind]:
             damage = RUNS[run_id]
@@ -533,7 +533,7 @@ def wards(request, tmp_path_factory) -> Callable[[str], Ward]:
 
 @pytest.fixture(scope="module")
 def exported(kind, wards, tmp_path_factory):
-    """What the command line said of a damaged run for each kind of rule, and of the good ones; and the export folder."""
+    """What the command line said of a damaged run for each kind of rule and of the good ones, and the export folder."""
     exporter = Exporter(tmp_path_factory.mktemp("exports"))
     every = [f"--run-id={run_id}" for run_id in (GOOD[0], *ONE_A_RULE[kind], GOOD[1])]
     result = exporter.export(wards(kind).audit.url, *every, "--format", "jsonl", "--json")
@@ -631,7 +631,8 @@ REMOVED = {
         "but its row_id leads to run complaints-2026-11-03",
     ),
     "a node of another run": (
-        "UPDATE edges SET run_id = 'complaints-2026-11-10', label = 'moved' WHERE edge_id = (SELECT edge_id FROM routing_events LIMIT 1)",
+        "UPDATE edges SET run_id = 'complaints-2026-11-10', label = 'moved'"
+        " WHERE edge_id = (SELECT edge_id FROM routing_events LIMIT 1)",
         "table routing_events, event_id 'c1103-",
         "column edge_id",
         "the id of no row of edges in this run",
@@ -664,13 +665,14 @@ def test_what_lost_its_parent_is_named(database, tmp_path, case):
         ),
         ("DELETE FROM operations WHERE operation_id = (SELECT min(operation_id) FROM calls)", {"operation", "call"}),
         (
-            "UPDATE calls SET state_id = NULL WHERE call_id = (SELECT min(call_id) FROM calls WHERE state_id IS NOT NULL)",
+            "UPDATE calls SET state_id = NULL"
+            " WHERE call_id = (SELECT min(call_id) FROM calls WHERE state_id IS NOT NULL)",
             {"call"},
         ),
     ],
 )
 def test_rows_that_belong_to_no_run_are_found_by_the_check(database, exporter, damage, missing):
-    """Nothing tells to which run they may have belonged, and no export guesses: the check of the database finds them."""
+    """Nothing says which run they belonged to, and no export guesses. The check of the database finds them."""
     assert exporter.run("check", "--database", database.url).exit_code == 0
     before = {run_id: make_counts(database, exporter, run_id) for run_id in (COMPLETED_RUN, FAILED_RUN)}
     database.execute(damage)
@@ -692,7 +694,7 @@ def test_an_id_that_occurs_twice_is_refused(filled, tmp_path):
     """Where the table has no key, two tokens with one id are an error, and not two records or one."""
     rows = rows_of_sample(COMPLETED_RUN)
     url = filled(rows | {"tokens": [*rows["tokens"], rows["tokens"][0]]})
-    with pytest.raises(CorruptTable, match="table tokens, token_id '.*' occurs more than once|occurs more than once"):
+    with pytest.raises(CorruptTable, match="occurs more than once"):
         make_records(url, COMPLETED_RUN, tmp_path / "made")
 
 

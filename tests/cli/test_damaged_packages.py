@@ -124,16 +124,19 @@ def without_sha256(package: Path) -> None:
     with_manifest(files=files)(package)
 
 
+without_exporter = with_manifest(exporter=7)
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (with_manifest(files=[{}]), "files[0] is not an object with exactly the keys"),
+        (with_manifest(files=[{}]), "files[0] is not an object with a path"),
         (with_manifest(files="x"), 'files is "x"; it must be an array'),
         (without_sha256, "files[0] is not an object with exactly the keys"),
-        (with_manifest(exported_at=5), "exported_at is 5; it must be a UTC time"),
+        (with_manifest(exported_at=5), "exported_at is 5; it must be text"),
         (with_manifest(exported_at="x"), 'exported_at is "x"; it must be a UTC time'),
-        (with_manifest(exported_at=None), "The key exported_at is missing"),
-        (with_manifest(exporter=7), "exporter is 7; it must be an object"),
+        (with_manifest(exported_at=None), "it has no exported_at"),
+        (without_exporter, "exporter is 7; it must be an object"),
         (lambda package: (package / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
         (lambda package: (package / "manifest.json").write_text("[" * 100_000), "manifest.json cannot be read"),
         (lambda package: (package / "manifest.json").write_bytes(b" " * 5_000_000), "no manifest has"),
@@ -153,9 +156,12 @@ def test_a_manifest_of_another_form_is_said_once_and_can_be_superseded(sample, e
     assert exporter.outcome(sample, COMPLETED_RUN, "--no-sign", *JSONL, "--supersede")["status"] == "exported"
     (aside,) = (exporter.output / ".superseded").glob(f"*/{COMPLETED_RUN}")
     assert content(aside) == damaged
-    # A manifest that is none tells no time of its export.
-    replaced = datetime.strptime(aside.parent.name, "%Y-%m-%dT%H-%M-%S.%fZ").replace(tzinfo=UTC)
-    assert before <= replaced <= datetime.now(UTC)
+    # It is kept under the time of its export where the manifest can be read, and else under that of its replacement.
+    time = datetime.strptime(aside.parent.name, "%Y-%m-%dT%H-%M-%S.%fZ").replace(tzinfo=UTC)
+    if damage in (without_sha256, without_exporter):
+        assert time.isoformat() == json.loads((aside / "manifest.json").read_bytes())["exported_at"]
+    else:
+        assert before <= time <= datetime.now(UTC)
     assert verify_package(unsigned).status is Status.CONSISTENT
     assert exporter.outcome(sample, COMPLETED_RUN, "--no-sign", *JSONL)["status"] == "unchanged"
 

@@ -350,7 +350,7 @@ def test_a_run_that_is_not_there_or_not_finished_is_refused(database, exporter, 
 
 
 def test_all_exports_every_finished_run(database, exporter):
-    """Completed and failed ones, the oldest first; the running one is left alone, and one with damage stops no other."""
+    """Completed and failed ones, the oldest first. The running one is left; a damaged one does not stop others."""
     database.execute("UPDATE rows SET row_index = -1 WHERE row_id = 'c1103-row-00'")
     result = exporter.export(database.url, "--all")
     assert result.exit_code == 1

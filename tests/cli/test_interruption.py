@@ -90,7 +90,7 @@ def test_two_exports_at_once_give_one_package(large, exporter):
 
 @pytest.mark.parametrize("megabytes", [1, 9])
 def test_without_room_there_is_a_message_and_no_package(large, exporter, megabytes):
-    """A file that cannot grow any more (as on a full disk) ends the export with a message that says so, and no package."""
+    """A file that cannot grow (as on a full disk) ends the export, with a message that says so and no package."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

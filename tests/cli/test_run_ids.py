@@ -47,14 +47,14 @@ def database(kind, request, tmp_path_factory):
 
 def test_every_run_id_has_a_package_of_its_own(database, exporter):
     """Named on the command line, each is exported, and nothing outside the export folder is touched."""
-    before = {path for path in exporter.folder.rglob("*")}
+    before = set(exporter.folder.rglob("*"))
     arguments = [f"--run-id={run_id}" for run_id in HOSTILE]
     outcomes = exporter.outcomes(database.url, *arguments, "--format", "jsonl")
     assert [(outcome["run_id"], outcome["status"]) for outcome in outcomes] == [
         (run_id, "exported") for run_id in HOSTILE
     ]
     assert sorted(path.name for path in exporter.output.iterdir()) == sorted(map(folder_name, HOSTILE))
-    assert {path for path in exporter.folder.iterdir()} - before == {exporter.output}
+    assert set(exporter.folder.iterdir()) - before == {exporter.output}
     for run_id, outcome in zip(HOSTILE, outcomes, strict=True):
         package = exporter.output / folder_name(run_id)
         assert outcome["package"] == str(package)

@@ -74,7 +74,7 @@ def test_a_missing_table_or_column_is_named(columns, table):
 def test_a_missing_run_id_is_named(columns):
     """The run_id by which rows belong to a run is a column like any other."""
     columns["nodes"].remove("run_id")
-    with pytest.raises(UnknownContract, match="lacks nodes.run_id"):
+    with pytest.raises(UnknownContract, match=r"lacks nodes\.run_id"):
         recognise(columns)
 
 

@@ -66,7 +66,7 @@ def test_packages_and_data_versions_are_those_of_the_assets(operate: Operator) -
 
 
 def test_a_run_that_fails_does_not_stop_the_others(operate: Operator, sample: Path) -> None:
-    """In the end the Dagster run fails, naming it; launched again after it was put right, only what is missing is done."""
+    """In the end the Dagster run fails, naming it. Launched again after the fix, it does only what is missing."""
     with changing(sample) as connection:
         connection.execute("UPDATE calls SET call_type = 'fax' WHERE call_id LIKE 'run-1-%'")
     (message,) = messages(backlog(operate))

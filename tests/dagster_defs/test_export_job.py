@@ -27,7 +27,7 @@ EXPORTS = [f"export__{name}" for name in ("records", "signed_records", "jsonl", 
 def operate(
     instance: dg.DagsterInstance, database: AuditFile | Audit, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Operator:
-    """The sample's audit database, on SQLite and on PostgreSQL; its runs are partitions, as after a tick of the sensor."""
+    """The sample's audit database, on SQLite and PostgreSQL; its runs are partitions, as after a tick of the sensor."""
     monkeypatch.setenv("LANDSCAPE_DATABASE_URL", database.url)
     monkeypatch.setenv("LANDSCAPE_EXPORT_DIR", str(exports))
     monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", KEY)

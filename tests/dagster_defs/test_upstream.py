@@ -1,7 +1,7 @@
 """Behaviour of dependencies that this project relies on, each pinned by a test of its own.
 
-Belongs here: what would break an export silently, or make a workaround superfluous, if a dependency changed it. Nothing of
-`landscape_assets` is used, so that a failure here points at the dependency.
+Belongs here: what would break an export silently, or make a workaround superfluous, if a dependency changed it.
+Nothing of `landscape_assets` is used, so that a failure here points at the dependency.
 """
 
 import errno
@@ -92,7 +92,8 @@ def logged(tmp_path: Path) -> Path:
     path = tmp_path / "logged.db"
     code = (
         "import sqlite3, sys, time\nc = sqlite3.connect(sys.argv[1])\nc.execute('PRAGMA journal_mode = WAL')\n"
-        "c.execute('CREATE TABLE t (n)')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')\nc.execute('INSERT INTO t VALUES (7)')\n"
+        "c.execute('CREATE TABLE t (n)')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')\n"
+        "c.execute('INSERT INTO t VALUES (7)')\n"
         "c.commit()\nprint('written', flush=True)\ntime.sleep(60)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
@@ -154,7 +155,7 @@ def test_polars_prints_the_shortest_digits(values: list[float]) -> None:
     """Cast to text, a double has the digits of Python's repr, only in another notation."""
 
     def digits(text: str) -> str:
-        return text.split("e")[0].replace(".", "").replace("-", "").strip("0")
+        return text.split("e", maxsplit=1)[0].replace(".", "").replace("-", "").strip("0")
 
     texts = pl.Series(values, dtype=pl.Float64).cast(pl.String).to_list()
     assert [float(text) for text in texts] == values
@@ -199,7 +200,7 @@ def test_a_folder_is_never_renamed_onto_one_that_holds_something(tmp_path: Path)
     for name in ("new", "old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    with pytest.raises(OSError) as refusal:
+    with pytest.raises(OSError, match=r"not empty|exists") as refusal:
         os.rename(tmp_path / "new", tmp_path / "old")
     assert refusal.value.errno in (errno.ENOTEMPTY, errno.EEXIST)
     assert (tmp_path / "old" / "file").read_text() == "old"

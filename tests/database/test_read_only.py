@@ -190,7 +190,8 @@ def test_a_database_that_is_written_to_while_it_is_read_without_locks_is_no_expo
 def hold(path: Path, seconds: float) -> subprocess.Popen[str]:
     """Another process that holds the file locked for a while. (Locks of this process would not keep it out.)"""
     code = (
-        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN EXCLUSIVE'); "
+        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "c.execute('BEGIN EXCLUSIVE'); "
         "print('held', flush=True); time.sleep(float(sys.argv[2]))"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path), str(seconds)], stdout=subprocess.PIPE, text=True)
@@ -216,5 +217,5 @@ def test_a_database_that_stays_locked_is_worth_another_try(sample):
 
 def test_a_database_cannot_be_written_through_the_connection(sample):
     """Even a statement that writes would not: the connection is read-only in itself."""
-    with AuditDatabase(url(sample)) as audit, pytest.raises(Exception, match="readonly|read-only|attempt to write"):
+    with AuditDatabase(url(sample)) as audit, pytest.raises(Exception, match=r"readonly|read-only|attempt to write"):
         audit._source._connection.exec_driver_sql("DELETE FROM calls")

@@ -143,7 +143,7 @@ def test_statements_do_not_depend_on_the_size_of_the_run(tmp_path):
 
 
 def test_a_small_run_is_read_by_index_and_a_large_one_by_scan(tmp_path):
-    """The way is chosen by the share that the runs have of the rows, and told in the statement that people are shown."""
+    """The way is chosen by the share that the runs have of the rows; the statement that people are shown says which."""
     path = tmp_path / "landscape.db"
     generate(path, 10, "small", states=2, calls=1)
     generate(path, 500, "large", states=2, calls=1)
@@ -175,7 +175,8 @@ def test_another_run_s_damage_does_not_stop_a_run_in_the_middle(tmp_path, by_sca
     wanted = {run: read(path, "calls", run).sort_by("call_id") for run in ("before", "after")}
     with changing(path) as connection:
         connection.execute(
-            "UPDATE calls SET call_index = 'x' || call_index WHERE state_id IN (SELECT state_id FROM node_states WHERE run_id = 'damaged')"
+            "UPDATE calls SET call_index = 'x' || call_index"
+            " WHERE state_id IN (SELECT state_id FROM node_states WHERE run_id = 'damaged')"
         )
     for run, rows in wanted.items():
         assert rows.num_rows > 12_000

@@ -123,7 +123,10 @@ def test_an_id_of_two_runs_is_not_read_together(filled, tmp_path, by_scan):
             {"run_id": run, "status": "completed", "started_at": time, "completed_at": time, "canonical_version": "1",
              "config_hash": "h", "settings_json": "{}"} for run in "ab"
         ],
-        "rows": [{"row_id": f"row-{run}", "run_id": run, "row_index": 0, "source_node_id": "n", "source_data_hash": "h"} for run in "ab"],
+        "rows": [
+            {"row_id": f"row-{run}", "run_id": run, "row_index": 0, "source_node_id": "n", "source_data_hash": "h"}
+            for run in "ab"
+        ],
         "tokens": [{"token_id": "same", "row_id": f"row-{run}", "run_id": run, "created_at": time} for run in "ab"],
     }  # fmt: skip
     url = filled(tables)

@@ -42,7 +42,7 @@ def test_two_connections_read_two_tables_at_once(database):
 
 
 def test_a_sqlite_database_that_was_written_to_has_no_twin(sample):
-    """A commit after the first connection's snapshot: a second connection would see another state, and there is none."""
+    """A commit after the first connection's snapshot: a second one would see another state, so none is opened."""
     writer = sqlite3.connect(sample)
     writer.execute("PRAGMA journal_mode = wal")
     writer.execute("UPDATE runs SET canonical_version = 'before'")

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from landscape_assets import cli
+from landscape_assets.process import LIBRARY_ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -61,7 +61,7 @@ def test_the_image_sets_what_the_command_line_sets_for_itself():
     """Code server and run workers load Arrow and Polars with the same environment."""
     _, final = instructions()
     (line,) = [line for line in final if line.startswith("ENV ")]
-    assert dict(word.split("=", 1) for word in line.split()[1:]).items() >= cli.LIBRARY_ENVIRONMENT.items()
+    assert dict(word.split("=", 1) for word in line.split()[1:]).items() >= LIBRARY_ENVIRONMENT.items()
 
 
 def test_what_the_image_adds_is_pinned():

@@ -4,6 +4,7 @@ Belongs here: PostgreSQL, code server, webserver and daemon with the files of `d
 UI, done by GraphQL: launch an export, backfill several. Does not belong here: the files by themselves
 (`test_files.py`)."""
 
+import itertools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ class Deployment:
                 self.folder / "home" / "workspace.yaml",
             ],
             env=self._environments["webserver"],
+            check=False,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -136,14 +138,10 @@ class Deployment:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
         for process in self._processes.values():
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                pass
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """A GraphQL query to the webserver; the result of its one field."""
@@ -272,7 +270,7 @@ def test_exports_through_the_processes(deployment: Deployment) -> None:
     for run_id, folder in zip(RUNS, ["run%2F0", "run%2F1", "run%2F2"], strict=True):
         assert verify_package(deployment.exports / folder, key=KEY.encode(), run_id=run_id).status == 0
     spans = sorted((run["startTime"], run["endTime"]) for run in filled)
-    assert any(later[0] < earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)), "one after the other"
+    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans)), "one after the other"
 
 
 @pytest.mark.timeout(PATIENCE)

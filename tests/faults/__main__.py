@@ -152,7 +152,7 @@ def _crashes(name: str, spread: int) -> tuple[Counter[str], list[str]]:
 
 def main() -> int:
     """Does what the command line asks for."""
-    global _work
+    global _work  # noqa: PLW0603  # the processes that are forked find it there
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(FAULTS + CRASHES)}; all by default")
     parser.add_argument("--spread", type=int, default=1, metavar="N", help="try each N-th fault only")

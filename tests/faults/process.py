@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import traceback
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,7 +34,7 @@ from landscape_assets.dagster_defs.partitions import PARTITION_TAG, RUNS
 from landscape_assets.dagster_defs.resources import Workspace
 from landscape_assets.dagster_defs.tables import tables
 from landscape_assets.keygen import make_key_pair
-from landscape_assets.package.publish import package_path
+from landscape_assets.package import package_path
 from landscape_assets.pipeline import FAILED, Outcome, export_runs
 from landscape_assets.settings import Settings
 
@@ -115,7 +115,7 @@ class _Context:
     partition_key: str
     run: SimpleNamespace
     instance: dg.DagsterInstance
-    log: logging.Logger = logging.getLogger("faults")
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("faults"))
 
     def log_event(self, event: object) -> None:
         """Dagster would store it."""

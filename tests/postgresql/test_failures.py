@@ -223,7 +223,7 @@ def test_a_missing_table_names_it(audit, exporter):
     audit.execute("ALTER TABLE elsewhere RENAME TO calls")
     with AuditDatabase(audit.url) as database:
         audit.execute("DROP TABLE calls")
-        with pytest.raises(DatabaseError, match='Table calls .* relation "calls" does not exist') as failed:
+        with pytest.raises(DatabaseError, match=r'Table calls .* relation "calls" does not exist') as failed:
             next(rows_of(database, "calls", COMPLETED_RUN))
         assert not failed.value.transient
 
@@ -294,7 +294,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_table(audit):
         audit.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'landscape_assets'"
         )
-        with pytest.raises(DatabaseError, match="Table calls .* the connection was lost; try again") as failed:
+        with pytest.raises(DatabaseError, match=r"Table calls .* the connection was lost; try again") as failed:
             for _ in batches:
                 pass
         assert failed.value.transient

@@ -59,7 +59,7 @@ def test_text(values):
 
 
 def test_every_character_that_may_be_escaped():
-    """Every character below U+00A0, the line separators, and the ends of the planes, each by itself and inside a text."""
+    """Every character below U+00A0, the line separators, the ends of the planes: each by itself and inside a text."""
     characters = [
         chr(i) for i in [*range(0xA0), 0x2028, 0x2029, 0xD7FF, 0xE000, 0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x10FFFF]
     ]

@@ -118,15 +118,18 @@ def test_attempts_sort_as_numbers_and_ids_as_bytes(filled, tmp_path):
     """Attempt 10 comes after 9; ids that a collation would take as equal, or in another order, sort by their UTF-8
     bytes."""
     run = {
-        "runs": [{"run_id": "r", "status": "completed", "started_at": "2026-01-01 00:00:00", "completed_at": "2026-01-01 00:00:00",
-                  "canonical_version": "v", "config_hash": "c", "settings_json": "{}"}],
-        "nodes": [{"node_id": i, "run_id": "r", "plugin_name": "p", "node_type": "source", "plugin_version": "1", "config_hash": "c",
-                   "determinism": "seeded", "config_json": "1", "registered_at": "2026-01-01 00:00:00"}
+        "runs": [{"run_id": "r", "status": "completed", "started_at": "2026-01-01 00:00:00",
+                  "completed_at": "2026-01-01 00:00:00", "canonical_version": "v", "config_hash": "c",
+                  "settings_json": "{}"}],
+        "nodes": [{"node_id": i, "run_id": "r", "plugin_name": "p", "node_type": "source", "plugin_version": "1",
+                   "config_hash": "c", "determinism": "seeded", "config_json": "1",
+                   "registered_at": "2026-01-01 00:00:00"}
                   for i in ("\U00010000", "b", "\uffff", "B", "é", "a")],
         "rows": [{"row_id": "w", "run_id": "r", "row_index": 0, "source_node_id": "a", "source_data_hash": "h"}],
         "tokens": [{"token_id": "t", "run_id": "r", "row_id": "w", "created_at": "2026-01-01 00:00:00"}],
-        "node_states": [{"state_id": f"s{attempt}", "token_id": "t", "run_id": "r", "node_id": "a", "step_index": 0, "status": "open",
-                         "attempt": attempt, "input_hash": "h", "started_at": "2026-01-01 00:00:00"} for attempt in (10, 9, 100, 1)],
+        "node_states": [{"state_id": f"s{attempt}", "token_id": "t", "run_id": "r", "node_id": "a", "step_index": 0,
+                         "status": "open", "attempt": attempt, "input_hash": "h", "started_at": "2026-01-01 00:00:00"}
+                        for attempt in (10, 9, 100, 1)],
     }  # fmt: skip
     records = [json.loads(text) for text in texts(make_records(filled(run), "r", tmp_path / "made"))]
     assert [record["node_id"] for record in records if record["record_type"] == "node"] == [

@@ -178,9 +178,8 @@ def require_parquet(path: Path, header: list[str], records: list[dict], run_id: 
         else:
             assert pa.types.is_string(kind) or pa.types.is_large_string(kind)
     for row, record in zip(table.to_pylist(), records, strict=True):
-        for name, value in row.items():
-            if value is not None and name in TIMES:
-                value = value.isoformat()
+        for name, found in row.items():
+            value = found.isoformat() if found is not None and name in TIMES else found
             meant = record[name]
             if name in PARSED and meant is not None:
                 meant = rfc8785.dumps(meant).decode()

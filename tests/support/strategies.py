@@ -20,14 +20,18 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 hard_text = st.one_of(
     text,
     st.sampled_from(
-        ["", "'", "''", '"', "\\", "=1+1", "-1", "@x", "\t", "\r\n", "\0", "\x7f", "\u2028", "é", "e\u0301", "\ud7ff", "\ue000",
+        ["", "'", "''", '"', "\\", "=1+1", "-1", "@x", "\t", "\r\n", "\0", "\x7f", "\u2028", "é", "e\u0301", "\ud7ff",
+        "\ue000",
          "\U0001f525", "\ufeffbom", "null", "a,b", '"quoted"', "NaN"]
     ),
 )  # fmt: skip
 
 floats = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([0.0, -0.0, 5.0, 1e16, 1e21, 1e-6, 1e-7, 5e-324, 1.7976931348623157e308, 9007199254740993.0, 123456789012345680.0, 1e15, 999999999999999.9, 0.0001, 0.00001]),
+    st.sampled_from(
+        [0.0, -0.0, 5.0, 1e16, 1e21, 1e-6, 1e-7, 5e-324, 1.7976931348623157e308, 9007199254740993.0,
+         123456789012345680.0, 1e15, 999999999999999.9, 0.0001, 0.00001]
+    ),
 )  # fmt: skip
 
 integers = st.one_of(st.integers(0, 20), st.sampled_from([2**31, 2**32, 2**53 - 1]))
@@ -109,7 +113,8 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     fields = st.lists(st.dictionaries(hard_text, json_values, max_size=2), max_size=2)
     tables["nodes"] = [
         {
-            "node_id": i, "run_id": RUN_ID, "plugin_name": some(hard_text), "node_type": "transform", "plugin_version": "1",
+            "node_id": i, "run_id": RUN_ID, "plugin_name": some(hard_text), "node_type": "transform",
+            "plugin_version": "1",
             "determinism": "seeded", "config_hash": "c", "config_json": some(json_text(json_values)),
             "schema_fields_json": some(maybe(json_text(fields))), "sequence_in_pipeline": some(maybe(integers)),
             "registered_at": some(order_times),
@@ -125,21 +130,25 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     ]  # fmt: skip
     tables["edges"] = [
         {
-            "edge_id": i, "run_id": RUN_ID, "from_node_id": one("nodes"), "to_node_id": one("nodes"), "label": some(hard_text),
+            "edge_id": i, "run_id": RUN_ID, "from_node_id": one("nodes"), "to_node_id": one("nodes"),
+            "label": some(hard_text),
             "default_mode": "move", "created_at": some(order_times),
         }
         for i in ids["edges"]
     ]  # fmt: skip
     tables["operations"] = [
         {
-            "operation_id": i, "run_id": RUN_ID, "node_id": one("nodes"), "operation_type": "sink_write", "status": "failed",
-            "started_at": some(order_times), "completed_at": some(times), "duration_ms": some(floats), "error_message": some(hard_text),
+            "operation_id": i, "run_id": RUN_ID, "node_id": one("nodes"), "operation_type": "sink_write",
+            "status": "failed",
+            "started_at": some(order_times), "completed_at": some(times), "duration_ms": some(floats),
+            "error_message": some(hard_text),
         }
         for i in ids["operations"]
     ]  # fmt: skip
     tables["rows"] = [
         {
-            "row_id": i, "run_id": RUN_ID, "row_index": some(integers), "source_node_id": one("nodes"), "source_data_hash": "h",
+            "row_id": i, "run_id": RUN_ID, "row_index": some(integers), "source_node_id": one("nodes"),
+            "source_data_hash": "h",
             "created_at": "2026-01-01 00:00:00.000000",
         }
         for i in ids["rows"]
@@ -164,8 +173,10 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     ]
     tables["batches"] = [
         {
-            "batch_id": i, "run_id": RUN_ID, "aggregation_node_id": one("nodes"), "attempt": some(integers), "status": "draft",
-            "trigger_type": some(maybe(st.just("count"))), "trigger_reason": some(maybe(hard_text)), "created_at": some(order_times),
+            "batch_id": i, "run_id": RUN_ID, "aggregation_node_id": one("nodes"), "attempt": some(integers),
+            "status": "draft",
+            "trigger_type": some(maybe(st.just("count"))), "trigger_reason": some(maybe(hard_text)),
+            "created_at": some(order_times),
             "completed_at": some(maybe(times)),
         }
         for i in ids["batches"]
@@ -221,14 +232,16 @@ def runs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     tables["calls"] = [
         {
             "call_id": i, **dict([some(st.sampled_from(parents))]), "call_index": some(integers), "call_type": "llm",
-            "status": "success", "request_hash": "h", "latency_ms": some(maybe(floats)), "error_json": some(maybe(hard_text)),
+            "status": "success", "request_hash": "h", "latency_ms": some(maybe(floats)),
+            "error_json": some(maybe(hard_text)),
             "created_at": some(times),
         }
         for i in ids["calls"] if parents
     ]  # fmt: skip
     tables["artifacts"] = [
         {
-            "artifact_id": i, "run_id": RUN_ID, "sink_node_id": one("nodes"), "produced_by_state_id": some(st.sampled_from(states)),
+            "artifact_id": i, "run_id": RUN_ID, "sink_node_id": one("nodes"),
+            "produced_by_state_id": some(st.sampled_from(states)),
             "artifact_type": "file", "path_or_uri": some(hard_text), "content_hash": "h", "size_bytes": some(integers),
             "created_at": some(order_times),
         }

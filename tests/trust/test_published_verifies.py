@@ -23,7 +23,7 @@ from support.strategies import UNSHRUNK, runs
 
 from landscape_assets.contract import V1, Kind
 from landscape_assets.errors import CorruptTable
-from landscape_assets.package.publish import Export, publish
+from landscape_assets.package import Export, publish
 from landscape_assets.records.sign import SigningKey
 from landscape_assets.verify import Status, verify_package
 

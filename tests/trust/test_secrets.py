@@ -5,6 +5,7 @@ refused otherwise (`../export/test_signatures.py`).
 """
 
 import base64
+import contextlib
 import json
 import os
 import resource
@@ -59,10 +60,8 @@ def pieces(folder: Path) -> Iterator[tuple[str, bytes]]:
                     for value in row:
                         data = value if isinstance(value, bytes) else str(value).encode()
                         yield f"{path} {table}", data
-                        try:
+                        with contextlib.suppress(zlib.error):
                             yield f"{path} {table} unpacked", zlib.decompress(data)
-                        except zlib.error:
-                            pass
         connection.close()
 
 
@@ -123,7 +122,7 @@ def export(
         stdin=subprocess.DEVNULL,
         stdout=(place / "stdout").open("wb"),
         stderr=(place / "stderr").open("wb"),
-        preexec_fn=small_disk if disk_is_small else None,
+        preexec_fn=small_disk if disk_is_small else None,  # noqa: PLW1509  # this process has one thread
     )
     arguments: set[bytes] = set()
     while process.poll() is None:

@@ -60,7 +60,13 @@ def shell(tmp_path):
             command = [bash, "-c", block]
             done.append(
                 subprocess.run(
-                    command, cwd=package, env={"PATH": str(tools)}, capture_output=True, text=True, timeout=60
+                    command,
+                    cwd=package,
+                    env={"PATH": str(tools)},
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
                 )
             )
             if done[0].stdout:

@@ -108,9 +108,11 @@ def csv_file(name: str, records: list[Record], signed: bool, fields: str | None 
     """The CSV file of a record type."""
     names = ["record_type", *(fields or FIELDS[name]).split(), *(["signature"] if signed else [])]
     rows = [",".join(names)]
-    for record in records:
-        if record["record_type"] == name:
-            rows.append(",".join(csv_cell(record[field], field in NESTED) for field in names))
+    rows += [
+        ",".join(csv_cell(record[field], field in NESTED) for field in names)
+        for record in records
+        if record["record_type"] == name
+    ]
     return "".join(row + "\r\n" for row in rows).encode("utf-8")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape_assets.verify import CODES, Status, recordsfile, verify_package
+from landscape_assets.verify import CODES, Status, records_file, verify_package
 
 from .build import KEY
 
@@ -54,7 +54,7 @@ def test_the_findings_do_not_depend_on_how_the_file_is_divided(size: int, monkey
     for name in NAMES:
         _, whole = verify(name)
         with monkeypatch.context() as patch:
-            patch.setattr(recordsfile, "STRETCH", size)
+            patch.setattr(records_file, "CHUNK_SIZE", size)
             _, divided = verify(name)
         assert divided == whole
 

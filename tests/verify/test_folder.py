@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from landscape_assets.verify import folder as room
-from landscape_assets.verify import limits, recordsfile, verify_package
+from landscape_assets.verify import limits, records_file, verify_package
 
 from . import build
 from .build import KEY, OTHER_KEY
@@ -100,7 +100,7 @@ def test_a_name_that_is_not_utf8(package: Path, codes):
     (Path(os.fsdecode(os.fsencode(package) + b"/\xff\xfe"))).write_bytes(b"")
     assert codes(package) == {"E202"}
     report = verify_package(package, key=KEY)
-    report.to_json().encode()
+    json.dumps(report.as_dict()).encode()
     report.to_text().encode()
 
 
@@ -143,6 +143,7 @@ def locked(tmp_path: Path) -> Callable[[Path, int], dict]:
                 [*command, "--public-key", pem, "--json"],
                 cwd=Path(__file__).parents[2],
                 preexec_fn=give_up_reading_everything,
+                check=False,
                 capture_output=True,
                 timeout=120,
             )
@@ -248,9 +249,9 @@ def test_a_line_that_is_too_long(tmp_path: Path, codes, monkeypatch: pytest.Monk
     records = small_run()
     edit(records)
     folder = build.build(tmp_path, records)
-    monkeypatch.setattr(recordsfile, "STRETCH", 100)
+    monkeypatch.setattr(records_file, "CHUNK_SIZE", 100)
     assert verify_package(folder, key=KEY).status == 0
-    monkeypatch.setattr(recordsfile, "RECORD_BYTES", 4000)
+    monkeypatch.setattr(records_file, "RECORD_BYTES", 4000)
     assert "E305" in codes(folder)
 
 
@@ -268,6 +269,7 @@ def test_a_lying_size_does_not_make_memory_grow(tmp_path: Path):
     limit = 400 * 2**20
     done = subprocess.run(
         [sys.executable, "-c", program, folder],
+        check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
         timeout=20,
         capture_output=True,
@@ -297,10 +299,9 @@ def test_folder_names(run_id: str, name: str):
     assert len(name) <= 200
 
 
-def test_the_exporter_may_read_back_what_it_staged(tmp_path: Path, codes):
+def test_what_is_staged_is_not_an_export(tmp_path: Path, codes):
     folder = build.build(tmp_path / ".staging", small_run(), name="attempt-1")
     assert codes(folder) == {"E003"}
-    assert verify_package(folder, key=KEY, staged=True).status == 0
 
 
 def test_a_symbolic_link_to_a_package_is_followed_to_its_name(package: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Records: the fast way and the slow way agree, both statements of the contract agree, and CSV rows follow the rule.
+"""Records: the fast path and the judge agree, both statements of the contract agree, and CSV rows follow the rule.
 
 Belongs here: what is about records and not about a particular finding.
 """
@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from landscape_assets import contract
 from landscape_assets.contract import CONTRACTS
-from landscape_assets.verify import csvrule, records, recordsfile, verify_package
-from landscape_assets.verify.lines import Checker, Job, is_time
-from landscape_assets.verify.records import Kind
+from landscape_assets.verify import contract as verifier_contract
+from landscape_assets.verify import csv_view, records_file, verify_package
+from landscape_assets.verify.chunk import Checker, Job
+from landscape_assets.verify.contract_model import Kind, Place
+from landscape_assets.verify.judge import is_time
 
 from . import build
 from .build import DATA, KEY
@@ -38,22 +40,17 @@ LINES = signed_lines()
 
 
 def checker(*, slow: bool, key: bytes | None = KEY) -> Checker:
-    """A checker; a slow one never takes the fast way."""
-    made = Checker(Job("v1", "run-856b8d629fd9", True, key, tuple(build.FIELDS)))
-    if slow:
-        made.by_start = {}
-    return made
+    """A checker; a slow one never takes the fast path."""
+    return Checker(Job("v1", "run-856b8d629fd9", True, key, tuple(build.FIELDS)), fast=not slow)
 
 
 FAST, SLOW = checker(slow=False), checker(slow=True)
 FAST_KEYLESS, SLOW_KEYLESS = checker(slow=False, key=None), checker(slow=True, key=None)
 
 
-def test_the_fast_way_is_taken():
+def test_the_fast_path_is_taken():
     """All but the types with nested values, and rare forms, match an expression."""
-    taken = 0
-    for line in LINES:
-        taken += any(plan.match(line) for plan in FAST.by_start.get(line[2:10], ()))
+    taken = sum(FAST.fast_path.accept(line) is not None for line in LINES)
     assert taken > 0.85 * len(LINES)
 
 
@@ -61,7 +58,7 @@ def test_both_ways_find_the_same_in_sound_records():
     data = b"".join(line + b"\n" for line in LINES)
     fast, slow = FAST.check(data), SLOW.check(data)
     slow.runs = slow.manifests = fast.runs = fast.manifests = []
-    for name in ("counts", "chain", "ids", "references", "first", "last", "context", "csv", "lines"):
+    for name in ("counts", "links", "ids", "references", "first", "last", "context", "csv", "lines"):
         assert getattr(fast, name) == getattr(slow, name), name
     assert fast.findings.kept == slow.findings.kept
 
@@ -79,7 +76,7 @@ FRAGMENTS = [
 @settings(max_examples=400, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(LINES), st.booleans())
 def test_both_ways_agree_on_touched_records(chance: random.Random, line: bytes, keyed: bool):
-    """Whatever is done to a line, the fast way accepts it only where the slow way finds nothing wrong."""
+    """Whatever is done to a line, the fast path accepts it only where the judge finds nothing wrong."""
     fast, slow = (FAST, SLOW) if keyed else (FAST_KEYLESS, SLOW_KEYLESS)
     record = json.loads(line)
     match chance.randrange(4):
@@ -101,7 +98,7 @@ def test_both_ways_agree_on_touched_records(chance: random.Random, line: bytes, 
     line = line.replace(b"\n", b"")
     one, two = fast.check(line + b"\n"), slow.check(line + b"\n")
     assert one.findings.kept == two.findings.kept
-    assert (one.chain, one.ids, one.counts, one.csv) == (two.chain, two.ids, two.counts, two.csv)
+    assert (one.links, one.ids, one.counts, one.csv) == (two.links, two.ids, two.counts, two.csv)
 
 
 @pytest.mark.parametrize("text", ["2026-03-01T12:00:00", "2028-02-29T00:00:00.000001", "9999-12-31T23:59:59+00:00"])
@@ -123,7 +120,7 @@ def test_what_is_no_time(text: str):
     | st.sampled_from(["=1", "+", "-", "@", "'", "\t", "\r", "\n", "\0", "a,b", '"', "\\"])
 )
 def test_csv_cell_of_text(text: str):
-    assert csvrule.cell(rfc8785.dumps(text), Kind.TEXT) == build.csv_cell(text, nested=False).encode()
+    assert csv_view.cell(rfc8785.dumps(text), Kind.TEXT) == build.csv_cell(text, nested=False).encode()
 
 
 @given(
@@ -134,12 +131,12 @@ def test_csv_cell_of_text(text: str):
     | st.lists(st.integers(-5, 5))
 )
 def test_csv_cell_of_nested_values(value: object):
-    assert csvrule.cell(rfc8785.dumps(value), Kind.JSON) == build.csv_cell(value, nested=True).encode()
+    assert csv_view.cell(rfc8785.dumps(value), Kind.JSON) == build.csv_cell(value, nested=True).encode()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_csv_cell_of_numbers(value: float):
-    assert csvrule.cell(rfc8785.dumps(value), Kind.FLOAT) == build.csv_cell(value, nested=False).encode()
+    assert csv_view.cell(rfc8785.dumps(value), Kind.FLOAT) == build.csv_cell(value, nested=False).encode()
 
 
 KINDS = {
@@ -158,7 +155,7 @@ KINDS = {
 def test_both_statements_of_the_contract_agree(name: str):
     """The verifier states the contract in its own words; this is where a slip of either would show."""
     (theirs,) = [one for one in contract.CONTRACTS if one.name == name]
-    ours = records.CONTRACTS[name]
+    ours = verifier_contract.CONTRACTS[name]
     assert set(theirs.record_types) == set(ours.types)
     for record_type, table in theirs.record_types.items():
         mine = ours.types[record_type]
@@ -182,7 +179,7 @@ def test_both_statements_of_the_contract_agree(name: str):
     ]
 
 
-def _walk(places: tuple[records.Place, ...]) -> list[records.Place]:
+def _walk(places: tuple[Place, ...]) -> list[Place]:
     return [one for place in places for one in (place, *_walk(place.children))]
 
 
@@ -214,7 +211,7 @@ def test_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         faulty[index]["note"] = "?"
     faulty.insert(150, faulty[150])
     broken = build.build(tmp_path / "broken", faulty, formats=("jsonl",))
-    monkeypatch.setattr(recordsfile, "STRETCH", 4000)
+    monkeypatch.setattr(records_file, "CHUNK_SIZE", 4000)
     for folder, status in ((sound, 0), (broken, 40)):
         alone = verify_package(folder, key=KEY, processes=1)
         assert verify_package(folder, key=KEY, processes=2) == alone
@@ -238,7 +235,7 @@ def test_repeated_ids_across_stretches(tmp_path: Path, monkeypatch: pytest.Monke
     some += [{**some[-1], "artifact_id": f"artifact-{number}"} for number in range(50)]
     some.append(dict(some[-30]))
     folder = build.build(tmp_path, some, formats=("jsonl",))
-    monkeypatch.setattr(recordsfile, "STRETCH", 900)
+    monkeypatch.setattr(records_file, "CHUNK_SIZE", 900)
     (finding,) = verify_package(folder, key=KEY).findings
     assert (finding.code, finding.record) == ("E334", len(some))
     assert f"line {len(some) - 30}" in finding.message
