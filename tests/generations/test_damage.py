@@ -19,8 +19,8 @@ NO_HEX = "'" + "0A" * 32 + "'"
 
 @dataclass(frozen=True)
 class Damage:
-    """One row changed: `change` (SQL) in the first row of the run in `table` where `where` holds, and the column that is
-    at fault. `generations` are those that have the rule."""
+    """One row changed: `change` (SQL) in the first row of the run in `table` where `where` holds, and the column
+    that is at fault. `generations` are those that have the rule."""
 
     table: str
     change: str
@@ -352,7 +352,7 @@ def test_two_rows_where_there_is_one_a_run(generation: str, table: str, tmp_path
     """A run has one row of its own, and at most one attribution."""
     again = f"INSERT INTO {table} SELECT * FROM {table} WHERE run_id = "
     path = damaged(generation, tmp_path, again + "'{run}'")
-    with pytest.raises(CorruptTable, match="more than one row|occurs more than once"):
+    with pytest.raises(CorruptTable, match=r"more than one row|occurs more than once"):
         make_records(path, SUBJECT[generation], tmp_path / "out")
 
 
