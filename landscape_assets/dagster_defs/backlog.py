@@ -9,6 +9,7 @@ apart. An op can log a materialization of any asset and partition, and so each p
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Optional
 
 import dagster as dg
@@ -22,6 +23,7 @@ from .exports import MANIFEST, package_events
 from .failures import explained
 from .lineage import DATA_VERSION_TAG
 from .partitions import in_flight, register
+from .resources import Workspace
 from .tables import statement_in_one_line
 
 _LOGGED_SECONDS = 5
@@ -45,25 +47,29 @@ class BacklogConfig(dg.Config):
     name="export_runs",
     description="Exports many runs together, and logs a materialization of each package by its partition.",
 )
-def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig) -> None:
+def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig, workspace: Workspace) -> None:
     """Exports the runs that are due. A run that fails does not stop the others; in the end the step fails, naming it."""
     with explained():
         chosen = settings.export_settings(supersede=config.supersede)
         run_ids = _due(context, config)
         register(context.instance, run_ids)
         failed: dict[str, str] = {}
+        logged = []
         started = told = time.monotonic()
-        for done, outcome in enumerate(export_runs(run_ids, chosen), 1):
-            if outcome.status == FAILED:
-                failed[outcome.run_id] = outcome.error or ""
-                context.log.error(f"{outcome.run_id}: {outcome.error}")
-            else:
-                _log(context, outcome)
-            if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
-                told = time.monotonic()
-                context.log.info(
-                    f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
-                )
+        with ThreadPoolExecutor(1, "events") as pool:  # an event waits for the disk, while the next packages are made
+            for done, outcome in enumerate(export_runs(run_ids, chosen), 1):
+                if outcome.status == FAILED:
+                    failed[outcome.run_id] = outcome.error or ""
+                    context.log.error(f"{outcome.run_id}: {outcome.error}")
+                else:
+                    logged.append(pool.submit(_log, context, outcome))
+                if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
+                    told = time.monotonic()
+                    context.log.info(
+                        f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
+                    )
+        for event in logged:
+            event.result()
         context.add_output_metadata({"runs": len(run_ids), "failed": len(failed)})
     if failed:
         names = "\n".join(f"{run_id}: {reason}" for run_id, reason in list(failed.items())[:_NAMED])

@@ -5,11 +5,13 @@ their own: settings are read from the environment when they are used (`settings.
 database and key.
 """
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from pydantic import PrivateAttr
 
 from .. import settings
@@ -26,6 +28,12 @@ class Workspace(dg.ConfigurableResource):
     """
 
     _storage: Path | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Workspace"]:
+        """The resource, for the time of a Dagster run in one process."""
+        with _event_log_kept_open(context), super().yield_for_execution(context) as workspace:
+            yield workspace
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Finds the storage folder."""
@@ -84,6 +92,27 @@ class Workspace(dg.ConfigurableResource):
         """The same for the files of a package, in the export folder."""
         with _empty_folder(staging_root(self.export_dir), partition, dagster_run_id) as path:
             yield path
+
+
+@contextmanager
+def _event_log_kept_open(context: dg.InitResourceContext) -> Iterator[None]:
+    """Halves the time that an event takes where Dagster's records are SQLite files.
+
+    Dagster opens and closes two files for each event, and SQLite copies its write-ahead log back, syncs and deletes it
+    whenever the last connection is closed. One that stays open, and reads nothing more, spares that.
+    """
+    storage = context.instance.event_log_storage if context.instance else None
+    with ExitStack() as kept:
+        if isinstance(storage, SqliteEventLogStorage):
+            for shard in (context.run_id, "index"):
+                with suppress(sqlite3.Error):  # only time is lost
+                    uri = f"{Path(storage.path_for_shard(str(shard))).as_uri()}?mode=rw"
+                    connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                    kept.enter_context(closing(connection))
+                    connection.execute(
+                        "SELECT 1 FROM event_logs LIMIT 1"
+                    ).fetchall()  # the first statement opens the file
+        yield
 
 
 @contextmanager
