@@ -20,7 +20,7 @@ from ..package.publish import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from .discovery import finished_runs, tell_refused
 from .exports import MANIFEST, package_events
-from .failures import explained
+from .failures import explained, named
 from .lineage import DATA_VERSION_TAG
 from .partitions import in_flight, register
 from .resources import Workspace
@@ -72,9 +72,8 @@ def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig, worksp
             event.result()
         context.add_output_metadata({"runs": len(run_ids), "failed": len(failed)})
     if failed:
-        names = "\n".join(f"{run_id}: {reason}" for run_id, reason in list(failed.items())[:_NAMED])
-        more = f"\nand {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-        raise dg.Failure(f"{len(failed)} of {len(run_ids)} runs were not exported.\n{names}{more}", allow_retries=False)
+        message = named(failed, f"of {len(run_ids):,} runs were not exported")
+        raise dg.Failure(message, allow_retries=False)
 
 
 def _due(context: dg.OpExecutionContext, config: BacklogConfig) -> list[str]:
