@@ -9,6 +9,7 @@ apart. An op can log a materialization of any asset and partition, and so each p
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Optional
 
@@ -20,7 +21,7 @@ from ..pipeline import FAILED, Outcome, export_runs
 from ..settings import Settings
 from .discovery import finished_runs, tell_refused
 from .exports import MANIFEST, package_events
-from .failures import explained
+from .failures import explained, named
 from .lineage import DATA_VERSION_TAG
 from .partitions import in_flight, register
 from .resources import Workspace
@@ -56,23 +57,26 @@ def export_runs_op(
         run_ids = _due(context, config, settings.check())
         register(context.instance, run_ids)
         failed: dict[str, str] = {}
+        logged = []
         started = told = time.monotonic()
-        for done, outcome in enumerate(export_runs(run_ids, settings), 1):
-            if outcome.status == FAILED:
-                failed[outcome.run_id] = outcome.error or ""
-                context.log.error(f"{outcome.run_id}: {outcome.error}")
-            else:
-                _log(context, outcome)
-            if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
-                told = time.monotonic()
-                context.log.info(
-                    f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
-                )
+        with ThreadPoolExecutor(1, "events") as pool:  # an event waits for the disk, while the next packages are made
+            for done, outcome in enumerate(export_runs(run_ids, settings), 1):
+                if outcome.status == FAILED:
+                    failed[outcome.run_id] = outcome.error or ""
+                    context.log.error(f"{outcome.run_id}: {outcome.error}")
+                else:
+                    logged.append(pool.submit(_log, context, outcome))
+                if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
+                    told = time.monotonic()
+                    context.log.info(
+                        f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
+                    )
+        for event in logged:
+            event.result()
         context.add_output_metadata({"runs": len(run_ids), "failed": len(failed)})
     if failed:
-        names = "\n".join(f"{run_id}: {reason}" for run_id, reason in list(failed.items())[:_NAMED])
-        more = f"\nand {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-        raise dg.Failure(f"{len(failed)} of {len(run_ids)} runs were not exported.\n{names}{more}", allow_retries=False)
+        message = named(failed, f"of {len(run_ids):,} runs were not exported")
+        raise dg.Failure(message, allow_retries=False)
 
 
 def _due(context: dg.OpExecutionContext, config: BacklogConfig, settings: Settings) -> list[str]:
