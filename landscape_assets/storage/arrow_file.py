@@ -243,7 +243,7 @@ def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
             _digest(part, digest)
         return
     if column.null_count:
-        digest.update(memoryview(column.buffers()[0])[: (rows + 7) // 8])
+        _digest_bits(column.buffers()[0], rows, digest)
     if pa.types.is_struct(kind):
         for i in range(kind.num_fields):
             _digest(column.field(i), digest)
@@ -252,5 +252,15 @@ def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
     if text:
         digest.update(first[: (rows + 1) * (8 if pa.types.is_large_string(kind) else 4)])
         digest.update(text_of(column))
+    elif kind.bit_width == 1:
+        _digest_bits(first, rows, digest)
     else:
-        digest.update(first[: (rows * kind.bit_width + 7) // 8])
+        digest.update(first[: rows * kind.bit_width // 8])
+
+
+def _digest_bits(bits: pa.Buffer | memoryview, count: int, digest: xxhash.xxh3_64) -> None:
+    """Of the last byte only the bits that count: in the part of an array that it begins with, other rows follow."""
+    octets = bytearray(memoryview(bits)[: (count + 7) // 8])
+    if count % 8:
+        octets[-1] &= 2 ** (count % 8) - 1
+    digest.update(octets)

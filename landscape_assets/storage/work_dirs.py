@@ -36,7 +36,7 @@ def _label(run_id: str | None) -> str:
     return "%storage" if run_id is None else folder_name(run_id)
 
 
-def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
+def make_work_dir(root: Path, run_id: str | None, owner: str) -> Path:
     """The folder in which one export of a run works; made, and held by this process, if it is not yet.
 
     Args:
@@ -104,7 +104,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def release(path: Path) -> None:
+def remove_work_dir(path: Path) -> None:
     """Removes a folder of this process, with what is left in it."""
     shutil.rmtree(path, ignore_errors=True)
     descriptor = _held.pop(path, None)
@@ -113,17 +113,17 @@ def release(path: Path) -> None:
     remove_if_empty(path.parent)
 
 
-def release_all(root: Path, run_id: str) -> None:
+def remove_work_dirs(root: Path, run_id: str) -> None:
     """Removes the folders of this process for a run."""
     for path in [path for path in _held if path.parent == root and path.name.startswith(f"{folder_name(run_id)}.")]:
-        release(path)
+        remove_work_dir(path)
 
 
-def clear_abandoned(root: Path, run_id: str | None) -> None:
+def remove_stale(root: Path, run_id: str | None) -> None:
     """Removes what exports of the run that were killed have left below a root: folders that no process holds.
 
     Args:
-        root: as for `work_folder`.
+        root: as for `make_work_dir`.
         run_id: the run.
     """
     prefix = f"{_label(run_id)}."
