@@ -26,5 +26,5 @@ class Budget:
 
     @property
     def bucket_bytes(self) -> int:
-        """Bytes of canonical form in one bucket: a bucket in hand takes about six times as much, and each thread has one."""
+        """Bytes of canonical form in one bucket: each thread has one, which takes about six times as much."""
         return max(1, self.memory_mb * 2**20 // (8 * self.threads))

@@ -30,8 +30,8 @@ class BucketedRows:
     Args:
         plan: where the rows go.
         tables: table → its rows.
-        prepare: makes of rows of a table, with their sort group as `sort_group`, what is needed of them; as many rows, in the same
-            order. It is called with as many rows at a time as lie together, so that its calls are few.
+        prepare: makes of rows of a table, with their sort group as `sort_group`, what is needed of them; as many rows,
+            in the same order. It is called with as many rows at a time as lie together, so that its calls are few.
         folder: an empty folder for temporary files.
         budget: how much memory and how many threads there are.
 
@@ -107,9 +107,8 @@ class _Batches:
             done += reader.batch_rows(i)
 
     def most_bytes_at_once(self) -> int:
-        """How many bytes of batches are held at most when the buckets are taken one after the other, and a batch is kept
-        from
-        its first bucket to its last."""
+        """How many bytes of batches are held at most when the buckets are taken one after the other, and a batch is
+        kept from its first bucket to its last."""
         changes = [0] * (self._plan.buckets + 1)
         for i, pieces in enumerate(self.pieces):
             changes[pieces[0].bucket] += self._reader.batch_bytes(i)
@@ -121,7 +120,7 @@ class _Batches:
         return most
 
     def read(self, i: int) -> pa.RecordBatch:
-        """The rows of a batch in the order of their buckets, with their sort group as `sort_group`. Each is read once."""
+        """The rows of a batch in the order of their buckets, with `sort_group`. Each is read once."""
         columns = self._reader.batch(i).columns
         rows = pa.RecordBatch.from_arrays([*columns, self._sort_groups_of(i).to_arrow()], schema=self.schema)
         buckets = self._buckets(i)

@@ -119,7 +119,7 @@ def ordered_records(
 
 
 def _release_memory() -> None:
-    """Gives the system what the allocators of Arrow and of the database drivers keep of freed memory (measured: 20 MB)."""
+    """Gives the system what the allocators of Arrow and of the drivers keep of freed memory (measured: 20 MB)."""
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError):  # glibc has it
         ctypes.CDLL(None).malloc_trim(0)
@@ -132,7 +132,7 @@ def _preparation(
     plan: SortPlan,
     with_fields: bool,
 ) -> Prepare:
-    """Makes of table rows what the records need of them: their text, what they are ordered by, and their typed values."""
+    """Makes of table rows what the records need: their text, what they are ordered by, and their typed values."""
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
 
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
@@ -140,7 +140,7 @@ def _preparation(
         plan.require(contract, table, rows)
         records = encode(rows, table, run_ids)
         _require_size(table, rows, run_ids, records["canonical"])
-        frame = pl.from_arrow(rows.select(ordering[name])).hstack(records)
+        frame = pl.DataFrame(rows.select(ordering[name])).hstack(records)
         return frame.hstack(_typed_fields(rows, table)) if with_fields else frame
 
     return prepare
@@ -149,7 +149,7 @@ def _preparation(
 def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], canonical: pl.Series) -> None:
     """Makes sure that no record is longer than MAX_RECORD; of one that is, the error names the longest value."""
     sizes = canonical.str.len_bytes()
-    if (sizes.max() or 0) <= MAX_RECORD - SIGNATURE_BYTES:
+    if sizes.to_numpy().max(initial=0) <= MAX_RECORD - SIGNATURE_BYTES:
         return
     row = rows.slice(sizes.arg_max(), 1).to_pylist()[0]
     column = max((column.name for column in table.fields), key=lambda name: len(str(row[name])))
@@ -166,7 +166,7 @@ _FIELD = "field "
 def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
     found = []
     for column in table.fields:
-        values = pl.from_arrow(rows.column(column.name))
+        values = pl.Series(rows.column(column.name))
         if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
             text = as_text(values, column.kind)
             values = pl.select(
@@ -174,7 +174,7 @@ def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
             ).to_series()  # a field that is null, as other fields are
         elif column.kind is Kind.FLOAT:
             values = values + 0.0  # canonical form knows no negative zero
-        found.append(values.alias(_FIELD + column.field))
+        found.append(values.alias(f"{_FIELD}{column.field}"))
     return found
 
 
@@ -250,4 +250,4 @@ def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> list[p
     types = batch.column("record_type").to_numpy()
     before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
     struct = batch.column(FIELDS).field(code).slice(before, count)
-    return struct.flatten()
+    return list(struct.flatten())

@@ -74,10 +74,10 @@ class SortPlan:
         for reference in table.references:
             if reference.column in links:
                 continue  # the order is found by it
-            ids = pl.from_arrow(rows.select([reference.column, RUN])).drop_nulls().unique()
+            ids = pl.DataFrame(rows.select([reference.column, RUN])).drop_nulls().unique()
             lost = ids.filter(self.indexes[reference.table].sort_groups(ids[reference.column], ids[RUN]).is_null())
             if len(lost):
-                row = pl.from_arrow(rows).join(lost, on=[reference.column, RUN], how="semi").row(0, named=True)
+                row = pl.DataFrame(rows).join(lost, on=[reference.column, RUN], how="semi").row(0, named=True)
                 raise orphan(table, reference.column, reference.table, row)
 
 
@@ -88,8 +88,8 @@ def plan_sort(contract: Contract, runs: int, tables: Mapping[str, ArrowReader], 
         contract: the contract of the tables.
         runs: how many runs there are.
         tables: table → its rows, for every table of the contract.
-        budget: about how many bytes of canonical form a bucket may have (a sort group is never cut), and how many threads
-            there are.
+        budget: about how many bytes of canonical form a bucket may have (a sort group is never cut), and how many
+            threads there are.
 
     Raises:
         CorruptTable: a row whose parent is not in the run (an orphan), or an id that occurs twice.
@@ -121,8 +121,8 @@ class _Planner:
         firsts = (np.cumsum(by_run) - by_run).reshape(self._runs, len(counts)).T
         for root, first, count in zip(self._contract.order, firsts, counts, strict=True):
             shift = first - (np.cumsum(count) - count)
-            for table in (root.table, *(child.table for child in root.children)):
-                self._shift(table, shift)
+            for group in (root, *root.children):
+                self._shift(group.table, shift)
         for root in self._contract.order:
             for child in root.children:
                 self._assign_descendants(child)
@@ -141,10 +141,12 @@ class _Planner:
         return self._number_pair(root, child)
 
     def _count_by_run(self, rows: pl.DataFrame) -> np.ndarray:
-        return np.bincount(rows[RUN].to_numpy(), minlength=self._runs)
+        counts: np.ndarray = np.bincount(rows[RUN].to_numpy(), minlength=self._runs)
+        return counts
 
     def _number_pair(self, root: Group, child: Group) -> np.ndarray:
         """Every row of a top group and of its child group is a sort group: each parent comes before its children."""
+        assert child.link is not None  # as of every group that is not at the top
         parent_id, child_table = self._contract.tables[root.table].id[0], self._contract.tables[child.table]
         parents = self._in_order(root.table, (parent_id,))
         children = self._rows(
@@ -155,9 +157,9 @@ class _Planner:
             how="left",
             maintain_order="left",
         )
-        orphan = children.filter(pl.col("parent").is_null()).head(1)
-        if len(orphan):
-            raise orphan(child_table, child.link, root.table, orphan.row(0, named=True))
+        lost = children.filter(pl.col("parent").is_null()).head(1)
+        if len(lost):
+            raise orphan(child_table, child.link, root.table, lost.row(0, named=True))
         children = sort_rows(children, (OrderKey("parent"), *child_table.order)).with_row_index("rank")
         parents = parents.join(
             children.group_by("parent").len("children"),
@@ -192,12 +194,13 @@ class _Planner:
 
     def _groups_of_parents(self, parent: Group, group: Group, index: IdIndex, i: int) -> pl.Series:
         """The sort group of the parent of each row of a batch; null where none is given."""
+        assert group.link is not None
         table, reader = self._contract.tables[group.table], self._tables[group.table]
-        found = pl.from_arrow(reader.batch(i, [group.link, RUN]))
+        found = pl.DataFrame(reader.batch(i, [group.link, RUN]))
         links = found[group.link]
         sort_groups = index.sort_groups(links, found[RUN])
         if sort_groups.null_count() > links.null_count():
-            rows = pl.from_arrow(reader.batch(i, list(dict.fromkeys((group.link, *table.id)))))
+            rows = pl.DataFrame(reader.batch(i, list(dict.fromkeys((group.link, *table.id)))))
             lost = rows.filter(sort_groups.is_null() & links.is_not_null())
             raise orphan(table, group.link, parent.table, lost.row(0, named=True))
         return sort_groups

@@ -19,6 +19,7 @@ from .id_index import orphan
 
 
 def key_names(keys: Sequence[OrderKey]) -> tuple[str, ...]:
+    """The columns of order keys."""
     return tuple(key.column for key in keys)
 
 
@@ -85,7 +86,7 @@ class BucketSorter:
             self._add(child, frames, (group, placed))
 
     def _place(self, group: Group, frame: pl.DataFrame, above: tuple[Group, KeyedRows | None] | None) -> KeyedRows:
-        """Gives each row of a group its key: the sort group, and within it the place of the node state that it hangs on."""
+        """Gives each row of a group its key: the sort group, and within it the place of its node state."""
         group_number = frame["sort_group"].to_numpy().astype(np.uint64) << np.uint64(32)
         if above is None or above[0] in self._contract.order:
             return KeyedRows(group, frame, group_number)
@@ -99,6 +100,7 @@ class BucketSorter:
         return KeyedRows(group, frame, group_number + slots)
 
     def _parent_keys(self, group: Group, frame: pl.DataFrame, above: Group, parents: KeyedRows | None) -> np.ndarray:
+        assert group.link is not None  # as of every group that is not at the top
         table, parent_table = self._contract.tables[group.table], self._contract.tables[above.table]
         if parents is None:
             raise orphan(table, group.link, above.table, frame.row(0, named=True))
@@ -106,7 +108,8 @@ class BucketSorter:
         lost = np.flatnonzero(at < 0)
         if len(lost):
             raise orphan(table, group.link, above.table, frame.row(int(lost[0]), named=True))
-        return parents.key[at]
+        keys: np.ndarray = parents.key[at]
+        return keys
 
     def _order_of(self, placed: KeyedRows) -> np.ndarray:
         """The places of a group's rows in the order of their keys and, among those with one key, of the contract's.
@@ -130,7 +133,7 @@ class BucketSorter:
 
 @dataclass(frozen=True, slots=True)
 class KeyedRows:
-    """The rows of a group in a bucket, and the key by which each comes before or behind those of other groups (uint64)."""
+    """The rows of a group in a bucket, each with the key that compares with those of other groups (uint64)."""
 
     group: Group
     frame: pl.DataFrame

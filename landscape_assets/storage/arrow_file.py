@@ -177,7 +177,7 @@ class ArrowReader:
         """Some columns, one frame a batch."""
         for i in range(self.batches):
             # A table keeps its number of rows even without columns.
-            yield pl.from_arrow(pa.Table.from_batches([self.batch(i, columns)]).select(columns))
+            yield _frame(pa.Table.from_batches([self.batch(i, columns)]).select(columns))
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns of the whole file."""
@@ -185,7 +185,7 @@ class ArrowReader:
 
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns without rows."""
-        return pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table())
+        return _frame(pa.schema([self.schema.field(name) for name in columns]).empty_table())
 
     def close(self) -> None:
         """Closes the file."""
@@ -213,6 +213,12 @@ class ArrowReader:
                 f"The stored file {self.path} is not as it was written ({error}). Export the run again (in Dagster: "
                 f"Materialize its tables and records)."
             ) from None
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _no_rows(kind: pa.DataType) -> pa.Array:
