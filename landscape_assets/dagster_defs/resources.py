@@ -15,7 +15,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from ..errors import StorageError
 from ..settings import Settings
 from ..storage.names import folder_name, stored_file, unfinished_file
-from ..storage.work_dirs import clear_abandoned, release, staging_root, work_folder
+from ..storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, staging_root
 
 
 class Workspace:
@@ -108,12 +108,12 @@ def _event_log_kept_open(context: dg.InitResourceContext) -> Iterator[None]:
 
 @contextmanager
 def _empty_folder(root: Path, partition: str, dagster_run_id: str) -> Iterator[Path]:
-    clear_abandoned(root, partition)
-    path = work_folder(root, partition, dagster_run_id)
+    remove_stale(root, partition)
+    path = make_work_dir(root, partition, dagster_run_id)
     try:
         yield path
     finally:
-        release(path)
+        remove_work_dir(path)
 
 
 def workspace(settings: Settings | None = None) -> dg.ResourceDefinition:

@@ -29,6 +29,7 @@ class Jsonl:
         return lines(records.column("canonical"), records.column("head"), part.signatures if self._is_signed else None)
 
     def open(self, run_id: str, folder: Path) -> _JsonlWriter:
+        """Begins the files of a run."""
         return _JsonlWriter(folder)
 
 
@@ -42,6 +43,7 @@ class _JsonlWriter:
     def finish(self, end: RunEnd) -> list[StagedFile]:
         """The last line of a signed file is the contract's manifest record (contract, section 1)."""
         content, exported_at = self._file.facts(end.record_count).sha256, None
+        assert content is not None  # it is a file for the package
         if end.key is not None:
             exported_at = now()
             last = manifest_record(end.run_id, end.record_count, end.final_hash, exported_at, end.key)
