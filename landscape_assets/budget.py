@@ -26,5 +26,5 @@ class Budget:
 
     @property
     def range_bytes(self) -> int:
-        """Bytes of canonical form in one range: a range in hand takes about six times as much, and each thread has one."""
+        """Bytes of canonical form in one range: in hand it takes about six times as much, and each thread has one."""
         return max(1, self.memory_mb * 2**20 // (8 * self.threads))
