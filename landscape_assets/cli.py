@@ -342,7 +342,7 @@ def _open(url: str) -> AuditDatabase:
 
 
 def _export_all(run_ids: tuple[str, ...], settings: Settings, report: Report, *, quiet: bool) -> list[Outcome]:
-    """Exports runs, with a progress bar on a terminal and plain lines otherwise: the outcome of each, in their order."""
+    """Exports runs, with a progress bar on a terminal and plain lines otherwise; the outcomes in their order."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

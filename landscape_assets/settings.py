@@ -169,7 +169,7 @@ class Settings:
 
     @cached_property
     def manifest_key(self) -> ManifestKey | None:
-        """The Ed25519 key of manifest.json.sig; None when none is set. Raises SigningKeyError when it cannot be used."""
+        """The Ed25519 key of manifest.json.sig, if one is set. Raises SigningKeyError when it cannot be used."""
         file = self._value(PRIVATE_KEY_FILE)
         return ManifestKey.load(Path(file)) if file else None
 

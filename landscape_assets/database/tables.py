@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pyarrow as pa
@@ -157,8 +158,10 @@ class StoredTables:
         times = ([time.isoformat() for time in frame[name]] for name in ("started_at", "completed_at"))
         rows = {name: json.loads(reader.metadata["rows"]) for name, reader in self.readers.items()}
         return [
-            RunFacts(run_id, *own, {name: counts[i] for name, counts in rows.items()})
-            for i, (run_id, *own) in enumerate(zip(self.run_ids, frame["status"], *times, strict=True))
+            RunFacts(run_id, status, started_at, completed_at, {name: counts[i] for name, counts in rows.items()})
+            for i, (run_id, status, started_at, completed_at) in enumerate(
+                zip(self.run_ids, frame["status"], *times, strict=True)
+            )
         ]
 
 
@@ -239,7 +242,7 @@ class _Load:
                     raise _Cancelled
                 content.add(batch)
                 if name in self._parents:
-                    ids.add(batch.column(table.id[0]), pl.from_arrow(batch.column(RUN)))
+                    ids.add(batch.column(table.id[0]), pl.Series(batch.column(RUN)))
                 writer.write(batch)
             writer.annotate({"rows": json.dumps(content.rows)})
         if name in self._parents:
@@ -250,7 +253,7 @@ class _Load:
         )
 
     def _empty(self, name: str) -> TableFacts:
-        """A table that the generation of this database does not have: an empty file keeps the graph the same for all."""
+        """A table that this generation of the database does not have: an empty file keeps the graph the same."""
         table, path = V1.tables[name], self._path(name)
         path.unlink(missing_ok=True)
         schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
@@ -272,7 +275,7 @@ class _Content:
         self._rows, self._sums = [0] * runs, [0] * runs
 
     def add(self, batch: pa.RecordBatch) -> None:
-        frame = pl.from_arrow(batch)
+        frame = cast(pl.DataFrame, pl.from_arrow(batch))
         hashes = frame.drop(RUN).hash_rows()
         by_run = pl.DataFrame({RUN: frame[RUN], "hash": hashes}).group_by(RUN).agg(pl.len(), pl.col("hash").sum())
         for number, rows, total in by_run.iter_rows():
