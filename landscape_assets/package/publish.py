@@ -37,6 +37,7 @@ from ..verify import CODES, Finding, Status, verify_package
 from ..verify.manifest import MAX_BYTES
 from ..verify.manifest import read as judge_manifest
 from ..verify.report import Findings
+from .difference import further_differences
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
@@ -195,6 +196,7 @@ def publish(
             _confirm(final)
             return Published(final, read_manifest(final), _manifest_sha256(final), is_new=False)
         if not supersede:
+            differences += further_differences(staged, final, read_manifest(final))
             raise PackageError(
                 f"The package {final} is there already, and this export differs: {'; '.join(differences)}. It is left as it is. "
                 f"To replace it knowingly, and keep it aside, supersede it (--supersede, or the run config of the step export__package)."
