@@ -20,12 +20,12 @@ from ..package import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from ..settings import Settings
 from .discovery import finished_runs, tell_refused
-from .exports import MANIFEST, package_events
+from .exports import MANIFEST, manifest_metadata, package_events
 from .failures import explained, named
-from .lineage import DATA_VERSION_TAG
+from .lineage import source_line
 from .partitions import in_flight, register
 from .resources import Workspace
-from .tables import statement_in_one_line
+from .tables import source_metadata, statement_in_one_line
 
 _LOGGED_SECONDS = 5
 _NAMED = 20
@@ -99,25 +99,26 @@ def _due(context: dg.OpExecutionContext, config: BacklogConfig, settings: Settin
 def _log(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     """Logs the materializations of a package: those of the assets of a Dagster run for this partition alone."""
     assert outcome.files is not None and outcome.published is not None
-    for asset, version, metadata in package_events(outcome.files, outcome.published):
-        if asset == MANIFEST:
-            metadata["made of"] = _made_of(outcome)
-        event = dg.AssetMaterialization(
-            asset, partition=outcome.run_id, metadata=metadata, tags={DATA_VERSION_TAG: version}
-        )
+    made_of = _made_of(outcome)
+    for event in package_events(outcome.published, outcome.files):
+        if event.asset_key == MANIFEST:
+            event = event.with_metadata(
+                event.metadata | manifest_metadata(context.instance, outcome.published, made_of)
+            )
         context.log_event(event)
 
 
 def _made_of(outcome: Outcome) -> dg.MetadataValue:
-    """The tables that a package was made of: they have no materializations of their own."""
+    """The audit database and the tables that a package was made of: they have no materializations of their own."""
     assert outcome.loaded is not None
+    source = source_metadata(outcome.loaded, outcome.number)
     rows = [
         f"| {name} | {facts.rows[outcome.number]:,} | `{facts.contents[outcome.number]}` | {statement_in_one_line(facts)} |"
         for name, facts in outcome.loaded.tables.items()
     ]
+    first = source_line(source["database"], source["bound run_id"], source["state of the run"], "")
     return dg.MetadataValue.md(
-        f"From one snapshot of {outcome.loaded.database}:\n\n"
-        + "\n".join(["| table | rows | content hash | statement |", "|---|---:|---|---|", *rows])
+        "\n".join([first, "", "| table | rows | content hash | statement |", "|---|---:|---|---|", *rows])
     )
 
 

@@ -26,7 +26,7 @@ from ..package import package_path, read_manifest
 from ..settings import Settings
 from ..verify import CODES, Finding, Report, verify_package
 from .discovery import published_packages
-from .exports import MANIFEST, MANIFEST_SHA256
+from .exports import MANIFEST, MANIFEST_SHA256, noted_publication
 from .failures import RETRIES, explained, named
 from .partitions import RUNS, in_flight, why_not_a_key
 from .resources import Workspace
@@ -82,11 +82,9 @@ def verify_published_package(
     with explained(settings):
         if not context.has_partition_key:
             bad = _check_many(context, config, settings)
-            # Dagster cannot evaluate a check of a partitioned asset here: results are reported, not given by the step.
-            context.instance.report_runless_asset_event(_evaluation(_all_packages(context.instance, settings, bad)))
-            if not bad:
-                for name in sorted(context.op_execution_context.selected_output_names):
-                    yield dg.Output(None, name)
+            context.op_execution_context.log_event(_evaluation(_all_packages(context.instance, settings, bad)))
+            for name in sorted(context.op_execution_context.selected_output_names):
+                yield dg.Output(None, name)
         else:
             results, bad = [], {}
             try:
@@ -115,8 +113,9 @@ def _check(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> Ite
 
 
 def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig, settings: Settings) -> dict[str, str]:
-    """Checks published packages and reports each result by its partition; gives the bad ones, with what is wrong."""
-    instance = context.instance
+    """Checks published packages and logs each result by its partition, and how many there are without one; gives the
+    bad ones, with what is wrong. (Dagster cannot turn results into evaluations of several partitions by itself.)"""
+    instance, log = context.instance, context.op_execution_context.log_event
     due = due_packages(instance, settings)
     bad: dict[str, str] = {}
     checked, end = 0, time.monotonic() + config.seconds
@@ -127,13 +126,18 @@ def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig, se
         try:
             for result in _check(instance, settings, run_id):
                 results.append(result)
-                instance.report_runless_asset_event(_evaluation(result, run_id))
+                log(_evaluation(result, run_id))
         except (ExportError, OSError) as error:
             bad[run_id] = explain(error)
         if complaint := _complaint(results):
             bad[run_id] = complaint
         checked += 1
-    context.log.info(f"{checked:,} of {len(due):,} published packages were checked, the longest unchecked first.")
+    said = f"{checked:,} of {len(due):,} published packages were checked, the longest unchecked first."
+    context.log.info(said)
+    if bad:
+        said = f"{said} {len(bad):,} did not pass: {_names(sorted(bad))}."
+    for key in CHECK_KEYS:
+        log(dg.AssetCheckEvaluation(MANIFEST, key.name, passed=not bad, description=said))
     return bad
 
 
@@ -239,12 +243,8 @@ def _key_id(manifest: Mapping[str, Any], field: str) -> str | None:
 
 def _published_sha256(instance: dg.DagsterInstance, run_id: str) -> str | None:
     """The SHA-256 of manifest.json that Dagster noted when the package was last published, or found unchanged."""
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=MANIFEST, asset_partitions=[run_id]), limit=1
-    ).records
-    materialization = records[0].asset_materialization if records else None
-    noted = materialization.metadata.get(MANIFEST_SHA256) if materialization else None
-    return None if noted is None else str(noted.value)
+    noted = noted_publication(instance, run_id)
+    return None if noted is None else str(noted.metadata[MANIFEST_SHA256].value)
 
 
 def _verifies(report: Report, published: str | None, unproven: str) -> dg.AssetCheckResult:

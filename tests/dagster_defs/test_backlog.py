@@ -51,6 +51,7 @@ def test_every_missing_package_is_made_and_shown(operate: Operator) -> None:
             assert made.tags["dagster/data_version"]
         assert made.metadata["result"].value == "exported"
         table = made.metadata["made of"].value
+        assert f"with run_id bound to `{run_id}`" in table
         assert "one snapshot of" in table and "| calls | " in table and "FROM calls AS t" in table
     assert RUNNING_RUN not in operate.partitions()
 
