@@ -17,7 +17,7 @@ from pathlib import Path
 import rfc8785
 
 from . import build
-from .build import DATA, EXPORTED_AT, KEY, Record
+from .build import EXPORTED_AT, KEY, Record
 
 EXPORTS = {
     "v060": "v060.run-705b45eb5be3.signed.jsonl",
