@@ -172,7 +172,8 @@ class _Planner:
         before = born.cum_sum() - born
         self._put(root.table, parents.select("at", sort_group=pl.col("no") + before))
         self._put(child.table, children.select("at", sort_group=pl.col("rank") + pl.col("parent") + 1))
-        return self._count_by_run(parents) + self._count_by_run(children)
+        counts: np.ndarray = self._count_by_run(parents) + self._count_by_run(children)
+        return counts
 
     def _shift(self, table: str, shift: np.ndarray) -> None:
         """Moves the sort groups of each run by as much as is said."""

@@ -1,8 +1,8 @@
 """Folders for work in progress, and the lock of a run.
 
-Belongs here: making folders that are locked while their process lives, removing those that no process has locked. Staging
-folders (EXPORT_DIR/.staging, where files wait until they are a package) and scratch folders (temporary files of a step)
-are both of this kind. Does not belong here: what is in them, and publication (`package.py`).
+Belongs here: making folders that are locked while their process lives, and removing those that no process has locked.
+Staging folders (EXPORT_DIR/.staging, where files wait until they are a package) and scratch folders (temporary files of
+a step) are both of this kind. Does not belong here: what is in them, and publication (`package/publish.py`).
 """
 
 from __future__ import annotations
