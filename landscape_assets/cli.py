@@ -293,6 +293,38 @@ def check(database: str | None, as_json: bool) -> None:
     sys.exit(1 if count else 0)
 
 
+@main.command(
+    "status",
+    epilog="Exit status: 0 all is there, 1 a package is missing or bad, 2 wrong usage or an unusable database.",
+)
+@_database_option
+@_output_option
+@_json_option
+def status_(database: str | None, output: Path | None, as_json: bool) -> None:
+    """Say at one look whether every finished run has its package: the newest one, the oldest that is missing, bad ones.
+
+    Bad are packages whose manifest cannot be read, or that lack a file or have one of another size. `verify` reads them.
+    """
+    with _stopping():
+        _use_settings(database, output, None, ())
+        from dataclasses import asdict
+
+        from . import settings
+        from .status import export_status
+
+        found = export_status(settings.database_url(), settings.export_dir())
+    if as_json:
+        click.echo(json.dumps({"good": found.is_good, **asdict(found)}, ensure_ascii=False))
+    else:
+        click.echo(
+            printable(f"{found.packages:,} packages; newest: {found.newest_package} ({found.newest_exported_at})")
+        )
+        click.echo(printable(f"{found.missing:,} finished runs without one; oldest: {found.oldest_missing}"))
+        for run_id, reason in found.bad.items():
+            click.echo(printable(f"bad: {run_id}: {reason}"))
+    sys.exit(0 if found.is_good else 1)
+
+
 @main.command()
 @click.argument("directory", metavar="[DIR]", default="demo", type=_Path(file_okay=False, path_type=Path))
 def demo(directory: Path) -> None:

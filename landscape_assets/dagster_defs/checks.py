@@ -24,8 +24,8 @@ from ..database import AuditDatabase
 from ..errors import DatabaseError, ExportError, PackageError
 from ..failures import explain
 from ..package.publish import package_path, read_manifest
+from ..status import published_packages
 from ..verify import CODES, Finding, Report, verify_package
-from .discovery import published_packages
 from .exports import MANIFEST, MANIFEST_SHA256, noted_publication
 from .failures import RETRIES, explained, named
 from .partitions import RUNS, in_flight, why_not_a_key

@@ -16,7 +16,9 @@ import dagster as dg
 from .. import settings
 from ..errors import ExportError, PackageError
 from ..package.publish import Published, package_path, read_manifest
-from .discovery import finished_runs, published_packages, tell_refused
+from ..status import published_packages
+from .alerts import ALERTS
+from .discovery import finished_runs, tell_refused
 from .exports import MANIFEST, package_events
 from .partitions import CHUNK, RUNS, in_flight, unregistered
 
@@ -80,4 +82,4 @@ def _unknown_packages(instance: dg.DagsterInstance) -> list[Published]:
     return found
 
 
-SENSORS = [discover_runs]
+SENSORS = [discover_runs, *ALERTS]
