@@ -66,7 +66,9 @@ def alert_on_failed_run(context: dg.RunFailureSensorContext) -> dg.SkipReason | 
     name="alert_on_failed_tick",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description=f"Posts a JSON document to {ALERT_URL} for each tick of a schedule that failed: no Dagster run tells of it.",
+    description=(
+        f"Posts a JSON document to {ALERT_URL} for each tick of a schedule that failed: no Dagster run tells of it."
+    ),
 )
 def alert_on_failed_tick(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Tells of the schedules' failed ticks since the last time; the first time of none."""

@@ -48,7 +48,7 @@ class BacklogConfig(dg.Config):
     description="Exports many runs together, and logs a materialization of each package by its partition.",
 )
 def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig, workspace: Workspace) -> None:
-    """Exports the runs that are due. A run that fails does not stop the others; in the end the step fails, naming it."""
+    """Exports the runs that are due. One that fails does not stop the others; in the end the step fails, naming it."""
     with explained():
         chosen = settings.export_settings(supersede=config.supersede)
         run_ids = _due(context, config)
@@ -96,22 +96,22 @@ def _due(context: dg.OpExecutionContext, config: BacklogConfig) -> list[str]:
 
 def _log(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     """Logs the materializations of a package: those of the assets of a Dagster run for this partition alone."""
-    assert outcome.files is not None and outcome.published is not None
+    assert outcome.files is not None
+    assert outcome.published is not None
     made_of = _made_of(outcome)
+    added = manifest_metadata(context.instance, outcome.published, made_of)
     for event in package_events(outcome.published, outcome.files):
-        if event.asset_key == MANIFEST:
-            event = event.with_metadata(
-                event.metadata | manifest_metadata(context.instance, outcome.published, made_of)
-            )
-        context.log_event(event)
+        of_manifest = event.asset_key == MANIFEST
+        context.log_event(event.with_metadata({**event.metadata, **added}) if of_manifest else event)
 
 
 def _made_of(outcome: Outcome) -> dg.MetadataValue:
     """The audit database and the tables that a package was made of: they have no materializations of their own."""
     assert outcome.loaded is not None
     source = source_metadata(outcome.loaded, outcome.number)
+    number = outcome.number
     rows = [
-        f"| {name} | {facts.rows[outcome.number]:,} | `{facts.contents[outcome.number]}` | {statement_in_one_line(facts)} |"
+        f"| {name} | {facts.rows[number]:,} | `{facts.contents[number]}` | {statement_in_one_line(facts)} |"
         for name, facts in outcome.loaded.tables.items()
     ]
     first = source_line(source["database"], source["bound run_id"], source["state of the run"], "")
@@ -124,8 +124,8 @@ def _made_of(outcome: Outcome) -> dg.MetadataValue:
     executor_def=dg.in_process_executor,
     tags={"landscape/work": "export"},
     description=(
-        "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a complete "
-        "package. Each package is logged as a materialization of its partition. Its checks follow by the schedule "
+        "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a "
+        "complete package. Each package is logged as a materialization of its partition. Its checks follow by the schedule "
         "reverification, which takes packages first that were never checked."
     ),
 )

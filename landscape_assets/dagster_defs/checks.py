@@ -80,7 +80,7 @@ def verify_published_package(
     with explained():
         if not context.has_partition_key:
             bad = _check_many(context, config)
-            context.op_execution_context.log_event(_evaluation(_all_packages(context.instance, bad)))
+            _log(context, _evaluation(_all_packages(context.instance, bad)))
             for name in sorted(context.op_execution_context.selected_output_names):
                 yield dg.Output(None, name)
         else:
@@ -113,7 +113,7 @@ def _check(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.AssetCheckR
 def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig) -> dict[str, str]:
     """Checks published packages and logs each result by its partition, and how many there are without one; gives the
     bad ones, with what is wrong. (Dagster cannot turn results into evaluations of several partitions by itself.)"""
-    instance, log = context.instance, context.op_execution_context.log_event
+    instance = context.instance
     due = due_packages(instance)
     bad: dict[str, str] = {}
     checked, end = 0, time.monotonic() + config.seconds
@@ -124,7 +124,7 @@ def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig) ->
         try:
             for result in _check(instance, run_id):
                 results.append(result)
-                log(_evaluation(result, run_id))
+                _log(context, _evaluation(result, run_id))
         except (ExportError, OSError) as error:
             bad[run_id] = explain(error)
         if complaint := _complaint(results):
@@ -135,8 +135,14 @@ def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig) ->
     if bad:
         said = f"{said} {len(bad):,} did not pass: {_names(sorted(bad))}."
     for key in CHECK_KEYS:
-        log(dg.AssetCheckEvaluation(MANIFEST, key.name, passed=not bad, description=said))
+        _log(context, dg.AssetCheckEvaluation(MANIFEST, key.name, passed=not bad, description=said))
     return bad
+
+
+def _log(context: dg.AssetCheckExecutionContext, evaluation: dg.AssetCheckEvaluation) -> None:
+    """Logs an evaluation of any partition as one of this Dagster run."""
+    # Dagster 1.13 takes evaluations here, too; its annotation does not say so.
+    context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
 
 
 def due_packages(instance: dg.DagsterInstance) -> list[str]:

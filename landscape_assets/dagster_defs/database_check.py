@@ -6,6 +6,7 @@ the checks of published packages (`checks.py`).
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import dagster as dg
 
@@ -38,7 +39,7 @@ def rows_belong_to_runs() -> Iterator[dg.AssetCheckResult]:
         shown = list(islice(findings, _SHOWN))
         count = len(shown) + sum(1 for _ in findings)
         looked_at = f"{len(database.contract.tables)} tables of {len(database.runs):,} run(s) were looked at."
-        metadata = {
+        metadata: dict[str, Any] = {
             "database": database.shown,
             "contract": database.contract.name,
             "count of findings": dg.MetadataValue.int(count),

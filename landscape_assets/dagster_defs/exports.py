@@ -235,7 +235,7 @@ def package(
             metadata={"files": f"None: {settings.FORMAT_NAMES} leaves the format out."},
         )
     for event in package_events(published, files):
-        metadata = dict(event.metadata)
+        metadata: dict[str, Any] = dict(event.metadata)
         if event.asset_key == MANIFEST:
             metadata |= manifest_metadata(context.instance, published, origin)
             metadata["seconds"] = round(time.monotonic() - started, 3)
@@ -285,18 +285,19 @@ def _present_key(
     """
     if signatures.metadata["content"] != records.metadata["content"] or records.batches != signatures.batches:
         raise PackageError(
-            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
+            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "
+            f"again."
         )
     if needs_fields(formats) and FIELDS not in records.schema.names:
         raise PackageError(
-            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize export/records and what "
-            f"follows it again (the job export_run)."
+            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize "
+            f"export/records and what follows it again (the job export_run)."
         )
     key = settings.signing_key()
     if (key.key_id if key else "") != signatures.metadata["key_id"]:
         raise PackageError(
-            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, and the present "
-            f"key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
+            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, "
+            f"and the present key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
         )
     return key
 
