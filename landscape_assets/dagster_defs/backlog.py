@@ -37,7 +37,7 @@ class BacklogConfig(dg.Config):
     run_ids: Optional[list[str]] = Field(  # noqa: UP045 (Dagster reads no other form)
         default=None, description="The runs to export; all finished runs without a complete package when left out."
     )
-    limit: Optional[int] = Field(default=None, ge=1, description="How many runs to export at most, the oldest first.")
+    limit: int | None = Field(default=None, ge=1, description="How many runs to export at most, the oldest first.")
     supersede: bool = Field(
         default=False,
         description="Replace packages that are there and differ; the old ones are kept aside, under their time stamps.",
@@ -98,22 +98,22 @@ def _due(context: dg.OpExecutionContext, config: BacklogConfig, settings: Settin
 
 def _log(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     """Logs the materializations of a package: those of the assets of a Dagster run for this partition alone."""
-    assert outcome.files is not None and outcome.published is not None
+    assert outcome.files is not None
+    assert outcome.published is not None
     made_of = _made_of(outcome)
+    added = manifest_metadata(context.instance, outcome.published, made_of)
     for event in package_events(outcome.published, outcome.files):
-        if event.asset_key == MANIFEST:
-            event = event.with_metadata(
-                event.metadata | manifest_metadata(context.instance, outcome.published, made_of)
-            )
-        context.log_event(event)
+        of_manifest = event.asset_key == MANIFEST
+        context.log_event(event.with_metadata({**event.metadata, **added}) if of_manifest else event)
 
 
 def _made_of(outcome: Outcome) -> dg.MetadataValue:
     """The audit database and the tables that a package was made of: they have no materializations of their own."""
     assert outcome.loaded is not None
     source = source_metadata(outcome.loaded, outcome.number)
+    number = outcome.number
     rows = [
-        f"| {name} | {facts.rows[outcome.number]:,} | `{facts.contents[outcome.number]}` | {statement_in_one_line(facts)} |"
+        f"| {name} | {facts.rows[number]:,} | `{facts.contents[number]}` | {statement_in_one_line(facts)} |"
         for name, facts in outcome.loaded.tables.items()
     ]
     first = source_line(source["database"], source["bound run_id"], source["state of the run"], "")
@@ -126,8 +126,8 @@ def _made_of(outcome: Outcome) -> dg.MetadataValue:
     executor_def=dg.in_process_executor,
     tags={"landscape/work": "export"},
     description=(
-        "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a complete "
-        "package. Each package is logged as a materialization of its partition. Its checks follow by the schedule "
+        "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a "
+        "complete package. Each package is logged as a materialization of its partition. Its checks follow by the schedule "
         "reverification, which takes packages first that were never checked."
     ),
 )

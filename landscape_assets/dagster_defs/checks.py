@@ -24,8 +24,8 @@ from ..errors import DatabaseError, ExportError, PackageError
 from ..failures import explain
 from ..package import package_path, read_manifest
 from ..settings import Settings
+from ..status import published_packages
 from ..verify import CODES, Finding, Report, verify_package
-from .discovery import published_packages
 from .exports import MANIFEST, MANIFEST_SHA256, noted_publication
 from .failures import RETRIES, explained, named
 from .partitions import RUNS, in_flight, why_not_a_key
@@ -82,7 +82,7 @@ def verify_published_package(
     with explained(settings):
         if not context.has_partition_key:
             bad = _check_many(context, config, settings)
-            context.op_execution_context.log_event(_evaluation(_all_packages(context.instance, settings, bad)))
+            _log(context, _evaluation(_all_packages(context.instance, settings, bad)))
             for name in sorted(context.op_execution_context.selected_output_names):
                 yield dg.Output(None, name)
         else:
@@ -115,7 +115,7 @@ def _check(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> Ite
 def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig, settings: Settings) -> dict[str, str]:
     """Checks published packages and logs each result by its partition, and how many there are without one; gives the
     bad ones, with what is wrong. (Dagster cannot turn results into evaluations of several partitions by itself.)"""
-    instance, log = context.instance, context.op_execution_context.log_event
+    instance = context.instance
     due = due_packages(instance, settings)
     bad: dict[str, str] = {}
     checked, end = 0, time.monotonic() + config.seconds
@@ -126,7 +126,7 @@ def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig, se
         try:
             for result in _check(instance, settings, run_id):
                 results.append(result)
-                log(_evaluation(result, run_id))
+                _log(context, _evaluation(result, run_id))
         except (ExportError, OSError) as error:
             bad[run_id] = explain(error)
         if complaint := _complaint(results):
@@ -137,8 +137,14 @@ def _check_many(context: dg.AssetCheckExecutionContext, config: VerifyConfig, se
     if bad:
         said = f"{said} {len(bad):,} did not pass: {_names(sorted(bad))}."
     for key in CHECK_KEYS:
-        log(dg.AssetCheckEvaluation(MANIFEST, key.name, passed=not bad, description=said))
+        _log(context, dg.AssetCheckEvaluation(MANIFEST, key.name, passed=not bad, description=said))
     return bad
+
+
+def _log(context: dg.AssetCheckExecutionContext, evaluation: dg.AssetCheckEvaluation) -> None:
+    """Logs an evaluation of any partition as one of this Dagster run."""
+    # Dagster 1.13 takes evaluations here, too; its annotation does not say so.
+    context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
 
 
 def due_packages(instance: dg.DagsterInstance, settings: Settings) -> list[str]:

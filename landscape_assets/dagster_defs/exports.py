@@ -240,7 +240,7 @@ def package(
             metadata={"files": f"None: {FORMAT_NAMES} leaves the format out."},
         )
     for event in package_events(published, files):
-        metadata = dict(event.metadata)
+        metadata: dict[str, Any] = dict(event.metadata)
         if event.asset_key == MANIFEST:
             metadata |= manifest_metadata(context.instance, published, origin)
             metadata["seconds"] = round(time.monotonic() - started, 3)
@@ -288,18 +288,19 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
     """
     if signatures.metadata["content"] != records.metadata["content"] or records.batches != signatures.batches:
         raise PackageError(
-            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
+            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "
+            f"again."
         )
     if needs_fields(settings.formats) and FIELDS not in records.schema.names:
         raise PackageError(
-            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize export/records and what "
-            f"follows it again (the job export_run)."
+            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize "
+            f"export/records and what follows it again (the job export_run)."
         )
     key = settings.key
     if (key.key_id if key else "") != signatures.metadata["key_id"]:
         raise PackageError(
-            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, and the present "
-            f"key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
+            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, "
+            f"and the present key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
         )
 
 

@@ -46,4 +46,4 @@ CHECK_DATABASE = dg.define_asset_job(
     description="Looks through the whole audit database for damage that belongs to no run, or to two.",
 )
 
-JOBS = [EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, CHECK_DATABASE, HOUSEKEEPING]
+JOBS = (EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, CHECK_DATABASE, HOUSEKEEPING)

@@ -65,7 +65,7 @@ def _source(event: dg.EventLogRecord) -> str:
     if "database" not in metadata:
         return ""
     database, run_id, state = (str(metadata[name].value) for name in ("database", "bound run_id", "state of the run"))
-    read_at = datetime.fromtimestamp(float(metadata["read at"].value), UTC).isoformat(timespec="seconds")
+    read_at = datetime.fromtimestamp(float(str(metadata["read at"].value)), UTC).isoformat(timespec="seconds")
     return source_line(database, run_id, state, f", read at {read_at}")
 
 

@@ -19,7 +19,8 @@ from ..package import is_complete
 from ..settings import CHECK_CRON, HOUSEKEEPING_CRON, SCHEDULE_CRON, SCHEDULE_TIMEZONE, VERIFY_CRON, Settings
 from .checks import due_packages, verify_published_package
 from .discovery import finished_runs, tell_refused
-from .jobs import CHECK_DATABASE, EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
+from .housekeeping import HOUSEKEEPING
+from .jobs import CHECK_DATABASE, EXPORT_RUN, VERIFY_PACKAGE
 from .partitions import IN_FLIGHT, PARTITION_TAG, in_flight, register
 
 _ATTEMPTS, _WAIT_SECONDS = 3, 3

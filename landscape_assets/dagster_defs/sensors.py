@@ -16,7 +16,9 @@ import dagster as dg
 from ..errors import ExportError, PackageError
 from ..package import Published, package_path, read_manifest
 from ..settings import Settings
-from .discovery import finished_runs, published_packages, tell_refused
+from ..status import published_packages
+from .alerts import ALERTS
+from .discovery import finished_runs, tell_refused
 from .exports import MANIFEST, package_events
 from .partitions import CHUNK, RUNS, in_flight, unregistered
 
@@ -69,16 +71,16 @@ def _unknown_packages(instance: dg.DagsterInstance, settings: Settings) -> list[
         export_dir = settings.export_dir
     except ExportError:
         return []
+    published = [run_id for run_id, _ in published_packages(export_dir)]
     known = instance.event_log_storage.get_materialized_partitions(MANIFEST) | in_flight(instance)
-    registered = set(instance.get_dynamic_partitions(RUNS.name))
+    known.update(unregistered(instance, published))  # they are partitions with the next tick
     found: list[Published] = []
-    for run_id, _ in published_packages(export_dir):
-        if run_id in registered and run_id not in known and len(found) < REPORTED_PER_TICK:
-            with suppress(PackageError):  # one that is damaged is not reported as materialized
-                path = package_path(export_dir, run_id)
-                manifest_sha256 = hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
-                found.append(Published(path, read_manifest(path), manifest_sha256, is_new=False))
+    for run_id in [run_id for run_id in published if run_id not in known][:REPORTED_PER_TICK]:
+        with suppress(PackageError):  # one that is damaged is not reported as materialized
+            path = package_path(export_dir, run_id)
+            manifest_sha256 = hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
+            found.append(Published(path, read_manifest(path), manifest_sha256, is_new=False))
     return found
 
 
-SENSORS = [discover_runs]
+SENSORS = [discover_runs, *ALERTS]
