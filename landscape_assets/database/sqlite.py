@@ -115,7 +115,7 @@ class SQLiteSource:
             self._connection = self._engine.connect()
             try:
                 # The transaction's snapshot is taken by its first read.
-                self._connection.exec_driver_sql("BEGIN")
+                self._connection.exec_driver_sql("BEGIN").close()
                 self._connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").close()
             except BaseException:
                 self._disconnect()
