@@ -102,7 +102,7 @@ class SQLiteSource(Source):
                 self._connection = self._engine.connect()
                 stack.callback(super().close)
                 # The transaction's snapshot is taken by its first read.
-                self._connection.exec_driver_sql("BEGIN")
+                self._connection.exec_driver_sql("BEGIN").close()
                 self._connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").close()
             except DRIVER_ERRORS as error:
                 raise self._failure(error) from None
