@@ -298,7 +298,7 @@ class RecordsFile:
         return [
             f"{name} of the manifest record is not what the records and the run give."
             for name, value in sorted(wanted.items())
-            if record.get(name) != value and name not in ("record_count", "final_hash", "run_id")
+            if record.get(name) != value and name not in ("record_type", "run_id", "record_count", "final_hash")
         ]
 
     def _find_repeated_ids(self, source: Source) -> None:

@@ -40,9 +40,9 @@ TABLES = {
     **{
         name: name + "s"
         for name in (
-            "sink_effect_stream sink_effect sink_effect_member sink_effect_attempt validation_error transform_error "
-            "scheduler_event"
-        ).split()
+            *("sink_effect_stream", "sink_effect", "sink_effect_member", "sink_effect_attempt"),
+            *("validation_error", "transform_error", "scheduler_event"),
+        )
     },
 }
 NEW_IN_V071 = ("web_plugin_policy", "sink_effect_stream", "sink_effect", "sink_effect_member", "sink_effect_attempt")
@@ -90,8 +90,8 @@ FIELDS_OF_V071 = {
 }
 NESTED = (
     *build.NESTED,
-    *"authorized_plugin_ids available_plugin_ids control_modes selected_implementations".split(),
-    *"selected_profile_aliases plugin_code_identities decision_codes".split(),
+    *["authorized_plugin_ids", "available_plugin_ids", "control_modes", "selected_implementations"],
+    *["selected_profile_aliases", "plugin_code_identities", "decision_codes"],
 )
 
 CONFIG = {
@@ -165,7 +165,7 @@ def manifest_record(lines: list[bytes], run: Record, final_hash: str, settings: 
         if not chunks or is_full:
             chunks.append([])
         chunks[-1].append(frame)
-    names = "export_format exporter_version serialization_version signer_key_id signing_mode".split()
+    names = ["export_format", "exporter_version", "serialization_version", "signer_key_id", "signing_mode"]
     registry = {name: settings[name] for name in names}
     registry["public_export_config_hash"] = _hash("audit-export-public-config-v1", settings)
     registry["source_run_id"] = run["run_id"]
