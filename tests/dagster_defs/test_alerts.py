@@ -39,10 +39,11 @@ class Receiver:
             def do_POST(self) -> None:
                 receiver.requests += 1
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(503 if receiver.requests <= refused else 200)
-                self.end_headers()
-                if receiver.requests > refused:
+                is_refused = receiver.requests <= refused
+                if not is_refused:
                     receiver.documents.append(json.loads(body))
+                self.send_response(503 if is_refused else 200)
+                self.end_headers()
 
             def log_message(self, *arguments: object) -> None:
                 pass
