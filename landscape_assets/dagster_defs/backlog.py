@@ -127,7 +127,7 @@ def _made_of(outcome: Outcome) -> dg.MetadataValue:
     tags={"landscape/work": "export"},
     description=(
         "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a "
-        "complete package. Each package is logged as a materialization of its partition. Its checks follow by the schedule "
+        "package. Each is logged as a materialization of its partition. Its checks follow by the schedule "
         "reverification, which takes packages first that were never checked."
     ),
 )

@@ -229,9 +229,8 @@ def package(
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     origin = None
-    if (
-        not context.instance.is_ephemeral
-    ):  # what an ephemeral one holds is never looked at; following lineage takes time
+    # What an ephemeral instance holds is never looked at, and to follow the lineage takes a while.
+    if not context.instance.is_ephemeral:
         origin = made_of(context.instance, [RECORDS, SIGNED_RECORDS], run_id, context.run.run_id)
     for name in set(FORMATS) - set(formats):  # the step must give something for each of its assets
         yield dg.MaterializeResult(
@@ -300,7 +299,8 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
     if (key.key_id if key else "") != signatures.metadata["key_id"]:
         raise PackageError(
             f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, "
-            f"and the present key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
+            f"and the present key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the "
+            f"package again."
         )
 
 

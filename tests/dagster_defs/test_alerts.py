@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -9,7 +10,16 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._utils.error import SerializableErrorInfo
 from support.databases import changing
 from support.operator import Operator
 
@@ -29,10 +39,11 @@ class Receiver:
             def do_POST(self) -> None:
                 receiver.requests += 1
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(503 if receiver.requests <= refused else 200)
-                self.end_headers()
-                if receiver.requests > refused:
+                is_refused = receiver.requests <= refused
+                if not is_refused:
                     receiver.documents.append(json.loads(body))
+                self.send_response(503 if is_refused else 200)
+                self.end_headers()
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -90,7 +101,8 @@ def test_a_dead_receiver_stops_nothing(
     monkeypatch.setenv("LANDSCAPE_ALERT_URL", receiver.url)
     said = tell(operate, failed).skip_message
     assert receiver.requests == 3
-    assert "in 3 attempts (HTTP 503)" in said and "a-secret" not in said
+    assert "in 3 attempts (HTTP 503)" in said
+    assert "a-secret" not in said
     monkeypatch.delenv("LANDSCAPE_ALERT_URL")
     assert "is not set" in tell(operate, failed).skip_message
 
@@ -103,7 +115,8 @@ def test_a_package_that_is_found_bad_is_told(operate: Operator, monkeypatch: pyt
     (operate.exports / COMPLETED_RUN / "records.jsonl").write_text("changed")
     tell(operate, operate.run("verify_package", COMPLETED_RUN))
     (document,) = receiver.documents
-    assert document["step"] == "verify_published_package" and COMPLETED_RUN in document["message"]
+    assert document["step"] == "verify_published_package"
+    assert COMPLETED_RUN in document["message"]
 
 
 def test_failed_ticks_of_schedules_are_told_once(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +126,6 @@ def test_failed_ticks_of_schedules_are_told_once(operate: Operator, monkeypatch:
     with dg.build_sensor_context(operate.instance) as context:
         alert_on_failed_tick(context)
         cursor = context.cursor
-    schedule = operate.defs.get_repository_def().get_schedule_def("nightly_exports")
-    del schedule
     fail_a_tick(operate.instance, "nightly_exports", "There is no file /srv/landscape.db.")
     for _ in range(2):
         with dg.build_sensor_context(operate.instance, cursor=cursor) as context:
@@ -127,20 +138,10 @@ def test_failed_ticks_of_schedules_are_told_once(operate: Operator, monkeypatch:
 
 def fail_a_tick(instance: dg.DagsterInstance, name: str, message: str) -> None:
     """What the daemon keeps of a schedule whose evaluation raised."""
-    from dagster._core.remote_origin import (
-        RegisteredCodeLocationOrigin,
-        RemoteInstigatorOrigin,
-        RemoteRepositoryOrigin,
-    )
-    from dagster._core.scheduler.instigation import InstigatorType, ScheduleInstigatorData
-    from dagster._utils.error import SerializableErrorInfo
-
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("landscape_assets"), "__repository__")
     origin = RemoteInstigatorOrigin(repository, name)
     data = ScheduleInstigatorData("0 2 * * *")
     instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data))
-    import time
-
     instance.create_tick(
         TickData(
             instigator_origin_id=origin.get_id(),
@@ -148,7 +149,7 @@ def fail_a_tick(instance: dg.DagsterInstance, name: str, message: str) -> None:
             instigator_type=InstigatorType.SCHEDULE,
             status=TickStatus.FAILURE,
             timestamp=time.time(),
-            selector_id=origin.get_selector().get_id() if hasattr(origin, "get_selector") else None,
+            selector_id=origin.get_selector().get_id(),
             error=SerializableErrorInfo(message, [], None),
         )
     )
