@@ -28,7 +28,7 @@ import sqlalchemy as sa
 
 @contextmanager
 def count_statements(database: str | None = None) -> Iterator[list[str]]:
-    """Collect the text of every statement sent within the block, whoever sends it.
+    """Collect the text of every statement sent within the block, by any thread or library.
 
     Args:
         database: path of a SQLite file; statements that SQLAlchemy sends elsewhere (Dagster keeps its own databases

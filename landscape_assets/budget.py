@@ -18,13 +18,13 @@ class Budget:
 
     Args:
         memory_mb: in MiB.
-        threads: how many ranges are worked on at a time.
+        threads: how many buckets are worked on at a time.
     """
 
     memory_mb: int = DEFAULT_MEMORY_MB
     threads: int = min(4, os.cpu_count() or 1)
 
     @property
-    def range_bytes(self) -> int:
-        """Bytes of canonical form in one range: a range in hand takes about six times as much, and each thread has one."""
+    def bucket_bytes(self) -> int:
+        """Bytes of canonical form in one bucket: each thread has one, which takes about six times as much."""
         return max(1, self.memory_mb * 2**20 // (8 * self.threads))

@@ -166,7 +166,10 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
     """
     with ending_with_errors("The export folder (--output or LANDSCAPE_EXPORT_DIR) cannot be read"):
         require_limits()
-        rows, packages = _list_runs(_settings(database, output))
+        from .status import list_runs
+
+        settings = _settings(database, output)
+        rows, packages = list_runs(settings.database_url, settings.export_dir_if_set)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -192,29 +195,6 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
     for line in lines:
         table.add_row(*map(Text, line))
     Console().print(table)
-
-
-def _list_runs(settings: Settings) -> tuple[list[dict[str, Any]], list[str]]:
-    """The runs as `--json` gives them, and what the table says of the package of each."""
-    from .package import is_complete, package_path
-
-    folder = settings.export_dir_if_set  # without one there is nothing to say of packages
-    with _open(settings.database_url) as audit:
-        rows: list[dict[str, Any]] = [
-            {
-                "run_id": run.run_id,
-                "status": run.status,
-                "started_at": run.started_at,
-                "completed_at": run.completed_at,
-                "exportable": run.is_finished(audit.contract),
-                "package": str(package_path(folder, run.run_id))
-                if folder is not None and is_complete(folder, run.run_id)
-                else None,
-            }
-            for run in audit.runs.values()
-        ]
-    absent = ("", "") if folder is None else ("not finished", "none")
-    return rows, [row["package"] or absent[row["exportable"]] for row in rows]
 
 
 @main.command(epilog="Exit status: 0 nothing found, 1 damage found, 2 wrong usage or an unusable database.")
@@ -246,6 +226,28 @@ def check(database: str | None, as_json: bool) -> None:
     else:
         click.echo(f"Nothing found; {looked_at}")
     sys.exit(1 if count else 0)
+
+
+@main.command(
+    "status",
+    epilog="Exit status: 0 all is there, 1 a package is missing or bad, 2 wrong usage or an unusable database.",
+)
+@_database_option
+@_output_option
+@_json_option
+def status_(database: str | None, output: Path | None, as_json: bool) -> None:
+    """Say at one look whether every finished run has its package: the newest one, the oldest missing one, bad ones.
+
+    Bad are packages whose manifest cannot be read, or that lack a file or have one of another size. `verify` reads them.
+    """
+    with ending_with_errors():
+        from .status import export_status
+
+        settings = _settings(database, output)
+        found = export_status(settings.database_url, settings.export_dir)
+    for line in [json.dumps(found.document, ensure_ascii=False)] if as_json else map(printable, found.lines):
+        click.echo(line)
+    sys.exit(0 if found.is_good else 1)
 
 
 @main.command()
@@ -351,7 +353,7 @@ def _open(url: str) -> AuditDatabase:
 
 
 def _export_all(run_ids: tuple[str, ...], settings: Settings, report: Report, *, quiet: bool) -> list[Outcome]:
-    """Exports runs, with a progress bar on a terminal and plain lines otherwise: the outcome of each, in their order."""
+    """Exports runs, with a progress bar on a terminal and plain lines otherwise; the outcomes in their order."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -19,16 +19,14 @@ from .errors import NO_MEMORY, ExportError
 from .printable import printable
 
 
-class NonEmptyText(click.ParamType):
+class NonEmptyText(click.types.StringParamType):
     """Text that is not empty: an unset variable of a shell gives the empty text, and was meant to be something."""
 
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The text."""
-        if not value:
+        if value == "":
             self.fail("it is empty.", param, ctx)
-        return value
+        return super().convert(value, param, ctx)
 
 
 class NonEmptyPath(click.Path):

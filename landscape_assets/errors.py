@@ -7,8 +7,8 @@ says what was wrong, where, and what to do.
 from __future__ import annotations
 
 NO_MEMORY = (
-    "There is not enough memory, and what was being done has not been done. Give the process more (a limit of ulimit -v "
-    "or of its container), or let the export take less (LANDSCAPE_MEMORY_MB)."
+    "There is not enough memory, and what was being done has not been done. Give the process more (a limit of ulimit "
+    "-v or of its container), or let the export take less (LANDSCAPE_MEMORY_MB)."
 )
 """What a MemoryError means, that of Arrow included."""
 
@@ -18,7 +18,7 @@ class ExportError(Exception):
 
 
 class DatabaseError(ExportError):
-    """The audit database cannot be used. `transient`: trying again later may help (it is locked, it cannot be reached)."""
+    """The audit database cannot be used. `transient`: trying again later may help (it is locked, or out of reach)."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)

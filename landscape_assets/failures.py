@@ -55,7 +55,8 @@ def _explain_unexpected(error: Exception, secret: str | None) -> str:
         if path.is_relative_to(package) and path.name != "failures.py":
             where = f" ({path.relative_to(package.parent)}, line {frame.lineno})"
     message = type(error).__name__ if holds_secret(error, secret) else f"{type(error).__name__}: {error}"
-    return f"Unexpected error: {' '.join(message.split()).rstrip('.')}{where}. Trying again will not help; please report this bug."
+    sentence = " ".join(message.split()).rstrip(".")
+    return f"Unexpected error: {sentence}{where}. Trying again will not help; please report this bug."
 
 
 def holds_secret(error: BaseException, secret: str | None) -> bool:

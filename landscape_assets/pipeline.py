@@ -29,7 +29,7 @@ from .records.ordered import ordered_records, records_schema
 from .records.own_snapshot import Comparison, OwnSnapshots
 from .records.sign import ManifestKey, SignedBatch, SigningKey, sign
 from .settings import Settings
-from .storage.work_dirs import clear_abandoned, release, release_all, run_lock, staging_root, work_folder
+from .storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, remove_work_dirs, run_lock, staging_root
 
 RUNS_AT_ONCE = 100
 """Runs of one set at most: each holds a lock, which is an open file."""
@@ -84,9 +84,9 @@ def export_runs(
         What became of each run, in no promised order. A run that cannot be exported does not stop the others.
     """
     root = settings.scratch_dir or staging_root(settings.export_dir)
-    work = work_folder(root, None, uuid.uuid4().hex)
+    work = make_work_dir(root, None, uuid.uuid4().hex)
     try:
-        clear_abandoned(root, None)
+        remove_stale(root, None)
         for some in _sets(list(run_ids), settings):
             with ExitStack() as locks:
                 held = []
@@ -99,7 +99,7 @@ def export_runs(
                 if held:
                     yield from _export_set(held, work, settings, on_progress)
     finally:
-        release(work)
+        remove_work_dir(work)
 
 
 def _sets(run_ids: list[str], settings: Settings) -> Iterator[list[str]]:
@@ -143,11 +143,11 @@ def _export_set(run_ids: list[str], work: Path, settings: Settings, on_progress:
 
 def _export_together(run_ids: list[str], work: Path, settings: Settings, on_progress: OnProgress) -> Iterator[Outcome]:
     def staging(number: int) -> Path:
-        return work_folder(root, run_ids[number], work.name.rpartition(".")[2])
+        return make_work_dir(root, run_ids[number], work.name.rpartition(".")[2])
 
     root, scratch = staging_root(settings.export_dir), work / "scratch"
     for run_id in run_ids:
-        clear_abandoned(root, run_id)
+        remove_stale(root, run_id)
     try:
         loaded = load_tables(
             settings.database_url,
@@ -186,7 +186,7 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         for run_id in run_ids:
-            release_all(root, run_id)
+            remove_work_dirs(root, run_id)
 
 
 def _counted(batches: Iterator[SignedBatch], total: int, on_progress: OnProgress) -> Iterator[SignedBatch]:
@@ -215,7 +215,7 @@ def _publish(
         reason = explain(error, settings.key.secret if settings.key else None)
         return Outcome(facts.run_id, FAILED, reason)
     finally:
-        release(staging)
+        remove_work_dir(staging)
     status = EXPORTED if published.is_new else UNCHANGED
     return Outcome(facts.run_id, status, None, published, files, loaded, files.number)
 

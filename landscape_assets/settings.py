@@ -46,6 +46,8 @@ SCHEDULE_TIMEZONE = "LANDSCAPE_SCHEDULE_TIMEZONE"
 EXPORTS_PER_TICK = "LANDSCAPE_EXPORTS_PER_TICK"
 CHECKS_PER_TICK = "LANDSCAPE_CHECKS_PER_TICK"
 KEEP_DAYS = "LANDSCAPE_KEEP_DAYS"
+ALERT_URL = "LANDSCAPE_ALERT_URL"
+UI_URL = "LANDSCAPE_UI_URL"
 DAGSTER_HOME = "DAGSTER_HOME"
 
 _OPTION_OF = {EXPORT_DIR: f"The export folder (--output or {EXPORT_DIR})"}
@@ -178,7 +180,7 @@ class Settings:
 
     @cached_property
     def manifest_key(self) -> ManifestKey | None:
-        """The Ed25519 key of manifest.json.sig; None when none is set. Raises SigningKeyError when it cannot be used."""
+        """The Ed25519 key of manifest.json.sig, if one is set. Raises SigningKeyError when it cannot be used."""
         file = self._value(PRIVATE_KEY_FILE)
         return ManifestKey.load(Path(file)) if file else None
 
@@ -233,6 +235,16 @@ class Settings:
     def keep_days(self) -> int:
         """After how many days housekeeping removes what the package repeats."""
         return self._whole_number(KEEP_DAYS, 30, 0)
+
+    @cached_property
+    def alert_url(self) -> str | None:
+        """Where alerts are posted; None for nowhere."""
+        return self._value(ALERT_URL)
+
+    @cached_property
+    def ui_url(self) -> str:
+        """The address of the UI without a slash at its end, for links in alerts; empty when none is set."""
+        return (self._value(UI_URL) or "").rstrip("/")
 
     def check(self) -> Settings:
         """These settings, all that exports are made with and all folders checked, used or not.

@@ -1,6 +1,7 @@
 """Contract v1, as data: the Landscape of ELSPETH 0.4 (March 2026).
 
 Belongs here: tables, columns, enums, references, order and rules of v1. No code that acts on them.
+It has more than 400 lines because it is data: one table after the other.
 """
 
 from __future__ import annotations

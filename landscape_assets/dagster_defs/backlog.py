@@ -9,6 +9,7 @@ apart. An op can log a materialization of any asset and partition, and so each p
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Optional
 
@@ -19,12 +20,12 @@ from ..package import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from ..settings import Settings
 from .discovery import finished_runs, tell_refused
-from .exports import MANIFEST, package_events
-from .failures import explained
-from .lineage import DATA_VERSION_TAG
+from .exports import MANIFEST, manifest_metadata, package_events
+from .failures import explained, named
+from .lineage import source_line
 from .partitions import in_flight, register
 from .resources import Workspace
-from .tables import statement_in_one_line
+from .tables import source_metadata, statement_in_one_line
 
 _LOGGED_SECONDS = 5
 _NAMED = 20
@@ -36,7 +37,7 @@ class BacklogConfig(dg.Config):
     run_ids: Optional[list[str]] = Field(  # noqa: UP045 (Dagster reads no other form)
         default=None, description="The runs to export; all finished runs without a complete package when left out."
     )
-    limit: Optional[int] = Field(default=None, ge=1, description="How many runs to export at most, the oldest first.")
+    limit: int | None = Field(default=None, ge=1, description="How many runs to export at most, the oldest first.")
     supersede: bool = Field(
         default=False,
         description="Replace packages that are there and differ; the old ones are kept aside, under their time stamps.",
@@ -60,23 +61,26 @@ def export_runs_op(
         run_ids = _due(context, config, settings.check())
         register(context.instance, run_ids)
         failed: dict[str, str] = {}
+        logged = []
         started = told = time.monotonic()
-        for done, outcome in enumerate(export_runs(run_ids, settings), 1):
-            if outcome.status == FAILED:
-                failed[outcome.run_id] = outcome.error or ""
-                context.log.error(f"{outcome.run_id}: {outcome.error}")
-            else:
-                _log(context, outcome)
-            if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
-                told = time.monotonic()
-                context.log.info(
-                    f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
-                )
+        with ThreadPoolExecutor(1, "events") as pool:  # an event waits for the disk, while the next packages are made
+            for done, outcome in enumerate(export_runs(run_ids, settings), 1):
+                if outcome.status == FAILED:
+                    failed[outcome.run_id] = outcome.error or ""
+                    context.log.error(f"{outcome.run_id}: {outcome.error}")
+                else:
+                    logged.append(pool.submit(_log, context, outcome))
+                if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
+                    told = time.monotonic()
+                    context.log.info(
+                        f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
+                    )
+        for event in logged:
+            event.result()
         context.add_output_metadata({"runs": len(run_ids), "failed": len(failed)})
     if failed:
-        names = "\n".join(f"{run_id}: {reason}" for run_id, reason in list(failed.items())[:_NAMED])
-        more = f"\nand {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-        raise dg.Failure(f"{len(failed)} of {len(run_ids)} runs were not exported.\n{names}{more}", allow_retries=False)
+        message = named(failed, f"of {len(run_ids):,} runs were not exported")
+        raise dg.Failure(message, allow_retries=False)
 
 
 def _due(context: dg.OpExecutionContext, config: BacklogConfig, settings: Settings) -> list[str]:
@@ -98,26 +102,27 @@ def _due(context: dg.OpExecutionContext, config: BacklogConfig, settings: Settin
 
 def _log(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     """Logs the materializations of a package: those of the assets of a Dagster run for this partition alone."""
-    assert outcome.files is not None and outcome.published is not None
-    for asset, version, metadata in package_events(outcome.files, outcome.published):
-        if asset == MANIFEST:
-            metadata["made of"] = _made_of(outcome)
-        event = dg.AssetMaterialization(
-            asset, partition=outcome.run_id, metadata=metadata, tags={DATA_VERSION_TAG: version}
-        )
-        context.log_event(event)
+    assert outcome.files is not None
+    assert outcome.published is not None
+    made_of = _made_of(outcome)
+    added = manifest_metadata(context.instance, outcome.published, made_of)
+    for event in package_events(outcome.published, outcome.files):
+        of_manifest = event.asset_key == MANIFEST
+        context.log_event(event.with_metadata({**event.metadata, **added}) if of_manifest else event)
 
 
 def _made_of(outcome: Outcome) -> dg.MetadataValue:
-    """The tables that a package was made of: they have no materializations of their own."""
+    """The audit database and the tables that a package was made of: they have no materializations of their own."""
     assert outcome.loaded is not None
+    source = source_metadata(outcome.loaded, outcome.number)
+    number = outcome.number
     rows = [
-        f"| {name} | {facts.rows[outcome.number]:,} | `{facts.contents[outcome.number]}` | {statement_in_one_line(facts)} |"
+        f"| {name} | {facts.rows[number]:,} | `{facts.contents[number]}` | {statement_in_one_line(facts)} |"
         for name, facts in outcome.loaded.tables.items()
     ]
+    first = source_line(source["database"], source["bound run_id"], source["state of the run"], "")
     return dg.MetadataValue.md(
-        f"From one snapshot of {outcome.loaded.database}:\n\n"
-        + "\n".join(["| table | rows | content hash | statement |", "|---|---:|---|---|", *rows])
+        "\n".join([first, "", "| table | rows | content hash | statement |", "|---|---:|---|---|", *rows])
     )
 
 
@@ -125,8 +130,8 @@ def _made_of(outcome: Outcome) -> dg.MetadataValue:
     executor_def=dg.in_process_executor,
     tags={"landscape/work": "export"},
     description=(
-        "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a complete "
-        "package. Each package is logged as a materialization of its partition. Its checks follow by the schedule "
+        "Exports many runs in one Dagster run: those that the run config names, or all finished runs without a "
+        "package. Each is logged as a materialization of its partition. Its checks follow by the schedule "
         "reverification, which takes packages first that were never checked."
     ),
 )

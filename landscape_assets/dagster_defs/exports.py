@@ -4,11 +4,12 @@ Belongs here: the assets `export/...`, their run config, and what the UI shows o
 compute (`export/`, `formats/`).
 """
 
+import glob
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -32,12 +33,15 @@ from ..settings import FORMAT_NAMES, RAW_ERROR_ROWS, Settings
 from ..storage.arrow_file import ArrowReader, ArrowWriter, text_of
 from ..storage.work_dirs import run_lock
 from .failures import explained
-from .lineage import field_lineage, made_of, record_fields
+from .lineage import DATA_VERSION_TAG, field_lineage, made_of, record_fields
 from .partitions import RUNS
 from .resources import Workspace
 from .tables import OWNERS, table_key
 
 GROUP = "export"
+
+SUPERSEDED = "superseded"
+"""What became of an export that replaced a package, where the pipeline says EXPORTED."""
 
 MANIFEST_SHA256 = "sha256 of manifest.json"
 """The name under which the manifest's metadata has its SHA-256; the checks compare the published file with it."""
@@ -239,31 +243,55 @@ def package(
         export = export_of(contract, facts, files, key, workspace.settings.manifest_key, options, comparisons)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
-    # Nobody looks at what an ephemeral instance holds, and to follow the lineage takes a while.
-    origin = (
-        {}
-        if context.instance.is_ephemeral
-        else {"made of": made_of(context.instance, [RECORDS, SIGNED_RECORDS], run_id, context.run.run_id)}
-    )
-    for key_of_asset, version, metadata in package_events(files, published):
+    origin = None
+    # What an ephemeral instance holds is never looked at, and to follow the lineage takes a while.
+    if not context.instance.is_ephemeral:
+        origin = made_of(context.instance, [RECORDS, SIGNED_RECORDS], run_id, context.run.run_id)
+    for name in set(FORMATS) - set(formats):  # the step must give something for each of its assets
         yield dg.MaterializeResult(
-            asset_key=key_of_asset,
-            data_version=dg.DataVersion(version),
-            metadata=metadata
-            | (origin | {"seconds": round(time.monotonic() - started, 3)} if key_of_asset == MANIFEST else {}),
+            asset_key=format_key(name),
+            data_version=dg.DataVersion("none"),
+            metadata={"files": f"None: {FORMAT_NAMES} leaves the format out."},
         )
+    for event in package_events(published, files):
+        metadata: dict[str, Any] = dict(event.metadata)
+        if event.asset_key == MANIFEST:
+            metadata |= manifest_metadata(context.instance, published, origin)
+            metadata["seconds"] = round(time.monotonic() - started, 3)
+        version = dg.DataVersion((event.tags or {})[DATA_VERSION_TAG])
+        yield dg.MaterializeResult(asset_key=event.asset_key, data_version=version, metadata=metadata)
 
 
-def package_events(files: RunFiles, published: Published) -> Iterator[tuple[dg.AssetKey, str, dict[str, Any]]]:
-    """What is told of a package: for each of its assets the key, the data version and the metadata."""
+def package_events(published: Published, files: RunFiles | None = None) -> Iterator[dg.AssetMaterialization]:
+    """The materializations of a package by its partition: of the formats that it has, then of its manifest.
+
+    Args:
+        published: the package.
+        files: the files of the export that made it or found it; without them formats have no data version.
+    """
+    run_id = published.manifest["run_id"]
+    by_format: dict[str, list[dict[str, Any]]] = {}
+    for file in published.manifest["files"]:
+        name = "jsonl" if file["path"] == "records.jsonl" else file["path"].partition("/")[0]
+        by_format.setdefault(name, []).append(file)
     for name in FORMATS:
-        if name in files.files:
-            made = files.files[name]
-            size = sum(file.facts.size for file in made)
-            yield format_key(name), _digest(made), {"files": _files_table(made), "bytes": size}
-        else:
-            yield format_key(name), "none", {"files": f"None: {FORMAT_NAMES} leaves the format out."}
-    yield MANIFEST, published.manifest_sha256, _manifest_metadata(published)
+        if name in by_format:
+            yield dg.AssetMaterialization(
+                format_key(name),
+                partition=run_id,
+                metadata={
+                    "files": _files_table(by_format[name]),
+                    "bytes": sum(file["size"] for file in by_format[name]),
+                },
+                tags={DATA_VERSION_TAG: _digest(files.files[name])} if files else None,
+            )
+    found = {} if files else {"found": "Dagster has no record of its export; this is what its manifest says."}
+    yield dg.AssetMaterialization(
+        MANIFEST,
+        partition=run_id,
+        metadata=_metadata_of_manifest(published) | found,
+        tags={DATA_VERSION_TAG: published.manifest_sha256},
+    )
 
 
 def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str, settings: Settings) -> None:
@@ -274,12 +302,13 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
     """
     if signatures.metadata["content"] != records.metadata["content"] or records.batches != signatures.batches:
         raise PackageError(
-            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records again."
+            f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "
+            f"again."
         )
     if needs_fields(settings.formats) and FIELDS not in records.schema.names:
         raise PackageError(
-            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize export/records and what "
-            f"follows it again (the job export_run)."
+            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize "
+            f"export/records and what follows it again (the job export_run)."
         )
     is_raw: bool = json.loads(records.metadata["raw_error_rows"])
     if _BY_NAME[records.metadata["contract"]].redacts and is_raw != settings.options.raw_error_rows:
@@ -291,8 +320,9 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
     key = settings.key
     if (key.key_id if key else "") != signatures.metadata["key_id"]:
         raise PackageError(
-            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, and the present "
-            f"key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the package again."
+            f"The records of run {run_id!r} are signed with the key {signatures.metadata['key_id'] or '(none)'}, "
+            f"and the present key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the "
+            f"package again."
         )
 
 
@@ -303,26 +333,70 @@ def _digest(files: list[StagedFile]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _files_table(files: list[StagedFile]) -> dg.MetadataValue:
+def _files_table(files: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
     rows = "\n".join(
-        f"| {file.path} | {file.facts.size:,} | {file.facts.rows:,} | `{file.facts.sha256}` |" for file in files
+        f"| {file['path']} | {file['size']:,} | {file['records']:,} | `{file['sha256']}` |" for file in files
     )
     return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
 
 
-def _manifest_metadata(published: Published) -> dict[str, Any]:
+def _metadata_of_manifest(published: Published) -> dict[str, Any]:
+    """What a manifest says of its package; of the package that it superseded, too."""
     made = published.manifest
-    exported_at = datetime.fromisoformat(made["exported_at"])
-    return {
+    metadata = {
         "package": dg.MetadataValue.path(str(published.path)),
-        "result": EXPORTED if published.is_new else UNCHANGED,
         "record_count": made["record_count"],
         "final_hash": made["final_hash"],
-        "exported_at": dg.MetadataValue.timestamp(exported_at),
+        "exported_at": dg.MetadataValue.timestamp(datetime.fromisoformat(made["exported_at"])),
         "manifest": dg.MetadataValue.json(made),
         MANIFEST_SHA256: published.manifest_sha256,
         **_snapshots_metadata(made),
     }
+    if superseded := made.get("supersedes"):
+        sha256 = superseded["manifest_sha256"]
+        metadata["superseded: sha256 of manifest.json"] = sha256
+        for path in (published.path.parent / ".superseded").glob(f"*/{glob.escape(published.path.name)}/manifest.json"):
+            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                metadata["superseded: package"] = dg.MetadataValue.path(str(path.parent))
+    return metadata
+
+
+def manifest_metadata(
+    instance: dg.DagsterInstance, published: Published, origin: dg.MetadataValue | None
+) -> dict[str, Any]:
+    """What an export adds to that: what became of it, and what the package was made of.
+
+    Args:
+        instance: the Dagster instance.
+        published: the package.
+        origin: what this export was made of. Of a package that was there already, what Dagster noted when it was made
+            stands, and this is what it was compared with.
+    """
+    if published.is_new:
+        result = SUPERSEDED if "supersedes" in published.manifest else EXPORTED
+        return {"result": result} | ({"made of": origin} if origin else {})
+    noted = noted_publication(instance, published.manifest["run_id"])
+    first = (
+        noted.metadata
+        if noted is not None and noted.metadata[MANIFEST_SHA256].value == published.manifest_sha256
+        else {}
+    )
+    kept = {name: first[name] for name in ("made of", "first result") if name in first}
+    if "result" in first and first["result"].value != UNCHANGED:
+        kept["first result"] = first["result"]
+    told = {"compared with" if "made of" in kept else "made of": origin} if origin else {}
+    return {"result": UNCHANGED} | kept | told
+
+
+def noted_publication(instance: dg.DagsterInstance, run_id: str) -> dg.AssetMaterialization | None:
+    """The latest materialization of a run's manifest: when an export published it, or found it unchanged.
+
+    One that the sensor reported says only what the package says of itself, and does not count.
+    """
+    wanted = dg.AssetRecordsFilter(asset_key=MANIFEST, asset_partitions=[run_id])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    noted = records[0].asset_materialization if records else None
+    return noted if noted is not None and {MANIFEST_SHA256, "result"} <= set(noted.metadata) else None
 
 
 def _snapshots_metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Belongs here: the change from exceptions to Dagster failures. Does not belong he
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
@@ -17,6 +17,9 @@ from ..settings import Settings
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For steps that read the audit database: only a locked or unreachable one is tried again."""
+
+
+_NAMED = 20
 
 
 @contextmanager
@@ -35,6 +38,18 @@ def explained(settings: Settings) -> Iterator[None]:
         secret = _secret(settings)
         cause = None if holds_secret(error, secret) else error
         raise dg.Failure(explain(error, secret), allow_retries=False) from cause
+
+
+def named(reasons: Mapping[str, str], what: str) -> str:
+    """A message about some runs: how many, and the first of them with their reasons.
+
+    Args:
+        reasons: run_id → what is wrong.
+        what: what they have in common, as the end of a sentence.
+    """
+    lines = [f"{run_id}: {reason}" for run_id, reason in list(reasons.items())[:_NAMED]]
+    more = [f"and {len(reasons) - _NAMED} more"] if len(reasons) > _NAMED else []
+    return "\n".join([f"{len(reasons):,} {what}.", *lines, *more])
 
 
 def _secret(settings: Settings) -> str | None:

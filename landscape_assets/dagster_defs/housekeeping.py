@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from .discovery import published_packages
+from ..status import published_packages
 from .failures import explained
 from .partitions import in_flight
 from .resources import Workspace

@@ -41,8 +41,8 @@ def export_in_process(run_ids: Sequence[str], settings: Settings, home: Path) ->
     except Exception as error:
         # What Dagster says is not repeated: it may quote dagster.yaml, which may hold a password.
         raise ExportError(
-            f"The Dagster instance that DAGSTER_HOME names cannot be opened ({type(error).__name__}). Check its dagster.yaml, or unset "
-            f"DAGSTER_HOME."
+            f"The Dagster instance that DAGSTER_HOME names cannot be opened ({type(error).__name__}). Check "
+            f"its dagster.yaml, or unset DAGSTER_HOME."
         ) from None
     defs = build_defs(automation=False, loggers={"console": _quiet}, resources={"workspace": workspace(settings)})
     with instance:

@@ -33,9 +33,8 @@ VERIFY_PACKAGE = dg.define_asset_job(
     executor_def=EXECUTOR,
     tags={"landscape/work": "verification"},
     description=(
-        "Checks one published package again: that it is unchanged, and that it still agrees with the audit database. "
-        "A job of checks alone has no partitions in Dagster 1.13; the package is named by the tag dagster/partition, "
-        "which the schedule reverification sets."
+        "Checks published packages again: that they are unchanged, and still agree with the audit database. Of all, "
+        "the longest unchecked first, or of the one that the tag dagster/partition names. It fails when one is bad."
     ),
 )
 
@@ -47,4 +46,4 @@ CHECK_DATABASE = dg.define_asset_job(
     description="Looks through the whole audit database for damage that belongs to no run, or to two.",
 )
 
-JOBS = [EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, CHECK_DATABASE, HOUSEKEEPING]
+JOBS = (EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, CHECK_DATABASE, HOUSEKEEPING)

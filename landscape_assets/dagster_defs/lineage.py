@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -42,14 +43,30 @@ def made_of(
         partition: the run.
         dagster_run_id: the Dagster run that has read these assets.
     """
+    events = list(_walk(instance, list(assets), partition, dagster_run_id))
+    sources = dict.fromkeys(source for event in events if (source := _source(event)))
     rows = [
         f"| [{event.asset_key.to_user_string()}]({_page(event)}) | {_rows(event)} | `{_version(event)[:16]}` | "
         f"[{event.run_id[:8]}](/runs/{event.run_id}) |"
-        for event in _walk(instance, list(assets), partition, dagster_run_id)
+        for event in events
     ]
-    return dg.MetadataValue.md(
-        "\n".join(["| materialization | rows | data version | Dagster run |", "|---|---:|---|---|", *rows])
-    )
+    lines = [*sources, "", "| materialization | rows | data version | Dagster run |", "|---|---:|---|---|", *rows]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def source_line(database: str, run_id: str, state: str, read_at: str) -> str:
+    """The audit database as the first line of what a package was made of."""
+    return f"From one snapshot of {database}, with run_id bound to `{run_id}`; state of the run `{state}`{read_at}."
+
+
+def _source(event: dg.EventLogRecord) -> str:
+    """Where a table was read; empty for another asset."""
+    metadata = event.asset_materialization.metadata if event.asset_materialization else {}
+    if "database" not in metadata:
+        return ""
+    database, run_id, state = (str(metadata[name].value) for name in ("database", "bound run_id", "state of the run"))
+    read_at = datetime.fromtimestamp(float(str(metadata["read at"].value)), UTC).isoformat(timespec="seconds")
+    return source_line(database, run_id, state, f", read at {read_at}")
 
 
 class _Input(NamedTuple):

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-RUNS = dg.DynamicPartitionsDefinition(name="run_id")
+_NAME = "run_id"
+RUNS = dg.DynamicPartitionsDefinition(name=_NAME)
 """One partition for each run of the audit database; the key is the run_id, which may be any text."""
 
 PARTITION_TAG = "dagster/partition"
@@ -48,7 +49,7 @@ def why_not_a_key(run_id: str) -> str | None:
 
 def unregistered(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> list[str]:
     """Those run_ids that are not partitions yet, each once, in their order."""
-    known = set(instance.get_dynamic_partitions(RUNS.name))
+    known = set(instance.get_dynamic_partitions(_NAME))
     return [run_id for run_id in dict.fromkeys(run_ids) if run_id not in known]
 
 
@@ -56,7 +57,7 @@ def register(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None:
     """Adds the runs that are not partitions yet."""
     new = unregistered(instance, run_ids)
     for i in range(0, len(new), CHUNK):
-        instance.add_dynamic_partitions(RUNS.name, new[i : i + CHUNK])
+        instance.add_dynamic_partitions(_NAME, new[i : i + CHUNK])
 
 
 def in_flight(instance: dg.DagsterInstance, run_id: str | None = None) -> set[str]:

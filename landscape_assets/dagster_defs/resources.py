@@ -4,16 +4,18 @@ Belongs here: Dagster resources (https://docs.dagster.io/guides/build/external-r
 their own: each step reads the settings as it begins (`settings.py`), so that definitions load without database and key.
 """
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from ..errors import StorageError
 from ..settings import Settings
 from ..storage.names import folder_name, stored_file, unfinished_file
-from ..storage.work_dirs import clear_abandoned, release, staging_root, work_folder
+from ..storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, staging_root
 
 
 class Workspace:
@@ -84,13 +86,34 @@ class Workspace:
 
 
 @contextmanager
+def _event_log_kept_open(context: dg.InitResourceContext) -> Iterator[None]:
+    """Halves the time that an event takes where Dagster's records are SQLite files.
+
+    Dagster opens and closes two files for each event, and SQLite copies its write-ahead log back, syncs and deletes it
+    whenever the last connection is closed. One that stays open, and reads nothing more, spares that.
+    """
+    storage = context.instance.event_log_storage if context.instance else None
+    with ExitStack() as kept:
+        if isinstance(storage, SqliteEventLogStorage):
+            for shard in (context.run.run_id if context.run else "index", "index"):
+                with suppress(sqlite3.Error):  # only time is lost
+                    uri = f"{Path(storage.path_for_shard(str(shard))).as_uri()}?mode=rw"
+                    connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                    kept.enter_context(closing(connection))
+                    connection.execute(
+                        "SELECT 1 FROM event_logs LIMIT 1"
+                    ).fetchall()  # the first statement opens the file
+        yield
+
+
+@contextmanager
 def _empty_folder(root: Path, partition: str, dagster_run_id: str) -> Iterator[Path]:
-    clear_abandoned(root, partition)
-    path = work_folder(root, partition, dagster_run_id)
+    remove_stale(root, partition)
+    path = make_work_dir(root, partition, dagster_run_id)
     try:
         yield path
     finally:
-        release(path)
+        remove_work_dir(path)
 
 
 def workspace(settings: Settings | None = None) -> dg.ResourceDefinition:
@@ -100,8 +123,9 @@ def workspace(settings: Settings | None = None) -> dg.ResourceDefinition:
         settings: its settings; None for those of the environment as each step begins.
     """
 
-    def create(context: dg.InitResourceContext) -> Workspace:
+    def create(context: dg.InitResourceContext) -> Iterator[Workspace]:
         assert context.instance is not None
-        return Workspace(settings or Settings.from_environment(), context.instance)
+        with _event_log_kept_open(context):
+            yield Workspace(settings or Settings.from_environment(), context.instance)
 
     return dg.ResourceDefinition(create, description="The settings of a step, and the folders that it works in.")

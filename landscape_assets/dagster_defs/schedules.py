@@ -17,10 +17,11 @@ import dagster as dg
 from ..errors import DatabaseError, ExportError
 from ..package import is_complete
 from ..settings import CHECK_CRON, HOUSEKEEPING_CRON, SCHEDULE_CRON, SCHEDULE_TIMEZONE, VERIFY_CRON, Settings
-from .checks import CHECK_KEYS
-from .discovery import finished_runs, published_packages, tell_refused
-from .jobs import CHECK_DATABASE, EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
-from .partitions import PARTITION_TAG, in_flight, register, why_not_a_key
+from .checks import due_packages, verify_published_package
+from .discovery import finished_runs, tell_refused
+from .housekeeping import HOUSEKEEPING
+from .jobs import CHECK_DATABASE, EXPORT_RUN, VERIFY_PACKAGE
+from .partitions import IN_FLIGHT, PARTITION_TAG, in_flight, register
 
 _ATTEMPTS, _WAIT_SECONDS = 3, 3
 """A locked database is tried again within the tick: with ten seconds of waiting each, well inside the minute that a
@@ -98,22 +99,16 @@ def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest
 
 
 def reverification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks for a check of published packages, the longest unchecked first, at most LANDSCAPE_CHECKS_PER_TICK a tick."""
+    """Asks for one Dagster run that checks published packages, the longest unchecked first, at most
+    LANDSCAPE_CHECKS_PER_TICK and for an hour."""
     settings = Settings.from_environment()
-    checked = _last_checked(context.instance)
-    busy = in_flight(context.instance)
-    due = sorted(
-        (checked.get(run_id, 0), written, run_id)
-        for run_id, written in published_packages(settings.export_dir)
-        if run_id not in busy and why_not_a_key(run_id) is None
-    )
-    if not due:
+    if context.instance.get_runs(dg.RunsFilter(job_name=VERIFY_PACKAGE.name, statuses=IN_FLIGHT), limit=1):
+        return dg.SkipReason("The job verify_package is queued or at work.")
+    if not (run_ids := due_packages(context.instance, settings)[: settings.checks_per_tick]):
         return dg.SkipReason("There is no published package to check.")
-    # A job of checks alone has no partitions in Dagster 1.13, but its Dagster runs take the tag, and the results are
-    # stamped.
-    run_ids = [run_id for _, _, run_id in due[: settings.checks_per_tick]]
     register(context.instance, run_ids)
-    return [dg.RunRequest(run_key=run_id, tags={PARTITION_TAG: run_id}) for run_id in run_ids]
+    config = {"most": settings.checks_per_tick}
+    return [dg.RunRequest(run_config={"ops": {verify_published_package.op.name: {"config": config}}})]
 
 
 def housekeeping(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -143,14 +138,4 @@ def _failed(instance: dg.DagsterInstance) -> dict[str, float]:
     for failure in failures:
         if (run_id := failure.dagster_run.tags.get(PARTITION_TAG)) is not None:
             found.setdefault(run_id, failure.create_timestamp.timestamp())
-    return found
-
-
-def _last_checked(instance: dg.DagsterInstance) -> dict[str, int]:
-    """A number for each package that was checked, which is greater the later that was: of its least recent check."""
-    found: dict[str, int] = {}
-    for info in instance.event_log_storage.get_asset_check_partition_info(CHECK_KEYS):
-        if info.partition_key is not None:
-            event = info.latest_check_event_storage_id
-            found[info.partition_key] = min(event, found.get(info.partition_key, event))
     return found

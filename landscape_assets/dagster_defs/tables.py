@@ -4,8 +4,10 @@ Belongs here: the assets `landscape/<table>` and what the UI shows of them. Does
 (`contract/`, `database/`).
 """
 
+import hashlib
 import textwrap
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -95,16 +97,32 @@ def tables(
         finally:
             for path in unfinished.values():
                 path.unlink(missing_ok=True)
-        observed: dict[str, Any] = {"database": loaded.database, "contract": loaded.contract.name}
-        if loaded.epoch is not None:
-            observed["epoch"] = loaded.epoch
-        context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=observed))
+        source = source_metadata(loaded, 0) | {"read at": dg.MetadataValue.timestamp(datetime.now(UTC))}
+        context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=source))
     for name, facts in loaded.tables.items():
         yield dg.MaterializeResult(
             asset_key=table_key(name),
             data_version=dg.DataVersion(facts.contents[0]),
-            metadata=table_metadata(loaded, facts, 0) | {"seconds": round(facts.seconds, 3)},
+            metadata=table_metadata(loaded, facts, 0) | source | {"seconds": round(facts.seconds, 3)},
         )
+
+
+def source_metadata(loaded: LoadedTables, number: int) -> dict[str, Any]:
+    """Where the rows of one run came from: the database without credentials, the run_id that was bound, and the state
+    of the run in it, as one hash of what all tables held.
+
+    Args:
+        loaded: the tables that were loaded together.
+        number: the number of the run among those that were loaded.
+    """
+    contents = "".join(f"{name} {facts.contents[number]}\n" for name, facts in sorted(loaded.tables.items()))
+    return {
+        "database": loaded.database,
+        "contract": loaded.contract.name,
+        "epoch": "none is noted" if loaded.epoch is None else loaded.epoch,
+        "bound run_id": loaded.runs[number].run_id,
+        "state of the run": hashlib.sha256(contents.encode()).hexdigest(),
+    }
 
 
 def table_metadata(loaded: LoadedTables, facts: TableFacts, number: int) -> dict[str, Any]:
@@ -123,7 +141,6 @@ def table_metadata(loaded: LoadedTables, facts: TableFacts, number: int) -> dict
         "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(facts.statement)}\n```")
         if facts.statement
         else f"Contract {loaded.contract.name} has no such table; nothing was read, and nothing is missing.",
-        "contract": loaded.contract.name,
         "content hash": facts.contents[number],
     }
 

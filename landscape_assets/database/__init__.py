@@ -1,4 +1,4 @@
-"""The audit database: open it read-only, recognise its contract, one statement per table, checked record batches out."""
+"""The audit database: opened read-only, its contract recognised, each table read as checked batches."""
 
 from .audit_database import AuditDatabase, Run, TableStream
 from .membership import RUN, RunNumbers, RunsOfIds

@@ -85,7 +85,7 @@ class AdbcPostgreSQLDialect(PGDialect):
         """As do_rollback."""
 
 
-def record_batches(result: sa.CursorResult) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+def record_batches(result: sa.CursorResult[Any]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The rows of a result as they come, in Arrow.
 
     Args:

@@ -5,7 +5,7 @@ particular to one (`sqlite.py`, `postgresql.py`), and what becomes of the rows (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Set
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,13 +20,13 @@ from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .membership import RUN, RunNumbers, RunsOfIds, sort_out
 from .schemas import arrow_schema, declared_columns
 from .source import Damaged, RunValue, Source
-from .statements import RUN_IDS, count_rows, select_all, select_runs, shown
+from .statements import RUN_IDS, count_rows, display, select_all, select_runs
 from .validation import Checker
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as the audit database has it; times are text as stored. `damage` says why it is not what a run is, if so."""
+    """A run as the audit database has it; times are text as stored. `damage` says what is wrong with its row, if so."""
 
     run_id: str
     status: str
@@ -51,13 +51,12 @@ class TableStream:
     """The rows of some runs in one table, as they come from the database.
 
     `schema` has the declared types, and RUN last; `batches` can be taken once, and raises CorruptTable, DatabaseError
-    or ScanFailed
-    at the row at fault. `statement` is what is sent, with the runs as `:run_ids`."""
+    or ScanFailed at the row at fault. `statement` is what is sent, with the runs as `:run_ids`."""
 
     table: Table
     statement: str
     schema: pa.Schema
-    batches: Iterator[pa.RecordBatch]
+    batches: Generator[pa.RecordBatch, None, None]
 
 
 class AuditDatabase:
@@ -215,21 +214,21 @@ class AuditDatabase:
         table = self.contract.tables[table_name]
         if by_scan:
             kept = " or ".join(f"{path.column} is an id of theirs" for path in table.paths) or "run_id is theirs"
-            statement = f"{shown(select_all(self.contract, table))}\n-- a scan: the runs have most rows of the database; kept are rows whose {kept}"
+            statement = display(select_all(self.contract, table))
+            comment = f"a scan: the runs have most rows of the database; kept are rows whose {kept}"
         else:
-            statement = (
-                f"{shown(select_runs(self.contract, table))}\n-- by index: the runs have few rows of the database"
-            )
+            statement = display(select_runs(self.contract, table))
+            comment = "by index: the runs have few rows of the database"
         schema = arrow_schema(table, utc=self.utc).append(pa.field(RUN, pa.uint32()))
         batches = self._read(table, schema, runs, parents, None if by_scan else runs.run_ids)
-        return TableStream(table, statement, schema, batches)
+        return TableStream(table, f"{statement}\n-- {comment}", schema, batches)
 
     def file_damage(self) -> Iterator[str]:
-        """What the database's own check of its file finds. An index that misses a row loses it for whoever reads by
+        """What the database's own check of its file finds. A row that an index misses is lost to all that read by
         index."""
         return self._source.file_damage()
 
-    def texts(self, select: sa.Select) -> Iterator[tuple[str | None, ...]]:
+    def texts(self, select: sa.Select[Any]) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement as they come, every value as text; bytes that are not UTF-8 are escaped.
 
         Args:
@@ -288,7 +287,7 @@ class AuditDatabase:
         runs: RunNumbers,
         parents: Callable[[str], RunsOfIds],
         run_ids: tuple[str, ...] | None,
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Generator[pa.RecordBatch, None, None]:
         checker = Checker(table, runs.run_ids, parses_again=self.contract.parses_again)
         by_column = {path.column: parents(path.table) for path in table.paths}
         for rows, numbers in sort_out(self._source.read(self.contract, table, run_ids), runs, by_column):
@@ -356,7 +355,7 @@ def _open(url: str) -> Source:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         # The URL itself may hold a password and is not repeated.
-        raise DatabaseError(f"The database URL is no SQLAlchemy URL. {_WRITE}") from None
+        raise DatabaseError(f"The database URL is not a SQLAlchemy URL. {_WRITE}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         from .sqlite import SQLiteSource
@@ -365,8 +364,8 @@ def _open(url: str) -> Source:
     if backend == "postgresql":
         if any("=" not in option for option in url.partition("?")[2].split("&") if option):
             raise DatabaseError(
-                "The database URL holds a `?` that no options follow. If it belongs to the password, write %3F for it there (and "
-                "%40 for `@`, %2F for `/`)."
+                "The database URL holds a `?` that no options follow. If it belongs to the password, write %3F for it "
+                "there (and %40 for `@`, %2F for `/`)."
             )
         try:
             from .postgresql import PostgreSQLSource

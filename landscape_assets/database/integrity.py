@@ -2,12 +2,13 @@
 
 Belongs here: statements over whole tables, derived from the contract, and what their rows mean. They return damaged
 rows alone, so that memory does not grow with the database. Does not belong here: what is wrong within a run's own rows
-(`checks.py`, `records/order.py`).
+(`validation.py`, `records/order.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -36,14 +37,17 @@ def find_damage(database: AuditDatabase) -> Iterator[CorruptTable]:
             yield from _unknown_runs(database, table)
         if table.paths:
             yield from _without_parent(database, table)
-        for column, parent in {link.column: link.table for link in (*table.paths, *table.references)}.items():
+        links = {link.column: link.table for link in table.paths} | {
+            link.column: link.table for link in table.references
+        }
+        for column, parent in links.items():
             yield from _wrong_parents(database, table, column, database.contract.tables[parent])
 
 
 def _repeated_ids(database: AuditDatabase, table: Table) -> Iterator[CorruptTable]:
     row, same = (database.contract.metadata.tables[table.name].alias() for _ in range(2))
     key = [row.c[name] for name in table.key]
-    runs: sa.ColumnElement = sa.null()
+    runs: sa.ColumnElement[Any] = sa.null()
     if table.own_run_id:
         is_same = (same.c[name] == row.c[name] for name in table.key)
         runs = sa.select(sa.func.count(same.c.run_id.distinct())).where(*is_same).scalar_subquery()
@@ -90,7 +94,7 @@ def _wrong_parents(database: AuditDatabase, table: Table, column: str, parent: T
             yield _corrupt(table, ids, column, found, rule)
 
 
-def _select_wrong_parents(contract: Contract, table: Table, column: str, parent: Table) -> sa.Select:
+def _select_wrong_parents(contract: Contract, table: Table, column: str, parent: Table) -> sa.Select[Any]:
     """Rows without a parent of their run: their key, the column, and what tells why, null or not.
 
     What tells why is asked of these rows alone, in subqueries of the result: the run of the row, if there is such a
@@ -103,11 +107,11 @@ def _select_wrong_parents(contract: Contract, table: Table, column: str, parent:
     above_id, other_id = above.c[parent.id[0]], other.c[parent.id[0]]
     known, known_other = (contract.metadata.tables["runs"].alias() for _ in range(2))
 
-    def first(value: sa.ColumnElement, of: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect:
+    def first(value: sa.ColumnElement[Any], of: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
         return sa.select(sa.func.min(value)).select_from(of).where(*where).scalar_subquery()
 
-    mine: sa.ColumnElement = first(known.c.run_id, known, known.c.run_id == run)
-    agrees: sa.ColumnElement = sa.null()
+    mine: sa.ColumnElement[Any] = first(known.c.run_id, known, known.c.run_id == run)
+    agrees: sa.ColumnElement[Any] = sa.null()
     of_same_run = [run_above == run]
     if not table.own_run_id and column == table.paths[0].column:
         # The run is the parent's own: only whether the parent exists is in question.
@@ -131,7 +135,7 @@ def _select_wrong_parents(contract: Contract, table: Table, column: str, parent:
     )
 
 
-def _placed(contract: Contract, table: Table) -> tuple[sa.FromClause, sa.FromClause, sa.ColumnElement]:
+def _placed(contract: Contract, table: Table) -> tuple[sa.FromClause, sa.FromClause, sa.ColumnElement[Any]]:
     """A table with what tells the runs of its rows.
 
     Returns:
@@ -150,9 +154,9 @@ def _placed(contract: Contract, table: Table) -> tuple[sa.FromClause, sa.FromCla
 
 
 def _corrupt(table: Table, ids: Sequence[str | None], column: str, found: str | None, rule: str) -> CorruptTable:
-    label = ", ".join(f"{name} {_shown(value)}" for name, value in zip(table.key, ids, strict=True))
-    return CorruptTable(table.name, label, column, _shown(found), rule)
+    label = ", ".join(f"{name} {_quoted(value)}" for name, value in zip(table.key, ids, strict=True))
+    return CorruptTable(table.name, label, column, _quoted(found), rule)
 
 
-def _shown(value: str | None) -> str:
+def _quoted(value: str | None) -> str:
     return "null" if value is None else repr(value)

@@ -56,13 +56,13 @@ class RunsOfIds:
             return pl.repeat(None, len(ids), dtype=pl.UInt32, eager=True)
         wanted = _hashes(ids)
         at = self._hashes.search_sorted(wanted).clip(0, len(self._hashes) - 1)
-        known = (self._hashes.gather(at) == wanted) & pl.from_arrow(ids.is_valid())
+        known = (self._hashes.gather(at) == wanted) & pl.Series(ids.is_valid())
         frame = pl.DataFrame({"known": known, RUN: self._runs.gather(at)})
         return frame.select(pl.when("known").then(RUN)).to_series()
 
 
 def _hashes(ids: pa.StringArray) -> pl.Series:
-    return pl.from_arrow(ids.cast(pa.binary())).hash().rename("")
+    return pl.Series(ids.cast(pa.binary())).hash()
 
 
 class RunNumbers:
@@ -81,7 +81,7 @@ class RunNumbers:
 
     def of(self, run_ids: pa.StringArray) -> pl.Series:
         """The number of each run; null for one that is not among them."""
-        given = pl.from_arrow(run_ids.cast(pa.binary())).rename("id")
+        given = pl.Series("id", run_ids.cast(pa.binary()))
         if len(self.run_ids) == 1:
             first = self._numbers["id"][0]
             return (

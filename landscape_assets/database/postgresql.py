@@ -229,7 +229,8 @@ class PostgreSQLSource(Source):
         """What the server or libpq said, in one line, without statement and secrets."""
         cause = getattr(error, "orig", error)
         details = dict(getattr(cause, "details", None) or ())
-        text = details.get("PG_DIAG_MESSAGE_PRIMARY", details.get(b"PG_DIAG_MESSAGE_PRIMARY", b"")).decode()
+        primary: bytes = details.get("PG_DIAG_MESSAGE_PRIMARY") or details.get(b"PG_DIAG_MESSAGE_PRIMARY") or b""
+        text = primary.decode()
         if not text:
             text = re.split(r"\n\s*Query was:|\nLINE \d|\. SQLSTATE:", str(cause))[0]
             text = re.sub(r"^[A-Z_]+: ", "", text)
@@ -286,13 +287,13 @@ def _conninfo(url: sa.URL) -> str:
     # In the query, one at the start of a host stands for a socket without a file.
     if "@" in f"{url.host or ''}{url.database or ''}{_text(url.query.get('host', ''))[1:]}":
         raise DatabaseError(
-            "The host or the database's name in the database URL holds an `@`. If it belongs to the password, write %40 "
-            "for it there (and %2F for `/`, %3F for `?`)."
+            "The host or the database's name in the database URL holds an `@`. If it belongs to the password, write "
+            "%40 for it there (and %2F for `/`, %3F for `?`)."
         )
     try:
-        _, given = PGDialect_psycopg().create_connect_args(url)
+        _, given = PGDialect_psycopg().create_connect_args(url)  # type: ignore[no-untyped-call]
     except (sa.exc.ArgumentError, ValueError):
-        raise DatabaseError("Hosts and ports in the database URL do not agree. Check the database URL.") from None
+        raise DatabaseError("Hosts and ports in the database URL do not go together. Check the database URL.") from None
     # Values in quotation marks need no percent-encoding, whatever is in them.
     parameters = _CONNECTION_DEFAULTS | {name: _text(value) for name, value in given.items()}
     parameters["client_encoding"] = "UTF8"

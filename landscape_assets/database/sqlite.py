@@ -102,7 +102,7 @@ class SQLiteSource(Source):
                 self._connection = self._engine.connect()
                 stack.callback(super().close)
                 # The transaction's snapshot is taken by its first read.
-                self._connection.exec_driver_sql("BEGIN")
+                self._connection.exec_driver_sql("BEGIN").close()
                 self._connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").close()
             except DRIVER_ERRORS as error:
                 raise self._failure(error) from None
@@ -176,7 +176,7 @@ class SQLiteSource(Source):
             ),
             run_ids,
         )
-        return found["mine"] >= _SCAN_SHARE * (found["all"] or 0)
+        return bool(found["mine"] >= _SCAN_SHARE * (found["all"] or 0))
 
     def read(self, contract: Contract, table: Table, run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """See `Source.read`."""
@@ -221,7 +221,7 @@ class SQLiteSource(Source):
     def _times(self, stored: pl.Series) -> list[pl.Series]:
         return [_parsed_times(stored), stored.alias(RAW + stored.name)]
 
-    def _raw(self, table: Table, select: sa.Select, run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    def _raw(self, table: Table, select: sa.Select[Any], run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The rows of a statement as they are stored."""
         kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.own_run_id
         names = [*table.selected, *(["run_id"] if table.own_run_id else [])]
@@ -239,7 +239,7 @@ class SQLiteSource(Source):
         finally:
             result.close()
 
-    def _wrong_storage_class(self, table: Table, select: sa.Select, run_ids: Sequence[str]) -> CorruptTable | None:
+    def _wrong_storage_class(self, table: Table, select: sa.Select[Any], run_ids: Sequence[str]) -> CorruptTable | None:
         """After a read failed: the first value whose storage class is not that of its column's kind, if there is one.
 
         Values are fetched as bytes: they may be anything.
@@ -313,7 +313,7 @@ def _run_value(storage_class: str, stored: bytes | None, encoding: str) -> RunVa
         return Damaged(stored.decode(encoding, "backslashreplace"), f"which is not {encoding.upper()}")
 
 
-def _pinned(select: sa.Select, literals: Sequence[str]) -> sa.CompoundSelect:
+def _pinned(select: sa.Select[*tuple[Any, ...]], literals: Sequence[str]) -> sa.CompoundSelect[*tuple[Any, ...]]:
     """The statement behind one row of literals, one for each column, which pins the type of every column.
 
     The driver takes a column's type from the first rows, so that a column of nulls would come out as integers, and text
@@ -341,7 +341,7 @@ def _require_utf8(table: Table, batch: pa.RecordBatch) -> None:
 
 
 def _lossy(value: pa.Scalar) -> str:
-    return value.cast(pa.binary()).as_py().decode("utf-8", "backslashreplace")
+    return str(value.cast(pa.binary()).as_py(), "utf-8", "backslashreplace")
 
 
 def _parsed_times(stored: pl.Series) -> pl.Series:
@@ -352,7 +352,7 @@ def _parsed_times(stored: pl.Series) -> pl.Series:
             # Twelve times as fast as Polars, and as strict with days and hours; but it stops at the first that there is
             # not.
             text = stored.to_arrow(compat_level=pl.CompatLevel.oldest())
-            return pl.from_arrow(text.cast(pa.timestamp("us"))).alias(stored.name)
+            return pl.Series(stored.name, text.cast(pa.timestamp("us")))
         except pa.ArrowInvalid:
             pass
     parsed = stored.str.replace("T", " ", literal=True).str.to_datetime(

@@ -142,9 +142,9 @@ def _resolved(url: sa.URL) -> Path:
         raise DatabaseError(f"{path} is not a file. Check the database URL.")
     if status.st_nlink > 1:
         raise DatabaseError(
-            f"{path} has {status.st_nlink} names (hard links). SQLite keeps what was committed last in a file beside the "
-            f"name under which it was opened, and that may be another one. Remove the other names, or export a copy made "
-            f"by `sqlite3 FILE '.backup COPY'`."
+            f"{path} has {status.st_nlink} names (hard links). SQLite keeps what was committed last in a file beside "
+            f"the name under which it was opened, and that may be another one. Remove the other names, or export a "
+            f"copy made by `sqlite3 FILE '.backup COPY'`."
         )
     if _is_mount(path):
         raise DatabaseError(

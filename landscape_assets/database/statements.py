@@ -12,6 +12,7 @@ Belongs here: SQLAlchemy Core statements. Does not belong here: which way is tak
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,7 +22,7 @@ RUN_IDS = "run_ids"
 """The name of the one bound parameter: the runs, a list of run_ids."""
 
 
-def select_runs(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select:
+def select_runs(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select[Any]:
     """The statement that reads the rows of one table that belong to some runs, beginning at these runs.
 
     Args:
@@ -37,24 +38,24 @@ def select_runs(contract: Contract, table: Table, *, literal: bool = False) -> s
     return statement.where(_belongs(contract, table, row, literal))
 
 
-def select_all(contract: Contract, table: Table) -> sa.Select:
+def select_all(contract: Contract, table: Table) -> sa.Select[Any]:
     """The statement that reads the rows of one table of every run. Arguments and result as for `select_runs`, without a
     parameter."""
     return _select(contract, table)[0]
 
 
-def count_rows(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select:
+def count_rows(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select[Any]:
     """The statement that counts the rows of `select_runs`; arguments as there."""
     row = contract.metadata.tables[table.name].alias("t")
     return sa.select(sa.func.count()).select_from(row).where(_belongs(contract, table, row, literal))
 
 
-def shown(statement: sa.Select) -> str:
+def display(statement: sa.Select[Any]) -> str:
     """A statement as people are shown it, with the runs as `:run_ids`."""
     return str(statement).replace(f"(__[POSTCOMPILE_{RUN_IDS}])", f"(:{RUN_IDS})")
 
 
-def _select(contract: Contract, table: Table) -> tuple[sa.Select, sa.FromClause]:
+def _select(contract: Contract, table: Table) -> tuple[sa.Select[Any], sa.FromClause]:
     row = contract.metadata.tables[table.name].alias("t")
     source: sa.FromClause = row
     others: dict[str, sa.FromClause] = {}

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -194,8 +194,17 @@ class StoredTables:
         rows = {name: json.loads(reader.metadata["rows"]) for name, reader in self.readers.items()}
         own_exports = self._own_exports()
         return [
-            RunFacts(run_id, *own, {name: counts[i] for name, counts in rows.items()}, own_exports.get(i))
-            for i, (run_id, *own) in enumerate(zip(self.run_ids, frame["status"], *times, strict=True))
+            RunFacts(
+                run_id,
+                status,
+                started_at,
+                completed_at,
+                {name: counts[i] for name, counts in rows.items()},
+                own_exports.get(i),
+            )
+            for i, (run_id, status, started_at, completed_at) in enumerate(
+                zip(self.run_ids, frame["status"], *times, strict=True)
+            )
         ]
 
     def _own_exports(self) -> dict[int, OwnExports]:
@@ -293,7 +302,7 @@ class _Load:
                     raise _Cancelled
                 content.add(batch)
                 if name in self._parents:
-                    ids.add(batch.column(table.id[0]), pl.from_arrow(batch.column(RUN)))
+                    ids.add(batch.column(table.id[0]), pl.Series(batch.column(RUN)))
                 writer.write(batch)
             noted = {"rows": json.dumps(content.rows)}
             if name == "runs" and (snapshots := database.snapshots(self._numbers)):
@@ -307,7 +316,7 @@ class _Load:
         )
 
     def _empty(self, name: str) -> TableFacts:
-        """A table that the generation of this database does not have: an empty file keeps the graph the same for all."""
+        """A table that this generation of the database does not have: an empty file keeps the graph the same."""
         table, path = ALL_TABLES[name], self._path(name)
         path.unlink(missing_ok=True)
         schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
@@ -329,7 +338,7 @@ class _Content:
         self._rows, self._sums = [0] * runs, [0] * runs
 
     def add(self, batch: pa.RecordBatch) -> None:
-        frame = pl.from_arrow(batch)
+        frame = cast(pl.DataFrame, pl.from_arrow(batch))
         hashes = frame.drop(RUN).hash_rows()
         by_run = pl.DataFrame({RUN: frame[RUN], "hash": hashes}).group_by(RUN).agg(pl.len(), pl.col("hash").sum())
         for number, rows, total in by_run.iter_rows():

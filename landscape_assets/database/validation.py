@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -93,8 +94,8 @@ class Checker:
                 raise self._corrupt(row, column, rule)
         for name in self._ordering_times:
             self._check_form(frame, name)
-        for column in self._json:
-            self._check_json(frame, column)
+        for json_column in self._json:
+            self._check_json(frame, json_column)
         self._check_rows(frame)
 
     def _check_rows(self, frame: pl.DataFrame) -> None:
@@ -141,26 +142,26 @@ class Checker:
                 if column.kind is Kind.JSON_OBJECTS and not (
                     isinstance(value, list) and all(isinstance(item, dict) for item in value)
                 ):
-                    raise InvalidJson("is no list of objects")
+                    raise InvalidJson("is not a list of objects")
             except InvalidJson as error:
                 row = frame.filter(pl.col(column.name) == text).row(0, named=True)
                 raise self._corrupt(row, column.name, f"which {error}") from None
 
-    def _corrupt(self, row: dict[str, object], column: str, rule: str) -> CorruptTable:
+    def _corrupt(self, row: dict[str, Any], column: str, rule: str) -> CorruptTable:
         found = row.get(column)
         if found is None:
             found = row.get(RAW + column)
         label = row_label(self._table, {"run_id": self._run_ids[row[RUN]], **row})
-        return CorruptTable(self._table.name, label, column, _shown(found), rule)
+        return CorruptTable(self._table.name, label, column, _format_value(found), rule)
 
 
-def row_label(table: Table, row: dict[str, object]) -> str:
+def row_label(table: Table, row: dict[str, Any]) -> str:
     """How a message names a row: its id columns with their values, cut short where they are very long."""
     shown = ((name, repr(row[name])) for name in table.id if name in row)
     return ", ".join(f"{name} {text if len(text) <= 1000 else text[:1000] + '…'}" for name, text in shown)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return "null" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
@@ -177,7 +178,7 @@ def _column_violations(column: Column) -> list[Violation]:
         Kind.FLOAT: lambda: rule(~value.is_finite(), "which is not finite"),
         Kind.TIME: lambda: rule(
             value.is_null() & pl.col(RAW + column.name).is_not_null(),
-            "which is no time YYYY-MM-DD HH:MM:SS.ffffff from year 1 to 9999",
+            "which is not a time YYYY-MM-DD HH:MM:SS.ffffff from year 1 to 9999",
         ),
         Kind.BOOLEAN: lambda: rule(
             value.is_null() & pl.col(RAW + column.name).is_not_null(), "which is neither 0 nor 1"

@@ -47,12 +47,14 @@ class Part:
 
     @property
     def signatures(self) -> pa.LargeStringArray:
+        """The signature of each record, or its SHA-256."""
         return self.hashes.slice(self.start, self.stop - self.start)
 
     @property
     def types(self) -> np.ndarray:
         """The code of each record's type."""
-        return self.batch.column("record_type").to_numpy()[self.start : self.stop]
+        types: np.ndarray = self.batch.column("record_type").to_numpy()[self.start : self.stop]
+        return types
 
     def by_type(self, contract: Contract) -> Iterator[tuple[Table, list[pa.Array], pa.LargeStringArray]]:
         """For each record type that occurs: its table, an array for each of `Table.fields`, and the signatures; in
@@ -75,6 +77,7 @@ class RunEnd:
 
     @property
     def record_count(self) -> int:
+        """Records of all types."""
         return sum(self.record_counts.values())
 
 
@@ -145,17 +148,23 @@ class View:
         return ["record_type", "run_id", *fields, *([SIGNATURE] if self._is_signed else [])]
 
 
-Rows = TypeVar("Rows")
+Rows_contra = TypeVar("Rows_contra", contravariant=True)
 
 
-class ViewFile(Protocol[Rows]):
+class ViewFile(Protocol[Rows_contra]):
     """A file of one record type while it is written."""
 
-    def write(self, rows: Rows) -> None: ...
+    def write(self, rows: Rows_contra) -> None:
+        """Adds rows."""
 
-    def finish(self) -> FileFacts: ...
+    def finish(self) -> FileFacts:
+        """Ends the file."""
 
-    def abandon(self) -> None: ...
+    def abandon(self) -> None:
+        """Removes the file."""
+
+
+Rows = TypeVar("Rows")
 
 
 class ViewWriter(Generic[Rows]):
@@ -188,6 +197,7 @@ class ViewWriter(Generic[Rows]):
         made = []
         for name, file in self._files.items():
             facts = file.finish()
+            assert facts.sha256 is not None  # it is a file for the package
             path = f"{self._folder.name}/{name}.{self._folder.name}"
             made.append(StagedFile(path, self._media_type, facts, facts.sha256))
         return made

@@ -45,6 +45,8 @@ class Csv(View):
         return found
 
     def open(self, run_id: str, folder: Path) -> ViewWriter[_Rows]:
+        """Begins the files of a run."""
+
         def begin(path: Path, table: Table, rows: _Rows) -> _File:
             return _File(path, ",".join(self.header(table)) + "\r\n")
 
@@ -62,7 +64,7 @@ def _cells(column: Column, values: pa.Array) -> pa.LargeStringArray:
         return _text_cells(values)
     if column.kind in (Kind.ENUM, Kind.INTEGER):
         return values.cast(pa.large_string())
-    return as_text(pl.from_arrow(values), column.kind).to_arrow(compat_level=pl.CompatLevel.oldest())
+    return as_text(pl.Series(values), column.kind).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _text_cells(values: pa.LargeStringArray) -> pa.LargeStringArray:

@@ -39,6 +39,7 @@ class Jsonl:
         return lines(canonical, records.column("head"), part.signatures if self._is_signed else None), lengths
 
     def open(self, run_id: str, folder: Path) -> _JsonlWriter:
+        """Begins the files of a run."""
         return _JsonlWriter(folder, self._options)
 
 
@@ -60,6 +61,7 @@ class _JsonlWriter:
         """The last line of a signed file is the contract's manifest record (contract, section 1); one of version 2 stands
         in every file."""
         content, exported_at = self._file.facts(end.record_count).sha256, None
+        assert content is not None  # it is a file for the package
         if self._chunks is not None:
             run = {name: self._run[name] for name in ("run_id", "status", "completed_at")}
             last = manifest_v2(self._chunks, **run, final_hash=end.final_hash, key=end.key, options=end.options)

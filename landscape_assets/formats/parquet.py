@@ -34,6 +34,7 @@ class Parquet(View):
         return found
 
     def open(self, run_id: str, folder: Path) -> ViewWriter[pa.RecordBatch]:
+        """Begins the files of a run."""
         metadata = {"landscape.run_id": run_id, "landscape.contract": self._contract.name}
 
         def begin(path: Path, table: Table, rows: pa.RecordBatch) -> _File:

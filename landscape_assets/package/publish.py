@@ -29,6 +29,7 @@ from ..records.sign import now
 from ..storage.files import NewFile, sync_file, sync_folder
 from ..storage.names import folder_name
 from ..verify import CODES, Finding, Status, verify_package
+from .difference import further_differences
 from .manifest import VERIFY_MD, Export, differences, formats_of
 from .read import MANIFEST, Manifest, manifest_bytes, package_path, read_manifest
 
@@ -103,6 +104,7 @@ def publish(
             _fsync_parents(final)
             return _published(final, final, is_new=False)
         if not supersede:
+            differing += further_differences(staged, final, read_manifest(final))
             raise PackageError(
                 f"The package {final} is there already, and this export differs: {'; '.join(differing)}. It is left as "
                 f"it is. To replace it knowingly, and keep it aside, {_HINT_SUPERSEDE}"

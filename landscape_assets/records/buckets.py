@@ -1,13 +1,12 @@
-"""The rows of some runs, range by range.
+"""The rows of some runs, bucket by bucket.
 
-Belongs here: picking up the rows of one range, from where they are when those of neighbouring ranges lie together (a
+Belongs here: picking up the rows of one bucket, from where they are when those of neighbouring buckets lie together (a
 run that was recorded row by row), or else from temporary files into which they are moved first. Does not belong here:
-which range a row goes to (`order.py`).
+which bucket a row goes to (`plan.py`).
 """
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,22 +16,22 @@ from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
-import xxhash
 
 from ..budget import Budget
-from ..errors import StorageError
-from ..storage.arrow_file import ArrowReader
-from .order import Placement
+from ..storage.arrow_file import ArrowReader, ArrowWriter
+from .plan import SortPlan
 
 
-class RowsByRange:
-    """The rows of every table, by range, prepared for ordering.
+class BucketedRows:
+    """The rows of every table, by bucket, prepared for sorting.
+
+    Use as a context manager.
 
     Args:
-        placement: where the rows go.
+        plan: where the rows go.
         tables: table → its rows.
-        prepare: makes of rows of a table, with their unit as `unit`, what is needed of them; as many rows, in the same
-            order. It is called with as many rows at a time as lie together, so that its calls are few.
+        prepare: makes of rows of a table, with their sort group as `sort_group`, what is needed of them; as many rows,
+            in the same order. It is called with as many rows at a time as lie together, so that its calls are few.
         folder: an empty folder for temporary files.
         budget: how much memory and how many threads there are.
 
@@ -41,23 +40,30 @@ class RowsByRange:
     """
 
     def __init__(
-        self, placement: Placement, tables: Mapping[str, ArrowReader], prepare: Prepare, folder: Path, budget: Budget
+        self, plan: SortPlan, tables: Mapping[str, ArrowReader], prepare: Prepare, folder: Path, budget: Budget
     ) -> None:
-        def arranged(name: str) -> _Rows:
-            batches = _Batches(tables[name], placement.units[name], placement)
-            if batches.most_bytes_at_once() <= 2 * budget.range_bytes:
-                return _InPlace(batches, lambda rows: prepare(name, rows))
-            return _Moved(batches, lambda rows: prepare(name, rows), folder / f"{name}.arrow", placement.ranges)
+        def bucketed(name: str) -> _Rows:
+            batches = _Batches(tables[name], plan.sort_groups[name], plan)
+            if batches.most_bytes_at_once() <= 2 * budget.bucket_bytes:
+                return _ClusteredRows(batches, lambda rows: prepare(name, rows))
+            return _SpilledRows(batches, lambda rows: prepare(name, rows), folder / f"{name}.arrow", plan.buckets)
 
         # The largest table first, so that no thread is left alone with it at the end.
         names = sorted(tables, key=lambda name: -tables[name].rows)
-        with ThreadPoolExecutor(budget.threads, "ranges") as pool:
-            self._tables = dict(zip(names, pool.map(arranged, names), strict=True))
+        with ThreadPoolExecutor(budget.threads, "buckets") as pool:
+            self._tables = dict(zip(names, pool.map(bucketed, names), strict=True))
+
+    def __enter__(self) -> BucketedRows:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for rows in self._tables.values():
+            rows.close()
 
     def frames(self, number: int) -> dict[str, pl.DataFrame]:
-        """Table → its prepared rows of one range, where there are any.
+        """Table → its prepared rows of one bucket, where there are any.
 
-        Each range is asked for once, the first ones first.
+        Each bucket is asked for once, the first ones first.
 
         Raises:
             StorageError: a file is not as it was written.
@@ -70,41 +76,43 @@ Prepare = Callable[[str, pa.RecordBatch], pl.DataFrame]
 
 class _Rows(Protocol):
     def of(self, number: int) -> pl.DataFrame | None:
-        """The rows of one range, if it has any."""
+        """The rows of one bucket, if it has any."""
+
+    def close(self) -> None:
+        """Closes what is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The rows of one range in a batch, once these are in the order of their ranges."""
+    """The rows of one bucket in a batch, once these are in the order of their buckets."""
 
-    range: int
+    bucket: int
     start: int
     count: int
 
 
 class _Batches:
-    """The batches of a table's file, and which ranges are in each."""
+    """The batches of a table's file, and which buckets are in each."""
 
-    def __init__(self, reader: ArrowReader, units: pl.Series, placement: Placement) -> None:
-        self._reader, self._units, self._placement = reader, units, placement
-        self.schema = reader.schema.append(pa.field("unit", pa.uint32()))
+    def __init__(self, reader: ArrowReader, sort_groups: pl.Series, plan: SortPlan) -> None:
+        self._reader, self._sort_groups, self._plan = reader, sort_groups, plan
+        self.schema = reader.schema.append(pa.field("sort_group", pa.uint32()))
         self._starts: list[int] = []
         self.pieces: list[list[_Piece]] = []
         done = 0
         for i in range(reader.batches):
             self._starts.append(done)
-            ranges = self._ranges(i)
-            self.pieces.append(list(_pieces(ranges if ranges.is_sorted() else ranges.sort())))
+            buckets = self._buckets(i)
+            self.pieces.append(list(_pieces(buckets if buckets.is_sorted() else buckets.sort())))
             done += reader.batch_rows(i)
 
     def most_bytes_at_once(self) -> int:
-        """How many bytes of batches are held at most when the ranges are taken one after the other, and a batch is kept
-        from
-        its first range to its last."""
-        changes = [0] * (self._placement.ranges + 1)
+        """How many bytes of batches are held at most when the buckets are taken one after the other, and a batch is
+        kept from its first bucket to its last."""
+        changes = [0] * (self._plan.buckets + 1)
         for i, pieces in enumerate(self.pieces):
-            changes[pieces[0].range] += self._reader.batch_bytes(i)
-            changes[pieces[-1].range + 1] -= self._reader.batch_bytes(i)
+            changes[pieces[0].bucket] += self._reader.batch_bytes(i)
+            changes[pieces[-1].bucket + 1] -= self._reader.batch_bytes(i)
         held = most = 0
         for change in changes:
             held += change
@@ -112,27 +120,27 @@ class _Batches:
         return most
 
     def read(self, i: int) -> pa.RecordBatch:
-        """The rows of a batch in the order of their ranges, with their unit as `unit`. Each is read once."""
+        """The rows of a batch in the order of their buckets, with `sort_group`. Each is read once."""
         columns = self._reader.batch(i).columns
-        rows = pa.RecordBatch.from_arrays([*columns, self._units_of(i).to_arrow()], schema=self.schema)
-        ranges = self._ranges(i)
-        return rows if ranges.is_sorted() else rows.take(ranges.arg_sort().to_arrow())
+        rows = pa.RecordBatch.from_arrays([*columns, self._sort_groups_of(i).to_arrow()], schema=self.schema)
+        buckets = self._buckets(i)
+        return rows if buckets.is_sorted() else rows.take(buckets.arg_sort().to_arrow())
 
-    def _units_of(self, i: int) -> pl.Series:
-        return self._units.slice(self._starts[i], self._reader.batch_rows(i))
+    def _sort_groups_of(self, i: int) -> pl.Series:
+        return self._sort_groups.slice(self._starts[i], self._reader.batch_rows(i))
 
-    def _ranges(self, i: int) -> pl.Series:
-        return self._placement.range_of(self._units_of(i))
+    def _buckets(self, i: int) -> pl.Series:
+        return self._plan.bucket_of(self._sort_groups_of(i))
 
 
-def _pieces(ranges: pl.Series) -> Iterator[_Piece]:
+def _pieces(buckets: pl.Series) -> Iterator[_Piece]:
     start = 0
-    for number, count in ranges.rle().struct.unnest().select("value", "len").iter_rows():
+    for number, count in buckets.rle().struct.unnest().select("value", "len").iter_rows():
         yield _Piece(number, start, count)
         start += count
 
 
-class _InPlace:
+class _ClusteredRows:
     """Rows that are taken from the table's file, each batch of which is read once and kept as long as it is needed."""
 
     def __init__(self, batches: _Batches, prepare: Callable[[pa.RecordBatch], pl.DataFrame]) -> None:
@@ -140,7 +148,7 @@ class _InPlace:
         self._wanted: dict[int, list[tuple[int, _Piece]]] = {}
         for i, pieces in enumerate(batches.pieces):
             for piece in pieces:
-                self._wanted.setdefault(piece.range, []).append((i, piece))
+                self._wanted.setdefault(piece.bucket, []).append((i, piece))
         self._left = [len(pieces) for pieces in batches.pieces]
         self._read: dict[int, Future[pl.DataFrame]] = {}
         self._lock = threading.Lock()
@@ -148,6 +156,9 @@ class _InPlace:
     def of(self, number: int) -> pl.DataFrame | None:
         pieces = [self._rows(i).slice(piece.start, piece.count) for i, piece in self._wanted.get(number, [])]
         return pl.concat(pieces) if pieces else None
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
 
     def _rows(self, i: int) -> pl.DataFrame:
         with self._lock:
@@ -166,46 +177,28 @@ class _InPlace:
         return rows.result()
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """A record batch in a file: where it is, its bytes, and their XXH3-64."""
-
-    offset: int
-    size: int
-    checksum: int
-
-
-class _Moved:
-    """Rows that are moved into a file of Arrow record batches, each with rows of one range."""
+class _SpilledRows:
+    """Rows that are moved into a temporary file, each batch of which has rows of one bucket."""
 
     def __init__(
-        self, batches: _Batches, prepare: Callable[[pa.RecordBatch], pl.DataFrame], path: Path, ranges: int
+        self, batches: _Batches, prepare: Callable[[pa.RecordBatch], pl.DataFrame], path: Path, buckets: int
     ) -> None:
-        self._prepare, self._path, self._schema = prepare, path, batches.schema
-        self._stored: list[list[_Stored]] = [[] for _ in range(ranges)]
-        with path.open("xb", buffering=0) as file:
+        self._prepare = prepare
+        self._stored: list[list[int]] = [[] for _ in range(buckets)]
+        count = 0
+        with ArrowWriter(path, batches.schema, {}) as writer:
             for i, pieces in enumerate(batches.pieces):
                 rows = batches.read(i)
                 for piece in pieces:
-                    data = memoryview(rows.slice(piece.start, piece.count).serialize())
-                    stored = _Stored(file.tell(), len(data), xxhash.xxh3_64_intdigest(data))
-                    self._stored[piece.range].append(stored)
-                    while data:
-                        data = data[file.write(data) :]  # a raw write may be short; the next one then says why
+                    writer.write(rows.slice(piece.start, piece.count))
+                    self._stored[piece.bucket].append(count)
+                    count += 1
+        self._reader = ArrowReader(path)
 
     def of(self, number: int) -> pl.DataFrame | None:
         if not self._stored[number]:
             return None
-        with self._path.open("rb", buffering=0) as file:
-            rows = pa.concat_batches([self._batch(file, stored) for stored in self._stored[number]])
-        return self._prepare(rows)
+        return self._prepare(pa.concat_batches([self._reader.batch(i) for i in self._stored[number]]))
 
-    def _batch(self, file: io.FileIO, stored: _Stored) -> pa.RecordBatch:
-        file.seek(stored.offset)
-        data = file.read(stored.size)
-        if xxhash.xxh3_64_intdigest(data) != stored.checksum:
-            raise StorageError(
-                f"The temporary file {self._path} is not as it was written: the disk or another program changed it. Nothing is "
-                f"published; export the run again."
-            )
-        return pa.ipc.read_record_batch(pa.py_buffer(data), self._schema)
+    def close(self) -> None:
+        self._reader.close()

@@ -8,7 +8,6 @@ single values (`contract/canonical.py`), order (`sort.py`), signatures (`sign.py
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 import numpy as np
 import polars as pl
@@ -50,13 +49,13 @@ def encode(rows: pa.RecordBatch, table: Table, run_ids: Sequence[str]) -> pl.Dat
         parts = before if key < SIGNATURE else after
         parts.append(f'{"," if before else "{"}"{key}":')
         if value is None:
-            parts.append(_run(pl.from_arrow(rows.column(RUN)), run_ids))
+            parts.append(_run(pl.Series(rows.column(RUN)), run_ids))
         elif isinstance(value, str):
             parts.append(value)
         else:
             parts.extend(_column(rows.column(value.name), value.kind))
     after.append("}")
-    heads = pl.from_arrow(rows.select([RUN])).with_columns(before=_joined(before))
+    heads = pl.DataFrame(rows.select([RUN])).with_columns(before=_joined(before))
     return heads.select(canonical=pl.concat_str("before", _joined(after)), head=pl.col("before").str.len_bytes())
 
 
@@ -70,11 +69,11 @@ def _sorted_fields(table: Table) -> list[tuple[str, str | Column | None]]:
 
 def _run(runs: pl.Series, run_ids: Sequence[str]) -> str | pl.Expr:
     """The run_id of each record: a literal where all are of one run."""
-    first, last = runs.min(), runs.max()
-    if first == last:
-        return canonical_json(run_ids[first or 0])
-    texts = pl.Series([canonical_json(run_id) for run_id in run_ids[first : last + 1]])
-    return pl.lit(texts.gather(runs - first))
+    numbers = runs.unique().sort().to_list()
+    texts = [canonical_json(run_ids[number]) for number in numbers]
+    if len(numbers) == 1:
+        return texts[0]
+    return pl.lit(runs.replace_strict(numbers, texts, return_dtype=pl.String))
 
 
 def _column(values: pa.Array, kind: Kind) -> _Parts:
@@ -82,7 +81,7 @@ def _column(values: pa.Array, kind: Kind) -> _Parts:
     if values.null_count == len(values):
         return ["null"]
     quote = '"' if kind in _QUOTED else ""
-    text = pl.lit(_escaped(values) if kind is Kind.TEXT else as_text(pl.from_arrow(values), kind))
+    text = pl.lit(_escaped(values) if kind is Kind.TEXT else as_text(pl.Series(values), kind))
     if values.null_count:
         return [
             pl.concat_str(pl.lit(quote), text, pl.lit(quote)).fill_null("null") if quote else text.fill_null("null")
@@ -93,26 +92,33 @@ def _column(values: pa.Array, kind: Kind) -> _Parts:
 def _joined(parts: _Parts) -> pl.Expr:
     """The parts of each record as one text. Literals that stand side by side are joined once for all records."""
     joined: list[pl.Expr] = []
-    for are_literals, some in groupby(parts, lambda part: isinstance(part, str)):
-        joined.extend([pl.lit("".join(map(str, some)))] if are_literals else some)
-    return pl.concat_str(joined)
+    literal = ""
+    for part in parts:
+        if isinstance(part, str):
+            literal += part
+        else:
+            joined += [pl.lit(literal), part]
+            literal = ""
+    return pl.concat_str([*joined, pl.lit(literal)])
 
 
 def _escaped(values: pa.StringArray) -> pl.Series:
     """Text as it stands between the quotation marks of JSON."""
     if not _needs_escapes(values):
-        return pl.from_arrow(values)
+        return pl.Series(values)
     # Polars escapes as RFC 8785 section 3.2.2.2 wants.
     objects = pl.struct("text").struct.json_encode()
     return change_text(values, objects.str.strip_prefix('{"text":"').str.strip_suffix('"}'))
 
 
 def change_text(values: pa.StringArray | pa.LargeStringArray, change: pl.Expr) -> pl.Series:
-    """Text after `change`, an expression of the column `text`. Each text that occurs is changed once, because errors and
-    reasons are mostly alike."""
+    """Text after `change`, an expression of the column `text`.
+
+    Each text that occurs is changed once, because errors and reasons are mostly alike.
+    """
     distinct = values.dictionary_encode()
-    changed = pl.from_arrow(distinct.dictionary).to_frame("text").select(change).to_series()
-    return changed.gather(pl.from_arrow(distinct.indices))
+    changed = pl.Series(distinct.dictionary).to_frame("text").select(change).to_series()
+    return changed.gather(pl.Series(distinct.indices))
 
 
 def _needs_escapes(values: pa.StringArray) -> bool:
@@ -148,8 +154,8 @@ def _time_text(values: pl.Series) -> pl.Series:
     # Arrow prints times twice as fast as Polars does.
     text = values.to_arrow().cast(pa.timestamp("us")).cast(pa.large_string())
     blank = len("YYYY-MM-DD")
-    text = pl.from_arrow(pc.binary_replace_slice(text, blank, blank + 1, "T")).str.strip_suffix(".000000")
-    return text + "+00:00" if values.dtype.time_zone else text
+    text = pl.Series(pc.binary_replace_slice(text, blank, blank + 1, "T")).str.strip_suffix(".000000")
+    return text + "+00:00" if values.dtype == pl.Datetime("us", "UTC") else text
 
 
 def _json_text(values: pl.Series) -> pl.Series:

@@ -1,7 +1,7 @@
 """From the tables of some runs to their records: every one in its place, in canonical form.
 
-Belongs here: the whole of that stage, range by range. Does not belong here: signatures (`signing.py`) and files of the
-package (`formats.py`).
+Belongs here: the whole of that stage, bucket by bucket. Does not belong here: signatures (`sign.py`) and files of the
+package (`formats/`).
 
 Records come in batches. A record is of one type, and has the columns of its type: the batch holds them as a union
 (Arrow's dense union: one child for each record type, with a row for each record of the type), so that views are written
@@ -29,9 +29,10 @@ from ..database.validation import row_label
 from ..errors import CorruptTable
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
-from .buckets import Prepare, RowsByRange
+from .buckets import BucketedRows, Prepare
 from .encode import SIGNATURE_BYTES, as_text, encode
-from .order import Placed, Placement, RangeOrder, ordering_columns, place
+from .plan import SortPlan, plan_sort
+from .sort import BucketSorter, KeyedRows, ordering_columns
 
 FIELDS = "fields"
 """The column of a record's typed values."""
@@ -91,7 +92,7 @@ def ordered_records(
         schema: of `records_schema`.
 
     Yields:
-        Batches of the schema, one a range.
+        Batches of the schema, one a bucket.
 
     Raises:
         CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs
@@ -101,20 +102,22 @@ def ordered_records(
     _release_memory()
     if FIELDS in schema.names:  # a batch then takes about twice as much
         budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2))
-    placement = place(contract, len(run_ids), tables, budget)
-    prepare = _preparation(contract, run_ids, tables, placement, FIELDS in schema.names)
-    rows = RowsByRange(placement, tables, prepare, scratch, budget)
+    plan = plan_sort(contract, len(run_ids), tables, budget)
+    prepare = _preparation(contract, run_ids, tables, plan, FIELDS in schema.names)
+    with (
+        BucketedRows(plan, tables, prepare, scratch, budget) as rows,
+        ThreadPoolExecutor(budget.threads, "records") as pool,
+    ):
 
-    def ordered(number: int) -> pa.RecordBatch:
-        return _order(contract, rows.frames(number), schema)
+        def ordered(number: int) -> pa.RecordBatch:
+            return _order(contract, rows.frames(number), schema)
 
-    with ThreadPoolExecutor(budget.threads, "records") as pool:
         # One is worked on by the next stage while the others are made.
-        yield from in_order(pool, ordered, range(placement.ranges), budget.threads + 1)
+        yield from in_order(pool, ordered, range(plan.buckets), budget.threads + 1)
 
 
 def _release_memory() -> None:
-    """Gives the system what the allocators of Arrow and of the database drivers keep of freed memory (measured: 20 MB)."""
+    """Gives the system what the allocators of Arrow and of the drivers keep of freed memory (measured: 20 MB)."""
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError):  # glibc has it
         ctypes.CDLL(None).malloc_trim(0)
@@ -124,18 +127,18 @@ def _preparation(
     contract: Contract,
     run_ids: Sequence[str],
     tables: Mapping[str, ArrowReader],
-    placement: Placement,
+    plan: SortPlan,
     with_fields: bool,
 ) -> Prepare:
-    """Makes of table rows what the records need of them: their text, what they are ordered by, and their typed values."""
+    """Makes of table rows what the records need: their text, what they are ordered by, and their typed values."""
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
 
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
         table = contract.tables[name]
-        placement.require(contract, table, rows)
+        plan.require(contract, table, rows)
         records = encode(rows, table, run_ids)
         _require_size(table, rows, run_ids, records["canonical"])
-        frame = pl.from_arrow(rows.select(ordering[name])).hstack(records)
+        frame = pl.DataFrame(rows.select(ordering[name])).hstack(records)
         return frame.hstack(_typed_fields(rows, table)) if with_fields else frame
 
     return prepare
@@ -144,7 +147,7 @@ def _preparation(
 def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], canonical: pl.Series) -> None:
     """Makes sure that no record is longer than MAX_RECORD; of one that is, the error names the longest value."""
     sizes = canonical.str.len_bytes()
-    if (sizes.max() or 0) <= MAX_RECORD - SIGNATURE_BYTES:
+    if sizes.to_numpy().max(initial=0) <= MAX_RECORD - SIGNATURE_BYTES:
         return
     row = rows.slice(sizes.arg_max(), 1).to_pylist()[0]
     column = max((column.name for column in table.fields), key=lambda name: len(str(row[name])))
@@ -161,7 +164,7 @@ _FIELD = "field "
 def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
     found = []
     for column in table.fields:
-        values = pl.from_arrow(rows.column(column.name))
+        values = pl.Series(rows.column(column.name))
         if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
             text = as_text(values, column.kind)
             values = pl.select(
@@ -169,13 +172,13 @@ def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
             ).to_series()  # a field that is null, as other fields are
         elif column.kind is Kind.FLOAT:
             values = values + 0.0  # canonical form knows no negative zero
-        found.append(values.alias(_FIELD + column.field))
+        found.append(values.alias(f"{_FIELD}{column.field}"))
     return found
 
 
 def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schema) -> pa.RecordBatch:
-    """The records of one range in order, as a batch of `records_schema`."""
-    order = RangeOrder(contract, frames)
+    """The records of one bucket in order, as a batch of `records_schema`."""
+    order = BucketSorter(contract, frames)
     at = order.permutation()
     codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
     code_of_row = np.repeat(
@@ -196,7 +199,7 @@ def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schem
 
 
 def _union(
-    union: pa.DenseUnionType, tables: list[str], types: np.ndarray, at: np.ndarray, placed: Sequence[Placed]
+    union: pa.DenseUnionType, tables: list[str], types: np.ndarray, at: np.ndarray, placed: Sequence[KeyedRows]
 ) -> pa.UnionArray:
     """The typed values of records in order.
 
@@ -245,4 +248,4 @@ def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> list[p
     types = batch.column("record_type").to_numpy()
     before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
     struct = batch.column(FIELDS).field(code).slice(before, count)
-    return struct.flatten()
+    return list(struct.flatten())

@@ -62,8 +62,8 @@ class SigningKey:
     def __post_init__(self) -> None:
         if not self.secret.strip():
             raise SigningKeyError(
-                "The signing key is blank. Give one with LANDSCAPE_SIGNING_KEY or LANDSCAPE_SIGNING_KEY_FILE, or choose "
-                "an unsigned export with --no-sign."
+                "The signing key is blank. Give one with LANDSCAPE_SIGNING_KEY or LANDSCAPE_SIGNING_KEY_FILE, or "
+                "choose an unsigned export with --no-sign."
             )
         if "\0" in self.secret:
             # HMAC pads keys with NUL, so that two keys that differ in NULs at the end are one (RFC 2104).
@@ -176,7 +176,7 @@ def sign(
     """
 
     def signed(batch: pa.RecordBatch) -> SignedBatch:
-        texts = pl.from_arrow(batch.column("canonical"))
+        texts = pl.Series(batch.column("canonical"))
         if key:
             hashes = key.sign_column(texts if tagged_key is None else signed_texts(texts, tagged_key))
         else:

@@ -177,7 +177,7 @@ class ArrowReader:
         """Some columns, one frame a batch."""
         for i in range(self.batches):
             # A table keeps its number of rows even without columns.
-            yield pl.from_arrow(pa.Table.from_batches([self.batch(i, columns)]).select(columns))
+            yield _frame(pa.Table.from_batches([self.batch(i, columns)]).select(columns))
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns of the whole file."""
@@ -185,7 +185,7 @@ class ArrowReader:
 
     def empty(self, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns without rows."""
-        return pl.from_arrow(pa.schema([self.schema.field(name) for name in columns]).empty_table())
+        return _frame(pa.schema([self.schema.field(name) for name in columns]).empty_table())
 
     def close(self) -> None:
         """Closes the file."""
@@ -213,6 +213,12 @@ class ArrowReader:
                 f"The stored file {self.path} is not as it was written ({error}). Export the run again (in Dagster: "
                 f"Materialize its tables and records)."
             ) from None
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _no_rows(kind: pa.DataType) -> pa.Array:
@@ -243,7 +249,7 @@ def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
             _digest(part, digest)
         return
     if column.null_count:
-        digest.update(memoryview(column.buffers()[0])[: (rows + 7) // 8])
+        _digest_bits(column.buffers()[0], rows, digest)
     if pa.types.is_struct(kind):
         for i in range(kind.num_fields):
             _digest(column.field(i), digest)
@@ -252,5 +258,15 @@ def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
     if text:
         digest.update(first[: (rows + 1) * (8 if pa.types.is_large_string(kind) else 4)])
         digest.update(text_of(column))
+    elif kind.bit_width == 1:
+        _digest_bits(first, rows, digest)
     else:
-        digest.update(first[: (rows * kind.bit_width + 7) // 8])
+        digest.update(first[: rows * kind.bit_width // 8])
+
+
+def _digest_bits(bits: pa.Buffer | memoryview, count: int, digest: xxhash.xxh3_64) -> None:
+    """Of the last byte only the bits that count: in the part of an array that it begins with, other rows follow."""
+    octets = bytearray(memoryview(bits)[: (count + 7) // 8])
+    if count % 8:
+        octets[-1] &= 2 ** (count % 8) - 1
+    digest.update(octets)

@@ -1,8 +1,8 @@
 """Folders for work in progress, and the lock of a run.
 
-Belongs here: making folders that are held while their process lives, clearing away those that nobody holds. Staging
-folders (EXPORT_DIR/.staging, where files wait until they are a package) and scratch folders (temporary files of a step)
-are both of this kind. Does not belong here: what is in them, and publication (`package.py`).
+Belongs here: making folders that are locked while their process lives, and removing those that no process has locked.
+Staging folders (EXPORT_DIR/.staging, where files wait until they are a package) and scratch folders (temporary files of
+a step) are both of this kind. Does not belong here: what is in them, and publication (`package/publish.py`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from ..errors import PackageError
 from .names import folder_name
 
-_held: dict[Path, int] = {}
-"""The folders of this process, locked as long as it lives or until they are released: what nobody holds was left
-behind."""
+_locked_dirs: dict[Path, int] = {}
+"""The folders of this process, locked as long as it lives or until they are removed: a folder that is not locked
+was left behind."""
 
-_locked: set[Path] = set()
+_run_locks: set[Path] = set()
 """The run locks of this process."""
 
 
@@ -36,8 +36,8 @@ def _label(run_id: str | None) -> str:
     return "%storage" if run_id is None else folder_name(run_id)
 
 
-def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
-    """The folder in which one export of a run works; made, and held by this process, if it is not yet.
+def make_work_dir(root: Path, run_id: str | None, owner: str) -> Path:
+    """The folder in which one export of a run works; made, and locked by this process, if it is not yet.
 
     Args:
         root: the folder of all such folders; made if it is missing.
@@ -50,7 +50,7 @@ def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
     path = root / f"{_label(run_id)}.{owner}"
     while True:
         _make(path)
-        if path in _held:
+        if path in _locked_dirs:
             return path
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -58,9 +58,9 @@ def work_folder(root: Path, run_id: str | None, owner: str) -> Path:
             continue
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if _is_at(descriptor, path):
-            _held[path] = descriptor
+            _locked_dirs[path] = descriptor
             return path
-        os.close(descriptor)  # another export took it for abandoned before it was held, and removed it
+        os.close(descriptor)  # another export took it for stale before it was locked, and removed it
 
 
 def _make(folder: Path) -> None:
@@ -104,26 +104,28 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def release(path: Path) -> None:
+def remove_work_dir(path: Path) -> None:
     """Removes a folder of this process, with what is left in it."""
     shutil.rmtree(path, ignore_errors=True)
-    descriptor = _held.pop(path, None)
+    descriptor = _locked_dirs.pop(path, None)
     if descriptor is not None:
         os.close(descriptor)
     remove_if_empty(path.parent)
 
 
-def release_all(root: Path, run_id: str) -> None:
+def remove_work_dirs(root: Path, run_id: str) -> None:
     """Removes the folders of this process for a run."""
-    for path in [path for path in _held if path.parent == root and path.name.startswith(f"{folder_name(run_id)}.")]:
-        release(path)
+    for path in [
+        path for path in _locked_dirs if path.parent == root and path.name.startswith(f"{folder_name(run_id)}.")
+    ]:
+        remove_work_dir(path)
 
 
-def clear_abandoned(root: Path, run_id: str | None) -> None:
-    """Removes what exports of the run that were killed have left below a root: folders that no process holds.
+def remove_stale(root: Path, run_id: str | None) -> None:
+    """Removes what exports of the run that were killed have left below a root: folders that no process has locked.
 
     Args:
-        root: as for `work_folder`.
+        root: as for `make_work_dir`.
         run_id: the run.
     """
     prefix = f"{_label(run_id)}."
@@ -133,7 +135,7 @@ def clear_abandoned(root: Path, run_id: str | None) -> None:
         return
     for path in paths:
         owner = path.name.removeprefix(prefix)
-        if path in _held or not path.name.startswith(prefix) or "." in owner or not path.is_dir():
+        if path in _locked_dirs or not path.name.startswith(prefix) or "." in owner or not path.is_dir():
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -156,19 +158,19 @@ def run_lock(export_dir: Path, run_id: str) -> Iterator[None]:
     Held again by the same process, it does nothing more.
 
     Raises:
-        PackageError: another process holds it.
+        PackageError: another process has locked it.
     """
     path = staging_root(export_dir) / f"{folder_name(run_id)}.lock"
-    if path in _locked:
+    if path in _run_locks:
         yield
         return
     descriptor = _lock(path, run_id, export_dir)
-    _locked.add(path)
+    _run_locks.add(path)
     try:
         yield
     finally:
-        _locked.discard(path)
-        with suppress(OSError):  # a lock that nobody holds is none, and what was published stays so
+        _run_locks.discard(path)
+        with suppress(OSError):  # without a process that has locked it, the file does no harm
             path.unlink()
         os.close(descriptor)
         remove_if_empty(path.parent)
@@ -186,8 +188,8 @@ def _lock(path: Path, run_id: str, export_dir: Path) -> int:
         except BlockingIOError:
             os.close(descriptor)
             raise PackageError(
-                f"Another export of run {run_id!r} into {export_dir} is under way. Wait until it has ended, and look at "
-                f"its result."
+                f"Another export of run {run_id!r} into {export_dir} is under way. Wait until it has ended, and look "
+                f"at its result."
             ) from None
         if _is_at(descriptor, path):
             return descriptor
@@ -196,7 +198,5 @@ def _lock(path: Path, run_id: str, export_dir: Path) -> int:
 
 def remove_if_empty(folder: Path) -> None:
     """Removes a folder that nothing is in any more."""
-    try:
+    with suppress(OSError):
         folder.rmdir()
-    except OSError:
-        pass

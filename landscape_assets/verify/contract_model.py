@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+ERROR_ROW = "row_data_json"
+"""The field of records of errors that has the row."""
 Scalar = str | bool | None
 """What a rule compares a field with."""
 
@@ -97,6 +99,9 @@ class RecordType:
         exactly_one: of these fields exactly one is not null.
         at_most_one: (per, field): among the records with the same `per`, `field` is true at most once.
         numbered: (per, field): `field` counts the records with the same `per` from 0, in their order.
+        within: (field, part, list): that part of each element of a list, where it is not null, is in the other list.
+        not_repeated: lists of which the first parts of the elements differ from each other.
+        not_empty: lists that have an element.
         not_before: (earlier, later): the first of two times, where both are given, is not after the second.
     """
 
@@ -112,6 +117,9 @@ class RecordType:
     exactly_one: tuple[str, ...] = ()
     at_most_one: tuple[str, str] | None = None
     numbered: tuple[str, str] | None = None
+    within: tuple[tuple[str, int, str], ...] = ()
+    not_repeated: tuple[str, ...] = ()
+    not_empty: tuple[str, ...] = ()
     not_before: tuple[tuple[str, str], ...] = ()
 
 
@@ -135,6 +143,7 @@ class Contract:
         manifest: the last record.
         always_manifest: an unsigned export has the manifest record too.
         statuses: of runs that may be exported.
+        redacts: the rows of errors are left out unless they are asked for.
         signs_tagged_mappings: objects with the tag key are signed in another form (`judge.py`).
         refuses_large_integers: a number that canonical form writes as an integer beyond ±(2^53-1) is corruption.
     """
@@ -145,8 +154,22 @@ class Contract:
     manifest: RecordType
     statuses: tuple[str, ...]
     always_manifest: bool = False
+    redacts: bool = False
     signs_tagged_mappings: bool = False
     refuses_large_integers: bool = False
+
+    @property
+    def has_error_rows(self) -> bool:
+        """Whether there are records of errors, with the rows that they are about."""
+        return any(ERROR_ROW in {field.name for field in one.fields} for one in self.types.values())
+
+    def redacted(self) -> Contract:
+        """The contract of an export that leaves the rows of errors out."""
+        types = {}
+        for name, one in self.types.items():
+            is_error = ERROR_ROW in {field.name for field in one.fields}
+            types[name] = replace(one, rules=(*one.rules, rule(absent=ERROR_ROW))) if is_error else one
+        return replace(self, types=types)
 
 
 HEX_64 = "[0-9a-f]{64}"

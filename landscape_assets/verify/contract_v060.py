@@ -242,4 +242,4 @@ V060 = Contract(
     MANIFEST,
     ("completed", "completed_with_failures", "failed", "empty", "interrupted"),
 )
-V070 = replace(V060, name="v070", signs_tagged_mappings=True)
+V070 = replace(V060, name="v070", redacts=True, signs_tagged_mappings=True)

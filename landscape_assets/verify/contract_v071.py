@@ -23,7 +23,10 @@ _RESULT = _RECONCILED + " result_descriptor_hash publication_performed publicati
 
 _PLUGIN = "(?:source|transform|sink):[a-z][a-z0-9_]*"
 _CAPABILITY = "llm|prompt_shield|content_safety"
-_SEMANTIC = r"(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:[-+].+)?"
+_NUMBER = "(?:0|[1-9][0-9]*)"
+_PARTS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
+_SEMANTIC = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PARTS})?(?:\+{_PARTS})?"
+"""A semantic version (https://semver.org)."""
 _BY_STATE = "legacy_returned"
 
 _V071 = (
@@ -49,9 +52,17 @@ _V071 = (
             selected_implementations=(_CAPABILITY, _PLUGIN + "|"),
             selected_profile_aliases=(_PLUGIN, "[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*|"),
             plugin_code_identities=(_PLUGIN, _SEMANTIC, SHORT_SHA256),
-            decision_codes=("(?=.{1,64}$)[a-z]+(?:_[a-z]+)*",),
+            decision_codes=("(?=.{1,64}$)[a-z][a-z0-9]*(?:_[a-z0-9]+)*",),
         ),
         id=("run_id",),
+        within=(
+            ("available_plugin_ids", 0, "authorized_plugin_ids"),
+            ("selected_implementations", 1, "available_plugin_ids"),
+            ("selected_profile_aliases", 0, "authorized_plugin_ids"),
+            ("plugin_code_identities", 0, "authorized_plugin_ids"),
+        ),
+        not_repeated=("selected_implementations",),
+        not_empty=("decision_codes",),
     ),
     RecordType(
         "operation",
@@ -249,5 +260,6 @@ V071 = replace(
     order=(Place("run"), Place("web_plugin_policy"), *START, *_EFFECTS, *ERRORS, *ROWS),
     manifest=_MANIFEST_V2,
     always_manifest=True,
+    redacts=True,
     refuses_large_integers=True,
 )

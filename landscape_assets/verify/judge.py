@@ -270,7 +270,9 @@ def broken_rules(record_type: RecordType, record: Record) -> list[str]:
     for rule in record_type.rules:
         if not all(_is_met(condition, record) for condition in rule.when):
             continue
-        when = "when " + " and ".join(f"{one.field} is {_plain(record[one.field])}" for one in rule.when)
+        when = "when " + (
+            " and ".join(f"{one.field} is {_plain(record[one.field])}" for one in rule.when) or "redacted"
+        )
         if rule.forbidden:
             messages.append(f"It must not be that {when.removeprefix('when ')}.")
         messages += [f"{name} is null, which it must not be {when}." for name in rule.present if record[name] is None]
@@ -283,11 +285,25 @@ def broken_rules(record_type: RecordType, record: Record) -> list[str]:
         ]
     if record_type.exactly_one and sum(record[name] is not None for name in record_type.exactly_one) != 1:
         messages.append(f"Exactly one of {' and '.join(record_type.exactly_one)} must not be null.")
+    for name, part, other in record_type.within:
+        given = {item for item in _parts(record[name], part) if item is not None}
+        if not given <= set(_parts(record[other], 0)):
+            messages.append(f"{name} has what is not in {other}.")
+    for name in record_type.not_repeated:
+        firsts = _parts(record[name], 0)
+        if len(set(firsts)) != len(firsts):
+            messages.append(f"{name} has two elements that begin alike.")
+    messages += [f"{name} is empty." for name in record_type.not_empty if not record[name]]
     for earlier, later in record_type.not_before:
         before, after = record[earlier], record[later]
         if isinstance(before, str) and isinstance(after, str) and after < before:
             messages.append(f"{later} is before {earlier}.")
     return messages
+
+
+def _parts(items: object, part: int) -> list[object]:
+    """That part of each element of a list whose form is sound; an element that is a text is its own first part."""
+    return [item[part] if isinstance(item, list) else item for item in items] if isinstance(items, list) else []
 
 
 def _is_met(condition: Condition, record: Record) -> bool:

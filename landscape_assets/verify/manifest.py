@@ -7,8 +7,6 @@ folder, records.
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +14,18 @@ from . import codes
 from .canonical import JsonFault, canonical, parse
 from .contract import CONTRACTS
 from .contract_model import Contract
-from .judge import is_time
-from .limits import CHUNK_BYTES, CHUNK_RECORDS, MANIFEST_DEPTH, MAX_INTEGER
-from .manifest_v2 import ExportOptions
+from .limits import MANIFEST_DEPTH
+from .manifest_v2 import MODES, Config, is_key_id
+from .manifest_values import VALUES, is_count, is_hex, is_text
 from .report import Findings
 
 NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
 FIRST_CONTRACTS = ("v0", "v1")
 FIRST_STATUSES = ("completed", "failed")
-"""The contracts and the statuses that format version 1 has; a manifest with others, or `OPTIONS`, is of version 2."""
-OPTIONS = "export_options"
-"""The key of version 2 for what the manifest record of v071 depends on and does not say."""
+"""The contracts and the statuses that format version 1 has; a manifest with others, is of version 2."""
+NEW_KEYS = {"raw_error_rows", "export_config", "elspeth_snapshots"}
+"""The keys that only version 2 has, all optional."""
 CHAINS = {True: "sha256-of-record-signatures", False: "sha256-of-record-sha256"}
 """`chain` by whether the export is signed."""
 
@@ -41,8 +39,6 @@ MEDIA_TYPES = {
 }
 """The media type of each file name extension."""
 
-_HEX = re.compile(r"[0-9a-f]{64}")
-_EXPORTED_AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\+00:00")
 _FILE_KEYS = {"path", "size", "sha256", "media_type", "records"}
 
 
@@ -78,7 +74,10 @@ class Manifest:
     key_id: str | None
     public_key_id: str | None
     exported_at: str
-    options: ExportOptions | None
+    raw_error_rows: bool | None
+    export_config: Config | None
+    elspeth_snapshots: int
+    """How many comparisons with ELSPETH's own exports of the run the exporter reports."""
     signature: str | None
     unsigned_form: bytes
     """The canonical form without `signature`, which is what is signed."""
@@ -87,6 +86,12 @@ class Manifest:
     def signed(self) -> bool:
         """Whether the export is signed with a shared key."""
         return self.key_id is not None
+
+    @property
+    def redacted(self) -> bool:
+        """Whether the manifest says that the rows of errors are left out."""
+        config = self.export_config or {}
+        return self.raw_error_rows is False or config.get("include_raw_error_rows") is False
 
     def file(self, path: str) -> Listed | None:
         """The entry of a path, if it is listed."""
@@ -155,7 +160,9 @@ class _Reader:
             key_id=value["signing"] and value["signing"]["key_id"],
             public_key_id=value["public_key"] and value["public_key"]["key_id"],
             exported_at=value["exported_at"],
-            options=_options(value.get(OPTIONS)),
+            raw_error_rows=value.get("raw_error_rows"),
+            export_config=value.get("export_config"),
+            elspeth_snapshots=len(value.get("elspeth_snapshots", ())),
             signature=value.get("signature"),
             unsigned_form=canonical({name: item for name, item in value.items() if name != "signature"}),
         )
@@ -165,9 +172,13 @@ class _Reader:
 
     def keys(self, value: dict[str, Any]) -> None:
         """Which keys are there. A missing one is bad; an unknown one is noted, and leaves the rest to be checked."""
-        version = value.get("format_version")
-        optional = {"supersedes", OPTIONS} if version == 2 else {"supersedes"}
-        required = set(_VALUES) - {"supersedes", "signature", OPTIONS}
+        contract = _contract(value)
+        optional = {"supersedes"}
+        if contract is not None and contract.has_error_rows:
+            optional.add("raw_error_rows")
+        if contract is not None and contract.always_manifest:
+            optional |= {"export_config", "elspeth_snapshots"}
+        required = set(VALUES) - {"supersedes", "signature"} - NEW_KEYS
         if value.get("signing") is not None:
             required.add("signature")
         for name in sorted(required - value.keys()):
@@ -181,9 +192,7 @@ class _Reader:
         signed = value.get("signing") is not None
         contract, status = _contract(value), value.get("status")
         is_second = contract is not None and (
-            contract.name not in FIRST_CONTRACTS
-            or (status in contract.statuses and status not in FIRST_STATUSES)
-            or OPTIONS in value
+            contract.name not in FIRST_CONTRACTS or (status in contract.statuses and status not in FIRST_STATUSES)
         )
         pinned: dict[str, tuple[object, ...]] = {
             "format": ("landscape-export",),
@@ -207,7 +216,7 @@ class _Reader:
                 )
 
     def values(self, value: dict[str, Any]) -> None:
-        for name, (accepts, expected) in _VALUES.items():
+        for name, (accepts, expected) in VALUES.items():
             if name in value and not accepts(value[name]):
                 self.note(codes.MANIFEST_VALUE, f"{name} is {_shown(value[name])}; it must be {expected}.", name)
         status, contract = value.get("status"), _contract(value)
@@ -232,11 +241,11 @@ class _Reader:
             problems = [
                 f"{where}.{name} is {_shown(entry[name])}; it must be {expected}."
                 for name, accepts, expected in (
-                    ("path", _is_text, "text"),
-                    ("size", _is_count, "a count"),
-                    ("sha256", _is_hex, "64 lower-case hex digits"),
-                    ("media_type", _is_text, "text"),
-                    ("records", lambda item: item is None or _is_count(item), "a count or null"),
+                    ("path", is_text, "text"),
+                    ("size", is_count, "a count"),
+                    ("sha256", is_hex, "64 lower-case hex digits"),
+                    ("media_type", is_text, "text"),
+                    ("records", lambda item: item is None or is_count(item), "a count or null"),
                 )
                 if not accepts(entry[name])
             ]
@@ -280,6 +289,7 @@ class _Reader:
                 self.contradiction(
                     f"{rows} rows were read from {one.table}, but there are {records} {one.name} records."
                 )
+        self.config_contradictions(manifest)
         for listed in manifest.files:
             wanted = _records_of(listed, manifest)
             if listed.records != wanted:
@@ -289,6 +299,18 @@ class _Reader:
             media_type = MEDIA_TYPES[listed.path.rpartition(".")[2]]
             if listed.media_type != media_type:
                 self.contradiction(f"the media type of {listed.path} is {listed.media_type!r:.80}, not {media_type!r}.")
+
+    def config_contradictions(self, manifest: Manifest) -> None:
+        """Whether what is said of the configuration of the export agrees with the rest."""
+        config, is_raw = manifest.export_config, manifest.raw_error_rows
+        if is_raw is False and not CONTRACTS[manifest.contract].redacts:
+            self.contradiction(f"raw_error_rows is false; exports of {manifest.contract} always have these rows.")
+        if config is None:
+            return
+        if config["signing_mode"] != MODES[manifest.signed] or not is_key_id(config["signer_key_id"], manifest.signed):
+            self.contradiction("export_config does not have the signing mode and a key id of such an export.")
+        if is_raw is not None and config["include_raw_error_rows"] is not is_raw:
+            self.contradiction("raw_error_rows and export_config disagree on the rows of errors.")
 
     def contradiction(self, message: str) -> None:
         self.note(codes.MANIFEST_CONTRADICTION, message[0].upper() + message[1:])
@@ -335,100 +357,7 @@ def _records_of(listed: Listed, manifest: Manifest) -> int | None:
     return manifest.record_counts.get(listed.record_type, 0)
 
 
-def _options(value: dict[str, Any] | None) -> ExportOptions | None:
-    """The options of an export whose form has been judged."""
-    if value is None:
-        return None
-    limits = {name: int(value[name]) for name in ("per_chunk_byte_limit", "per_chunk_record_limit")}
-    return ExportOptions(value["include_raw_error_rows"], value["exporter_version"], **limits)
-
-
 def _shown(value: object) -> str:
     """A value of the manifest, for a message: JSON, cut short."""
     text = canonical(value).decode("utf-8")
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_filled_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_INTEGER
-
-
-def _is_counts(value: object) -> bool:
-    return isinstance(value, dict) and all(_is_count(count) for count in value.values())
-
-
-def _is_hex(value: object) -> bool:
-    return isinstance(value, str) and _HEX.fullmatch(value) is not None
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, str) and is_time(value)
-
-
-def _is_export_time(value: object) -> bool:
-    # Here the fraction is always written, even when it is zero.
-    return (
-        isinstance(value, str) and _EXPORTED_AT.fullmatch(value) is not None and is_time(value.replace(".000000", ""))
-    )
-
-
-def _is_object(**members: Callable[[Any], bool]) -> Callable[[object], bool]:
-    def accepts(value: object) -> bool:
-        return (
-            isinstance(value, dict)
-            and value.keys() == members.keys()
-            and all(member(value[name]) for name, member in members.items())
-        )
-
-    return accepts
-
-
-def _or_null(accepts: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or accepts(value)
-
-
-_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "format": (_is_text, "text"),
-    "format_version": (_is_count, "an integer"),
-    "contract": (_is_text, "text"),
-    "run_id": (_is_text, "text"),
-    "status": (_is_text, "text"),
-    "started_at": (_is_time, "an ISO 8601 time as in the run's record"),
-    "completed_at": (_or_null(_is_time), "an ISO 8601 time as in the run's record"),
-    "record_count": (_is_count, "a count"),
-    "record_counts": (_is_counts, "an object of counts"),
-    "final_hash": (_is_hex, "64 lower-case hex digits"),
-    "chain": (_is_text, "text"),
-    "tables": (_is_counts, "an object of counts"),
-    "files": (lambda value: isinstance(value, list), "an array"),
-    "exporter": (
-        _is_object(name=lambda value: value == "landscape-assets", version=_is_filled_text),
-        "an object with the name 'landscape-assets' and a version",
-    ),
-    "signing": (_or_null(_is_object(algorithm=_is_text, key_id=_is_filled_text)), "null, or an algorithm and a key_id"),
-    "public_key": (
-        _or_null(_is_object(algorithm=_is_text, key_id=_is_hex)),
-        "null, or an algorithm and a key_id of 64 lower-case hex digits",
-    ),
-    "supersedes": (_is_object(manifest_sha256=_is_hex), "an object with manifest_sha256, 64 lower-case hex digits"),
-    OPTIONS: (
-        _is_object(
-            include_raw_error_rows=lambda value: isinstance(value, bool),
-            exporter_version=_is_filled_text,
-            per_chunk_byte_limit=lambda value: _is_count(value) and 1 <= value <= CHUNK_BYTES,
-            per_chunk_record_limit=lambda value: _is_count(value) and 1 <= value <= CHUNK_RECORDS,
-        ),
-        "an object with include_raw_error_rows, exporter_version and the two limits of a chunk",
-    ),
-    "exported_at": (_is_export_time, "a UTC time as YYYY-MM-DDTHH:MM:SS.ffffff+00:00"),
-    "signature": (_is_hex, "64 lower-case hex digits"),
-}
-"""Each key of the manifest: what its value must be, as a test and in words."""

@@ -7,36 +7,50 @@ here: its form and its signature (`judge.py`), and reading the records (`records
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from .judge import tagged
 from .limits import CHUNK_BYTES, CHUNK_RECORDS, CHUNKS
 
-CHUNKING = "record-framing-v1"
 DERIVATION = "audit-export-derivation-v1"
 SERIALIZATION = "audit-export-v2"
 UNSIGNED = "UNSIGNED"
 """The key id of an export that is not signed."""
+MODES = {True: "hmac_sha256", False: "unsigned"}
+"""`signing_mode` by whether the export is signed."""
+_CHAINS = {True: "sha256_concat_hmac_sha256_signatures_v1", False: "sha256_concat_record_sha256_v1"}
+_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+Config = dict[str, Any]
+"""The configuration of an export, which the manifest record depends on and names only in part."""
+DEFAULTS: Config = {
+    "chunking_algorithm_version": "record-framing-v1",
+    "exporter_version": "landscape-exporter-v1",
+    "per_chunk_byte_limit": CHUNK_BYTES,
+    "per_chunk_record_limit": CHUNK_RECORDS,
+    "serialization_version": SERIALIZATION,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What the manifest record depends on and does not say.
+def is_key_id(text: str, signed: bool) -> bool:
+    """Whether a text may be the key id of an export."""
+    return text != UNSIGNED and _KEY_ID.fullmatch(text) is not None if signed else text == UNSIGNED
+
+
+def configs(export_format: str, key_id: str, signed: bool) -> list[Config]:
+    """The configurations with which an export was made of which manifest.json does not tell: the default ones.
 
     Args:
-        include_raw_error_rows: whether error records hold the rows.
-        exporter_version: the exporter's name.
-        per_chunk_byte_limit: greatest size of a chunk.
-        per_chunk_record_limit: most records of a chunk.
+        export_format, key_id: as the manifest record has them.
+        signed: whether the export is.
     """
-
-    include_raw_error_rows: bool = False
-    exporter_version: str = "landscape-exporter-v1"
-    per_chunk_byte_limit: int = CHUNK_BYTES
-    per_chunk_record_limit: int = CHUNK_RECORDS
+    known = {**DEFAULTS, "export_format": export_format, "signer_key_id": key_id, "signing_mode": MODES[signed]}
+    return [{**known, "include_raw_error_rows": is_raw} for is_raw in (False, True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +61,6 @@ class Source:
         run_id, status, completed_at: of the run; the time as in its record.
         final_hash: the chain over the records.
         signed: whether the export is.
-        key_id: what the record calls the key.
-        export_format: what the record says it is.
     """
 
     run_id: str
@@ -56,8 +68,6 @@ class Source:
     completed_at: str
     final_hash: str
     signed: bool
-    key_id: str
-    export_format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +81,11 @@ class Chunker:
     """Divides records into chunks, and hashes these, in memory that does not depend on how many records there are.
 
     Args:
-        options: with the limits of a chunk.
+        config: with the limits of a chunk.
     """
 
-    def __init__(self, options: ExportOptions) -> None:
-        self.options = options
+    def __init__(self, config: Config) -> None:
+        self.most_records, self.most_bytes = int(config["per_chunk_record_limit"]), int(config["per_chunk_byte_limit"])
         self.chunks: list[_Chunk] = []
         self.problem = ""
         """Why the records cannot be divided; empty when they can."""
@@ -91,8 +101,8 @@ class Chunker:
         view = memoryview(frames)
         start = done = 0
         while done < len(ends):
-            most = min(len(ends), done + self.options.per_chunk_record_limit - self.records)
-            fits = bisect_right(ends, start + self.options.per_chunk_byte_limit - self.size, done, most)
+            most = min(len(ends), done + self.most_records - self.records)
+            fits = bisect_right(ends, start + self.most_bytes - self.size, done, most)
             if fits == done:
                 if not self.records:
                     self.problem = self.problem or "A record is longer than a chunk may be."
@@ -127,44 +137,24 @@ def _line_ends(data: bytes) -> Iterator[int]:
         yield at
 
 
-def candidates(options: ExportOptions | None) -> tuple[ExportOptions, ...]:
-    """The options that a manifest record may have been made with, given what manifest.json says of them.
-
-    Where it says nothing they are the default ones; whether error rows are raw is then tried.
-    """
-    if options is not None:
-        return (options,)
-    return ExportOptions(), replace(ExportOptions(), include_raw_error_rows=True)
-
-
-def derive(chunker: Chunker, options: ExportOptions, source: Source) -> dict[str, object]:
+def derive(chunker: Chunker, config: Config, source: Source) -> dict[str, object]:
     """The manifest record without its signature.
 
     Args:
         chunker: with all records.
-        options: of the export; its limits are those of the chunker.
+        config: of the export; its limits are those of the chunker.
         source: what else there is to know.
 
     Returns:
         The 22 fields.
     """
-    mode = "hmac_sha256" if source.signed else "unsigned"
-    limits = {
-        "per_chunk_byte_limit": options.per_chunk_byte_limit,
-        "per_chunk_record_limit": options.per_chunk_record_limit,
+    limits = {name: config[name] for name in ("per_chunk_byte_limit", "per_chunk_record_limit")}
+    named = ("export_format", "exporter_version", "serialization_version", "signer_key_id", "signing_mode")
+    registry_key = {
+        **{name: config[name] for name in named},
+        "public_export_config_hash": _hash("audit-export-public-config-v1", config),
+        "source_run_id": source.run_id,
     }
-    shared = {
-        "export_format": source.export_format,
-        "exporter_version": options.exporter_version,
-        "serialization_version": SERIALIZATION,
-        "signer_key_id": source.key_id,
-        "signing_mode": mode,
-    }
-    config = {**shared, **limits, "chunking_algorithm_version": CHUNKING}
-    config_hash = _hash(
-        "audit-export-public-config-v1", {**config, "include_raw_error_rows": options.include_raw_error_rows}
-    )
-    registry_key = {**shared, "public_export_config_hash": config_hash, "source_run_id": source.run_id}
     registry_key_hash = _hash("audit-export-registry-key-v1", registry_key)
     completed_at = utc(source.completed_at)
     totals = {"record_count": chunker.total_records, "total_bytes": chunker.total_bytes}
@@ -183,7 +173,8 @@ def derive(chunker: Chunker, options: ExportOptions, source: Source) -> dict[str
                 "size_bytes": chunk.size_bytes,
             }
         )
-    versions = {"chunking_algorithm_version": CHUNKING, "serialization_version": SERIALIZATION}
+    chunking = {"chunking_algorithm_version": config["chunking_algorithm_version"]}
+    versions = {**chunking, "serialization_version": config["serialization_version"]}
     snapshot_hash = _hash("audit-export-snapshot-content-v1", {**versions, **totals, "chunks": parts})
     snapshot_id = _hash(
         "audit-export-snapshot-id-v1", {"registry_key_hash": registry_key_hash, "snapshot_hash": snapshot_hash}
@@ -208,30 +199,22 @@ def derive(chunker: Chunker, options: ExportOptions, source: Source) -> dict[str
     run = {"exported_at": completed_at, "source_completed_at": completed_at, "source_status": source.status}
     snapshot_seal_hash = _hash(
         "audit-export-snapshot-seal-v1",
-        {
-            **hashes,
-            **count,
-            **limits,
-            **run,
-            "chunking_algorithm_version": CHUNKING,
-            "source_run_id": source.run_id,
-        },
+        {**hashes, **count, **limits, **run, **chunking, "source_run_id": source.run_id},
     )
-    chain = "sha256_concat_hmac_sha256_signatures_v1" if source.signed else "sha256_concat_record_sha256_v1"
     return {
         **hashes,
         **count,
         **run,
         "derivation_version": DERIVATION,
-        "export_format": source.export_format,
+        "export_format": config["export_format"],
         "final_hash": source.final_hash,
         "hash_algorithm": "sha256",
-        "record_chain_algorithm": chain,
+        "record_chain_algorithm": _CHAINS[source.signed],
         "record_type": "manifest",
         "run_id": source.run_id,
         "schema": "elspeth.audit-export-manifest.v2",
-        "signature_algorithm": mode,
-        "signature_key_id": source.key_id,
+        "signature_algorithm": config["signing_mode"],
+        "signature_key_id": config["signer_key_id"],
         "snapshot_seal_hash": snapshot_seal_hash,
     }
 

@@ -311,6 +311,9 @@ class _Verification:
                 self.skip(compared, f"{len(file.compared)} of {len(csv)} files could be compared")
             elif csv:
                 self.note(compared, codes.CSV, detail=f"{len(csv)} files")
+        if manifest.elspeth_snapshots:
+            reason = f"{manifest.elspeth_snapshots} listed in manifest.json; they rest on the audit database"
+            self.skip("comparisons with ELSPETH's own exports", reason)
         if parquet:
             self.skip("content of Parquet files", "only their size and SHA-256 are checked, as for every file")
 

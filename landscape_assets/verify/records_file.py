@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from array import array
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +24,7 @@ from .folder import Folder, Measure, Source, Unreadable, opened
 from .layout import Record
 from .limits import RECORD_BYTES
 from .manifest import RECORDS, Listed, Manifest
-from .manifest_v2 import UNSIGNED, Chunker, candidates, derive
+from .manifest_v2 import DEFAULTS, Chunker, configs, derive, is_key_id
 from .manifest_v2 import Source as ManifestSource
 from .report import Findings
 from .sequence import Sibling
@@ -36,7 +35,6 @@ SINGLE_PROCESS_BELOW = 4 * CHUNK_SIZE
 """Up to this size of file a second process costs more time than it saves."""
 _BUCKETS = 8
 _TYPE = b'"record_type":"'
-_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class RecordsFile:
@@ -69,7 +67,8 @@ class RecordsFile:
             one.record_type: one for one in manifest.files if one.path.startswith("csv/") and one.path in seen
         }
         zoned = manifest.started_at.endswith("+00:00")
-        job = Job(manifest.contract, manifest.run_id, manifest.signed, key, tuple(self.csv_files), zoned)
+        csv = tuple(self.csv_files)
+        job = Job(manifest.contract, manifest.run_id, manifest.signed, key, csv, zoned, manifest.redacted)
         self.checker = Checker(job)
         self.processes = processes
         self.lines = 0
@@ -84,7 +83,7 @@ class RecordsFile:
         self.last: Sibling | None = None
         self.runs: list[tuple[int, Record]] = []
         self.manifests: list[tuple[int, Record]] = []
-        self.chunker = Chunker(candidates(manifest.options)[0]) if self.contract.always_manifest else None
+        self.chunker = Chunker(manifest.export_config or DEFAULTS) if self.contract.always_manifest else None
         self.compared: set[str] = set()
         self.unreadable: set[str] = set()
 
@@ -284,27 +283,22 @@ class RecordsFile:
         key_id, export_format = record.get("signature_key_id"), record.get("export_format")
         if not isinstance(key_id, str) or not isinstance(export_format, str):
             return []  # noted as the field's fault
-        is_key_id = _KEY_ID.fullmatch(key_id) is not None and key_id != UNSIGNED
-        if is_key_id is not manifest.signed or (not manifest.signed and key_id != UNSIGNED):
+        if not is_key_id(key_id, manifest.signed):
             return [f"signature_key_id is {key_id!r:.80}, which is not that of such an export."]
-        source = ManifestSource(
-            manifest.run_id,
-            manifest.status,
-            manifest.completed_at or "",
-            final_hash,
-            manifest.signed,
-            key_id,
-            export_format,
-        )
-        options = candidates(manifest.options)
-        derived = [derive(chunker, one, source) for one in options]
-        # Of the options that manifest.json leaves open, those that give the record's key are the right ones.
+        run_id, status, completed_at = manifest.run_id, manifest.status, manifest.completed_at or ""
+        source = ManifestSource(run_id, status, completed_at, final_hash, manifest.signed)
+        known = manifest.export_config
+        derived = [
+            derive(chunker, one, source)
+            for one in ([known] if known else configs(export_format, key_id, manifest.signed))
+        ]
+        # Whether error rows are raw, if manifest.json leaves that open, shows in the key.
         key = "registry_key_hash"
         wanted = next((one for one in derived if one[key] == record.get(key)), derived[0])
         return [
             f"{name} of the manifest record is not what the records and the run give."
             for name, value in sorted(wanted.items())
-            if record.get(name) != value and name not in ("record_count", "final_hash", "run_id")
+            if record.get(name) != value and name not in ("record_type", "run_id", "record_count", "final_hash")
         ]
 
     def _find_repeated_ids(self, source: Source) -> None:

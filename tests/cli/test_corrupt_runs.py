@@ -143,7 +143,7 @@ def json_texts() -> Iterator[Damage]:
             "schema_fields_json",
             f"'{value}'",
             f"'{value}'",
-            "which is no list of objects",
+            "which is not a list of objects",
             row="schema_fields_json IS NOT NULL",
         )
 
@@ -328,7 +328,7 @@ def times_and_numbers() -> Iterator[Damage]:
         ("artifacts", "created_at"),
     ):
         row = f"{column} IS NOT NULL"
-        yield Damage(table, column, "'yesterday'", "'yesterday'", "which is no time", row=row, postgresql=None)
+        yield Damage(table, column, "'yesterday'", "'yesterday'", "which is not a time", row=row, postgresql=None)
     for value in (
         "2026-02-30 00:00:00.000000",
         "2026-01-01 24:00:00.000000",
@@ -336,8 +336,8 @@ def times_and_numbers() -> Iterator[Damage]:
         "2026-01-01 00:00:00+01:00",
         "",
     ):
-        yield Damage("edges", "created_at", f"'{value}'", f"'{value}'", "which is no time", postgresql=None)
-    yield Damage("tokens", "created_at", "1767225600", "'1767225600'", "which is no time", postgresql=None)
+        yield Damage("edges", "created_at", f"'{value}'", f"'{value}'", "which is not a time", postgresql=None)
+    yield Damage("tokens", "created_at", "1767225600", "'1767225600'", "which is not a time", postgresql=None)
     for table, column in (
         ("operations", "duration_ms"),
         ("calls", "latency_ms"),

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 from landscape_assets.contract import CONTRACTS, V0, V1, Kind
 from landscape_assets.contract.model import AtMostOne, ExactlyOne, StatusRule
-from landscape_assets.database.statements import count_rows, select_all, select_runs, shown
+from landscape_assets.database.statements import count_rows, display, select_all, select_runs
 
 BOTH = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
@@ -122,6 +122,6 @@ def test_statements_have_one_parameter_the_runs(contract, select):
         compiled = select(contract, table).compile()
         assert set(compiled.params) == {"run_ids"}
         assert str(compiled).lstrip().startswith("SELECT")
-        assert "(:run_ids)" in shown(select(contract, table))
-        assert "POSTCOMPILE" not in shown(select(contract, table))
+        assert "(:run_ids)" in display(select(contract, table))
+        assert "POSTCOMPILE" not in display(select(contract, table))
         assert not select_all(contract, table).compile().params

@@ -19,7 +19,7 @@ from benchmarks.generate import generate
 
 RUNS = int(os.environ.get("BACKFILL_RUNS", "10"))
 BROKEN = "run-0003"
-LIMIT = 2
+LIMIT = 3
 """What dagster.yaml allows a backfill at a time."""
 
 
@@ -62,7 +62,7 @@ def bytes_below(folder: Path) -> int:
 def test_past_runs_are_backfilled_one_dagster_run_each_and_again_only_what_is_missing(
     tmp_path: Path, database: Path
 ) -> None:
-    """The sensor registers the runs; a backfill exports each, two at a time; one that fails does not stop the rest;
+    """The sensor registers the runs; a backfill exports each, three at a time; one that fails does not stop the rest;
     what is failed or missing is launched again alone, and succeeds when the database is mended."""
     with dagster_dev(tmp_path, database) as deployment:
         end = time.monotonic() + 90

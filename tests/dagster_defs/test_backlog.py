@@ -3,6 +3,8 @@
 Belongs here: that job. Does not belong here: the pipeline that it uses (`../cli/test_many_runs.py`).
 """
 
+import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,6 +53,10 @@ def test_every_missing_package_is_made_and_shown(operate: Operator) -> None:
             assert made.tags["dagster/data_version"]
         assert made.metadata["result"].value == "exported"
         table = made.metadata["made of"].value
+        assert f"with run_id bound to `{run_id}`" in table
+        exported = json.loads((operate.exports / run_id / "manifest.json").read_text())["tables"]
+        told = dict(re.findall(r"^\| (\w+) \| ([\d,]+) \|", table, re.MULTILINE))
+        assert told == {name: f"{rows:,}" for name, rows in exported.items()}
         assert "one snapshot of" in table and "| calls | " in table and "FROM calls AS t" in table
     assert RUNNING_RUN not in operate.partitions()
 

@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.exporter import KEY
-from support.operator import Operator, checks
+from support.operator import Operator, checks, messages
 
 from landscape_assets.dagster_defs.checks import CHECK_KEYS
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 NAMES = {"package_verifies", "references_resolve", "counts_match_database"}
+ALL = "all_packages_verify"
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +45,41 @@ def published(
 
 
 def verify(operator: Operator, run_id: str = COMPLETED_RUN) -> dict[str, dg.AssetCheckEvaluation]:
+    """The job for one package: it fails when a result of that package is an error."""
     result = operator.run("verify_package", run_id)
-    assert result.success
-    return checks(result)
+    found = checks(result)
+    errors = [found[name] for name in NAMES if found[name].severity is dg.AssetCheckSeverity.ERROR]
+    assert result.success is all(check.passed for check in errors)
+    return found
+
+
+def overall(operator: Operator) -> dg.AssetCheckEvaluation:
+    """The latest result of all_packages_verify, as the overview shows it."""
+    key = dg.AssetCheckKey(CHECK_KEYS[0].asset_key, ALL)
+    record = operator.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    return record.event.dagster_event.asset_check_evaluation_data
+
+
+def status(operator: Operator) -> dict[str, str]:
+    """The latest result of package_verifies by partition."""
+    infos = operator.instance.event_log_storage.get_asset_check_partition_info([CHECK_KEYS[0]])
+    return {info.partition_key: info.latest_execution_status.value for info in infos if info.partition_key}
 
 
 def test_every_export_ends_with_its_checks(exported: tuple[Operator, dg.ExecuteInProcessResult]) -> None:
     """All three run after the package is published, pass, and are stamped with the run."""
     found = checks(exported[1])
-    assert set(found) == NAMES
-    assert all(check.passed and check.partition == COMPLETED_RUN for check in found.values())
+    assert set(found) == NAMES | {ALL}
+    assert all(found[name].passed and found[name].partition == COMPLETED_RUN for name in NAMES)
+    assert found[ALL].passed and found[ALL].partition is None
     assert found["package_verifies"].metadata["verdict"].value == "verified"
     assert "202 records" in (found["references_resolve"].description or "")
     assert "| node_states | 58 | 58 |" in found["counts_match_database"].metadata["tables"].value
 
 
 def test_a_changed_record_turns_the_check_red_and_is_named(published: Operator) -> None:
-    """The message names file and record; the run itself succeeds, and other runs and other checks stay as they are."""
+    """The message names file and record; the Dagster run fails after its results were given, and other runs and other
+    checks stay as they are."""
     file = published.exports / COMPLETED_RUN / "records.jsonl"
     lines = file.read_bytes().split(b"\n")
     record = json.loads(lines[40])
@@ -74,11 +93,39 @@ def test_a_changed_record_turns_the_check_red_and_is_named(published: Operator) 
     assert "records.jsonl, record 41: «run_id is the exported run's id in every record»" in (check.description or "")
     assert "| records.jsonl, record 41 | E322 record-signature |" in check.metadata["findings"].value
     assert found["counts_match_database"].passed
-    states = {
-        info.partition_key: info.latest_execution_status.value
-        for info in published.instance.event_log_storage.get_asset_check_partition_info([CHECK_KEYS[0]])
-    }
-    assert states == {COMPLETED_RUN: "FAILED", FAILED_RUN: "SUCCEEDED"}
+    assert status(published) == {COMPLETED_RUN: "FAILED", FAILED_RUN: "SUCCEEDED"}
+    assert not found[ALL].passed and COMPLETED_RUN in (found[ALL].description or "")
+
+
+def test_one_dagster_run_checks_all_packages_and_fails_naming_the_bad_ones(published: Operator) -> None:
+    """Each result is of its partition; the state of all is red until the package is restored and checked."""
+    file = published.exports / FAILED_RUN / "records.jsonl"
+    before = file.read_bytes()
+    file.write_bytes(before.replace(b"a", b"b", 1))
+    result = published.run("verify_package")
+    (message,) = messages(result)
+    assert message.startswith(f"1 package(s) did not pass the checks.\n{FAILED_RUN}: records.jsonl: ")
+    assert status(published) == {COMPLETED_RUN: "SUCCEEDED", FAILED_RUN: "FAILED"}
+    found = overall(published)
+    assert not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
+    assert found.metadata["bad"].value == [FAILED_RUN]
+    assert not verify(published, COMPLETED_RUN)[ALL].passed, "another package's success does not make it green"
+    file.write_bytes(before)
+    assert verify(published, FAILED_RUN)[ALL].passed
+
+
+def test_packages_that_were_never_checked_are_named(operate: Operator) -> None:
+    """Packages of export_backlog have no checks yet: the state of all says so, and the longest unchecked come first."""
+    assert operate.run("export_backlog").success
+    first = operate.run("verify_package", verify_published_package={"config": {"most": 1}})
+    (checked,) = status(operate)
+    (left,) = {COMPLETED_RUN, FAILED_RUN} - {checked}
+    found = overall(operate)
+    assert first.success and not found.passed and found.severity is dg.AssetCheckSeverity.WARN
+    assert found.metadata["unchecked"].value == [left]
+    second = operate.run("verify_package", verify_published_package={"config": {"most": 1}})
+    assert second.success and overall(operate).passed
+    assert set(status(operate)) == {COMPLETED_RUN, FAILED_RUN}
 
 
 @pytest.mark.parametrize("path", ["csv/token.csv", "manifest.json", "VERIFY.md"])
@@ -90,7 +137,7 @@ def test_a_missing_file_turns_the_check_red_and_is_named(published: Operator, pa
     found = checks(result)
     assert not found["package_verifies"].passed
     assert path in (found["package_verifies"].description or "")
-    assert result.success is (path != "manifest.json")
+    assert not result.success
 
 
 def test_a_package_that_was_exchanged_for_a_consistent_one_is_found_out(

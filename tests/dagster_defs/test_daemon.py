@@ -7,6 +7,7 @@ many runs as wanted.
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             "class": "SyncInMemoryRunLauncher",
         },
     }
+    overrides["run_queue"]["dequeue_use_threads"] = False  # Dagster runs in threads of one process lock each other out
     target = ModuleTarget("landscape_assets.definitions", None, None, "landscape_assets")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LANDSCAPE_DATABASE_URL", f"sqlite:///{database}")
@@ -109,11 +111,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def test_a_backfill_exports_each_run_and_again_only_what_is_missing(daemon: Daemon) -> None:
-    """One Dagster run each, two at a time as dagster.yaml says; one that fails does not stop the rest; launched again
+    """One Dagster run each, three at a time as dagster.yaml says; one that fails does not stop the rest; launched again
     for what is failed or missing, only that is done."""
     first = daemon.outcome(daemon.backfill(RUNS))
     assert first == {run_id: "FAILURE" if run_id == BROKEN else "SUCCESS" for run_id in RUNS}
-    assert daemon.most_at_once == 2
+    assert daemon.most_at_once == 3
     manifests = {path: path.read_bytes() for path in daemon.exports.glob("*/manifest.json")}
     assert {path.parent.name for path in manifests} == set(RUNS) - {BROKEN}
 
@@ -207,6 +209,50 @@ def test_checks_are_shown_for_each_run(daemon: Daemon) -> None:
     )
     published = {path.parent.name for path in daemon.exports.glob("*/manifest.json")}
     assert {info.partition_key for info in infos if info.latest_execution_status.value == "SUCCEEDED"} == published
+
+
+def test_execute_all_checks_every_package(daemon: Daemon) -> None:
+    """Checks → Execute all names no partition: each published package is checked, with a result of its own, and the
+    Dagster run says in one message which are bad."""
+    if not list(daemon.exports.glob("*/manifest.json")):
+        daemon.backfill(RUNS)
+    names = ["package_verifies", "references_resolve", "counts_match_database", "all_packages_verify"]
+    published = sorted(path.parent.name for path in daemon.exports.glob("*/manifest.json"))
+    (daemon.exports / published[0] / "csv" / "run.csv").write_text("changed")
+    launched = daemon.query(
+        """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
+             __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
+        params={
+            "mode": "default",
+            "runConfigData": "{}",
+            "selector": {
+                "pipelineName": "__ASSET_JOB",
+                "repositoryName": "__repository__",
+                "repositoryLocationName": "landscape_assets",
+                "assetSelection": [],
+                "assetCheckSelection": [{"assetKey": {"path": ["export", "manifest"]}, "name": name} for name in names],
+            },
+        },
+    )["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    list(QueuedRunCoordinatorDaemon(interval_seconds=1).run_iteration(daemon.workspace))
+    run_id = launched["run"]["runId"]
+    assert daemon.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+    (failure,) = [
+        entry.dagster_event.step_failure_data
+        for entry in daemon.instance.all_logs(run_id)
+        if entry.is_dagster_event and entry.dagster_event.is_step_failure
+    ]
+    assert failure.user_failure_data.description.startswith(
+        f"1 package(s) did not pass the checks.\n{published[0]}: csv/run.csv: "
+    )
+    checked = {
+        entry.dagster_event.asset_check_evaluation_data.partition
+        for entry in daemon.instance.all_logs(run_id)
+        if entry.is_dagster_event and entry.dagster_event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    }
+    assert checked == {*published, None}
+    shutil.rmtree(daemon.exports / published[0])
 
 
 def test_superseding_is_offered_in_the_launchpad(daemon: Daemon) -> None:

@@ -34,7 +34,7 @@ def test_a_database_without_damage_passes(operate: Operator, sample: Path) -> No
 
 
 def test_findings_are_counted_and_the_first_are_shown(operate: Operator, sample: Path) -> None:
-    """The Dagster run succeeds, and the check is red; fifty findings are in its table, whatever is in the ids."""
+    """The check is red, and then the Dagster run fails, so that alerts see it; fifty findings are in its table, whatever is in the ids."""
     audit = AuditFile(sample)
     audit.execute("UPDATE calls SET state_id = 'a|b' || char(10) || call_id WHERE state_id IS NOT NULL")
     ((calls,),) = audit.execute("SELECT count(*) FROM calls WHERE state_id IS NOT NULL")
@@ -45,8 +45,9 @@ def test_findings_are_counted_and_the_first_are_shown(operate: Operator, sample:
     count = calls + outcomes + members
     assert calls < 50 < count
     result = operate.run("check_database")
-    assert result.success
+    assert not result.success
     check = checks(result)[CHECK]
+    assert messages(result) == [check.description]
     assert not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     assert (check.description or "").startswith(f"{count} finding(s); {len(V1.tables)} tables of 3 run(s)")
     assert check.metadata["count of findings"].value == count
@@ -88,7 +89,12 @@ def test_an_export_does_not_look_through_the_database(operate: Operator) -> None
         resources=operate.defs.resources,
     )
     assert result.success
-    assert set(checks(result)) == {"package_verifies", "references_resolve", "counts_match_database"}
+    assert set(checks(result)) == {
+        "package_verifies",
+        "references_resolve",
+        "counts_match_database",
+        "all_packages_verify",
+    }
 
 
 def test_the_schedule_asks_for_one_check_a_night(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ def _one_format(monkeypatch: pytest.MonkeyPatch) -> None:
 def made_of(instance: dg.DagsterInstance, event: dg.EventLogRecord) -> dict[str, dg.EventLogRecord]:
     """Asset → the materialization that a manifest's table names; it must be there, and of the manifest's partition."""
     assert event.asset_materialization is not None
-    _, _, *lines = str(event.asset_materialization.metadata["made of"].value).splitlines()
+    lines = str(event.asset_materialization.metadata["made of"].value).splitlines()
+    lines = lines[lines.index("|---|---:|---|---|") + 1 :]
     found = {}
     for line in lines:
         row = ROW.fullmatch(line)

@@ -10,8 +10,10 @@ from support.exporter import KEY
 from support.operator import Operator
 
 from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.dagster_defs.checks import due_packages
 from landscape_assets.errors import ExportError
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from landscape_assets.settings import Settings
 from landscape_assets.storage.names import folder_name
 
 
@@ -122,20 +124,22 @@ def test_schedules_are_nightly_in_utc_and_off_at_first(operate: Operator) -> Non
 def test_the_longest_unchecked_package_is_checked_first(
     operate: Operator, exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Packages that were never checked come first, then the one whose check is the longest ago; at most so many a
-    tick."""
+    """Packages that were never checked come first, then the one whose check is the longest ago; one Dagster run checks
+    at most so many, and there is never a second one at work."""
     names = ["p", "q", "x" * 300]  # the last one's folder has a name from which the run_id cannot be read
     for run_id in names:
         publish(exports, run_id)
     (exports / folder_name(names[2]) / "manifest.json").write_text(f'{{"run_id": "{names[2]}"}}')
     monkeypatch.setenv("LANDSCAPE_CHECKS_PER_TICK", "2")
     operate.run("verify_package", "p")
-    assert sorted(operate.tick("reverification")[0]) == sorted(names[1:])
-    operate.run("verify_package", names[2])
-    assert operate.tick("reverification")[0] == ["q", "p"]
-    assert set(operate.partitions()) == set(names)
-    operate.start("q", dg.DagsterRunStatus.STARTED, "verify_package")
-    assert operate.tick("reverification")[0] == ["p", names[2]]
+    assert set(due_packages(operate.instance, Settings.from_environment())[:2]) == set(names[1:])
+    (request,) = operate.requests("reverification")
+    assert request.partition_key is None
+    operate.run("verify_package", **request.run_config["ops"])
+    assert due_packages(operate.instance, Settings.from_environment())[0] == "p"
+    assert set(operate.partitions()) >= set(names[1:])
+    operate.start(None, dg.DagsterRunStatus.STARTED, "verify_package")
+    assert operate.tick("reverification") == ([], "The job verify_package is queued or at work.")
 
 
 def test_without_a_package_there_is_nothing_to_check(operate: Operator) -> None:
@@ -149,7 +153,7 @@ def test_nothing_is_exported_twice_when_dagsters_storage_is_lost(operate: Operat
         assert Operator(lost, exports).export(COMPLETED_RUN).success
     manifest = (exports / COMPLETED_RUN / "manifest.json").read_bytes()
     assert operate.tick("nightly_exports")[0] == [FAILED_RUN]
-    assert operate.tick("reverification")[0] == [COMPLETED_RUN]
+    assert len(operate.requests("reverification")) == 1
     assert operate.export(COMPLETED_RUN).success
     assert (exports / COMPLETED_RUN / "manifest.json").read_bytes() == manifest
     assert KEY.encode() not in manifest

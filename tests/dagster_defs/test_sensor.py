@@ -1,12 +1,13 @@
 """Discovery: which partitions the sensor registers, what it says, and what it leaves alone."""
 
+import json
 import sqlite3
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from support.databases import changing
-from support.operator import Operator
+from support.operator import Operator, checks
 
 from landscape_assets.dagster_defs.sensors import PER_TICK, discover_runs
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, schema_sql
@@ -93,3 +94,39 @@ def test_each_tick_is_bounded_and_the_rest_follows(operate: Operator, sample: Pa
         tick = operate.discover()
         assert all(len(request.partition_keys) <= 500 for request in tick.dynamic_partitions_requests)
         assert len(operate.partitions()) == registered
+
+
+def test_packages_that_dagster_does_not_know_are_reported_with_what_their_manifests_say(operate: Operator) -> None:
+    """After Dagster's records were lost, or after exports by the command: each package becomes a materialization of its
+    partition, once; a damaged one does not."""
+    with dg.DagsterInstance.ephemeral() as lost:
+        before = Operator(lost, operate.exports)
+        assert before.export(COMPLETED_RUN).success
+        assert before.export(FAILED_RUN).success
+    (operate.exports / FAILED_RUN / "manifest.json").write_text("{}")
+    operate.discover()
+    reported = {event.asset_key.to_user_string(): event for event in operate.discover().asset_events}
+    assert set(reported) == {f"export/{name}" for name in ("jsonl", "csv", "parquet", "manifest")}
+    assert {event.partition for event in reported.values()} == {COMPLETED_RUN}
+    manifest = json.loads((operate.exports / COMPLETED_RUN / "manifest.json").read_text())
+    metadata = reported["export/manifest"].metadata
+    assert metadata["final_hash"].value == manifest["final_hash"]
+    assert metadata["record_count"].value == manifest["record_count"]
+    assert manifest["files"][-1]["sha256"] in reported["export/jsonl"].metadata["files"].value
+    assert operate.instance.get_runs() == []
+    for event in reported.values():  # as the daemon does it
+        operate.instance.report_runless_asset_event(event)
+    assert operate.discover().asset_events == []
+
+
+def test_a_reported_package_does_not_speak_for_itself(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sensor reports is what the package says. A check with another key still says that nothing proves it."""
+    with dg.DagsterInstance.ephemeral() as lost:
+        assert Operator(lost, operate.exports).export(COMPLETED_RUN).success
+    operate.discover()
+    for event in operate.discover().asset_events:
+        operate.instance.report_runless_asset_event(event)
+    monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", "another key, of more than sixteen bytes")
+    check = checks(operate.run("verify_package", COMPLETED_RUN))["package_verifies"]
+    assert not check.passed
+    assert "Nor does Dagster know the manifest that was published" in (check.description or "")

@@ -24,6 +24,7 @@ import polars as pl
 import polars_hash
 import pyarrow as pa
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,12 +172,16 @@ def test_polars_reads_doubles_in_json_exactly(values: list[float]) -> None:
     assert found.struct.field("a").to_list() == [float(text) for text in texts]
 
 
-def test_polars_writes_null_and_the_empty_text_differently() -> None:
-    """In CSV a null is an empty cell and the empty text is two quotation marks; what needs quoting is quoted, nothing
-    else."""
-    frame = pl.DataFrame({"a": [None, "", "x", 'q"', "c,d", "e\r\nf", "\n", " "]}).with_columns(b=pl.lit("z"))
-    text = frame.write_csv(include_header=False, line_terminator="\r\n", quote_style="necessary")
-    assert text == ',z\r\n"",z\r\nx,z\r\n"q""",z\r\n"c,d",z\r\n"e\r\nf",z\r\n"\n",z\r\n ,z\r\n'
+CHARACTERS = [
+    chr(i) for i in [*range(0x100), 0x2028, 0x2029, 0xD7FF, 0xE000, 0xFEFF, 0xFFFF, 0x10000, 0x1F600, 0x10FFFF]
+]
+
+
+def test_polars_escapes_text_in_json_as_rfc_8785_wants() -> None:
+    """Short escapes, lower-case hex for other control characters, and everything else as it is."""
+    values = [text for character in CHARACTERS for text in (character, f"a{character}b", character * 2)]
+    made = pl.DataFrame({"text": values}).select(pl.struct("text").struct.json_encode()).to_series().to_list()
+    assert [text.encode() for text in made] == [rfc8785.dumps({"text": value}) for value in values]
 
 
 @given(

@@ -19,7 +19,7 @@ from benchmarks.generate import generate
 from landscape_assets.contract import V1
 from landscape_assets.database import RUN, AuditDatabase
 from landscape_assets.database.schemas import arrow_schema
-from landscape_assets.database.statements import select_runs, shown
+from landscape_assets.database.statements import display, select_runs
 from landscape_assets.database.tables import load_tables
 from landscape_assets.errors import CorruptTable
 from landscape_assets.sample import COMPLETED_RUN, insert_rows
@@ -160,7 +160,7 @@ def test_rows_found_by_index_are_found_by_the_indexes_of_the_schema(tmp_path):
     generate(path, 50, "run", states=2, calls=1)
     with changing(path) as connection:
         for table in V1.tables.values():
-            text = shown(select_runs(V1, table)).replace(":run_ids", "'run'")
+            text = display(select_runs(V1, table)).replace(":run_ids", "'run'")
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
             assert not [step for step in plan if step.startswith("SCAN")], (table.name, plan)
 

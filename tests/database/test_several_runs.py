@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.pipeline import SmallRanges, loaded, make_all_files, make_records, read
+from support.pipeline import SmallBuckets, loaded, make_all_files, make_records, read
 from support.strategies import UNSHRUNK, runs
 
 from landscape_assets.budget import Budget
@@ -86,7 +86,7 @@ def test_runs_together_have_the_records_of_each_alone(filled, tables):
         folder = Path(name)
         alone = {run_id: make_records(url, run_id, folder / str(i)).by_run[run_id] for i, run_id in enumerate(run_ids)}
         assert make_records(url, run_ids, folder / "together").by_run == alone
-        small = make_records(url, run_ids, folder / "small", SmallRanges(threads=2), by_scan=True)
+        small = make_records(url, run_ids, folder / "small", SmallBuckets(threads=2), by_scan=True)
         assert small.by_run == alone
 
 

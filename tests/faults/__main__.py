@@ -54,7 +54,7 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
     sample = Scenario(database, FAILED_RUN, folder, public, signed)
     return {
         "sample": sample,
-        # Rows are moved into temporary files: calls are more than two ranges of the smallest budget.
+        # Rows are moved into temporary files: calls are more than two buckets of the smallest budget.
         "spill": replace(sample, database=large, run_id="run-60", environment=signed | {settings.MEMORY_MB: "1"}),
         # Tables and records stay, as with DAGSTER_HOME.
         "stored": replace(sample, stores=True),

@@ -135,7 +135,7 @@ def test_a_password_with_an_at_sign_that_is_not_encoded(exporter, password):
         AuditDatabase(f"postgresql+psycopg://postgres:{password}@127.0.0.1:5/db")
     assert not failed.value.transient
     said = refused(exporter, f"postgresql+psycopg://postgres:{password}@127.0.0.1:5/db")
-    assert "%40" in said or "is no SQLAlchemy URL" in said
+    assert "%40" in said or "is not a SQLAlchemy URL" in said
     for text in (said, str(failed.value)):
         assert not [part for part in ("geheim", "wort", "wo/", "rt@", "127.0.0.1") if part in text]
 

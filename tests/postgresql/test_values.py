@@ -37,11 +37,11 @@ def refusal(database: Path | str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("table", "column", "value", "found"),
     [
-        ("edges", "created_at", "'infinity'", "'infinity', which is no time"),
-        ("node_states", "started_at", "'-infinity'", "'-infinity', which is no time"),
-        ("runs", "completed_at", "'10000-01-01'", "'a time beyond the years 1 to 9999', which is no time"),
-        ("tokens", "created_at", "'294276-12-31'", "'a time beyond the years 1 to 9999', which is no time"),
-        ("batches", "created_at", "'0044-03-15 BC'", "'a time beyond the years 1 to 9999', which is no time"),
+        ("edges", "created_at", "'infinity'", "'infinity', which is not a time"),
+        ("node_states", "started_at", "'-infinity'", "'-infinity', which is not a time"),
+        ("runs", "completed_at", "'10000-01-01'", "'a time beyond the years 1 to 9999', which is not a time"),
+        ("tokens", "created_at", "'294276-12-31'", "'a time beyond the years 1 to 9999', which is not a time"),
+        ("batches", "created_at", "'0044-03-15 BC'", "'a time beyond the years 1 to 9999', which is not a time"),
         ("calls", "latency_ms", "'NaN'", "nan, which is not finite"),
         ("secret_resolutions", "timestamp", "'Infinity'", "inf, which is not finite"),
         ("operations", "duration_ms", "'-Infinity'", "-inf, which is not finite"),

@@ -14,7 +14,7 @@ import rfc8785
 import sqlalchemy as sa
 from hypothesis import given, settings
 from support.databases import shuffle, to_v0
-from support.pipeline import SmallRanges, make_records, texts, url
+from support.pipeline import SmallBuckets, make_records, texts, url
 from support.strategies import RUN_ID, UNSHRUNK, runs
 
 from benchmarks import reference
@@ -80,7 +80,7 @@ def test_rows_that_lie_together_are_taken_from_where_they_are(larger, tmp_path, 
     monkeypatch.setattr(adbc, "BATCH_BYTES", 16_384)
     for name, budget, moves in (
         ("together", Budget(memory_mb=1, threads=2), False),
-        ("scattered", SmallRanges(), True),
+        ("scattered", SmallBuckets(), True),
     ):
         made = make_records(larger[0], "run", tmp_path / name, budget)
         assert texts(made) == larger[1]
@@ -93,14 +93,14 @@ def test_rows_that_lie_together_are_taken_from_where_they_are(larger, tmp_path, 
 @settings(max_examples=12, phases=UNSHRUNK)
 @given(tables=runs())
 def test_any_valid_run_is_exported_as_the_reference_exports_it(filled, tables):
-    """Whatever values a valid run has, its records are the reference's, one by one, and the same in ranges of one unit
+    """Whatever values a valid run has, its records are the reference's, one by one, and the same in buckets of one sort group
     each."""
     database = filled(tables)
     wanted = expected(database, RUN_ID)
     with tempfile.TemporaryDirectory() as folder:
         whole = make_records(database, RUN_ID, Path(folder) / "whole")
         assert texts(whole) == wanted
-        small = make_records(database, RUN_ID, Path(folder) / "small", SmallRanges(threads=2))
+        small = make_records(database, RUN_ID, Path(folder) / "small", SmallBuckets(threads=2))
         assert texts(small) == wanted
         assert small.counts == whole.counts
 
@@ -110,7 +110,7 @@ def test_the_order_of_insertion_does_not_matter(sample_database, database, tmp_p
     straight = texts(make_records(sample_database.url, COMPLETED_RUN, tmp_path / "straight"))
     for seed in range(2):
         shuffle(database, seed)
-        shuffled = make_records(database.url, COMPLETED_RUN, tmp_path / str(seed), SmallRanges())
+        shuffled = make_records(database.url, COMPLETED_RUN, tmp_path / str(seed), SmallBuckets())
         assert texts(shuffled) == straight
 
 

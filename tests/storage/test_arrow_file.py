@@ -48,12 +48,18 @@ def written(path: Path, batches: list[pa.RecordBatch], metadata: dict[str, str])
     return path
 
 
-@given(st.lists(ROWS, max_size=4), st.integers(0, 9), st.permutations(SCHEMA.names), st.integers(0, len(SCHEMA.names)))
-def test_batches_come_back_whole_and_column_by_column(tables, start, names, count):
+@given(
+    st.lists(ROWS, max_size=4),
+    st.integers(0, 9),
+    st.integers(0, 20),
+    st.permutations(SCHEMA.names),
+    st.integers(0, len(SCHEMA.names)),
+)
+def test_batches_come_back_whole_and_column_by_column(tables, start, length, names, count):
     """Slices and empty batches too, in any choice and order of columns; with the metadata, and with as many rows as
     there were."""
     with tempfile.TemporaryDirectory() as folder:
-        batches = [pa.RecordBatch.from_pylist(rows, SCHEMA).slice(start) for rows in tables]
+        batches = [pa.RecordBatch.from_pylist(rows, SCHEMA).slice(start, length) for rows in tables]
         wanted = [batch for batch in batches if batch.num_rows]
         reader = ArrowReader(written(Path(folder) / "file.arrow", batches, {"key": "value"}))
         assert reader.metadata == {"key": "value"}
@@ -67,6 +73,16 @@ def test_batches_come_back_whole_and_column_by_column(tables, start, names, coun
         for name in some:
             assert frame[name].to_list() == whole.column(name).to_pylist()
         reader.close()
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 64, 65, 130])
+def test_the_first_rows_of_a_batch_are_a_batch(tmp_path, count):
+    """Of a long batch, whatever comes behind them."""
+    row = {"text": "x", "large": "y", "flag": True, "number": 1, "double": 1.5, "time": None}
+    rows = [row if i % 3 else dict.fromkeys(row) for i in range(1_000)]
+    first = pa.RecordBatch.from_pylist(rows, SCHEMA).slice(0, count)
+    with ArrowReader(written(tmp_path / "file.arrow", [first], {})) as reader:
+        assert reader.batch(0) == first
 
 
 @pytest.fixture

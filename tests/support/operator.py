@@ -47,11 +47,18 @@ class Operator:
 
     def tick(self, schedule: str) -> tuple[list[str], str | None]:
         """One tick of a schedule: the partitions that it asks for, and why it asks for none."""
+        tick = self._tick(schedule)
+        return [request.tags[PARTITION_TAG] for request in tick.run_requests or []], tick.skip_message
+
+    def requests(self, schedule: str) -> list[dg.RunRequest]:
+        """One tick of a schedule: the Dagster runs that it asks for."""
+        return list(self._tick(schedule).run_requests or [])
+
+    def _tick(self, schedule: str) -> Any:
         with dg.build_schedule_context(
             instance=self.instance, repository_def=self.defs.get_repository_def()
         ) as context:
-            tick = self.defs.resolve_schedule_def(schedule).evaluate_tick(context)
-        return [request.tags[PARTITION_TAG] for request in tick.run_requests or []], tick.skip_message
+            return self.defs.resolve_schedule_def(schedule).evaluate_tick(context)
 
     def run(self, job: str, partition: str | None = None, **config: object) -> dg.ExecuteInProcessResult:
         """A Dagster run of a job."""
@@ -67,10 +74,10 @@ class Operator:
         self.instance.add_dynamic_partitions("run_id", [run_id])
         return self.run("export_run", run_id, **config)
 
-    def start(self, run_id: str, status: dg.DagsterRunStatus, job: str = "export_run") -> str:
+    def start(self, run_id: str | None, status: dg.DagsterRunStatus, job: str = "export_run") -> str:
         """A Dagster run of a partition in some state, as the queue or another machine may have it; gives its id."""
         run = self.instance.create_run_for_job(
-            self.defs.resolve_job_def(job), status=status, tags={PARTITION_TAG: run_id}
+            self.defs.resolve_job_def(job), status=status, tags={} if run_id is None else {PARTITION_TAG: run_id}
         )
         return run.run_id
 

@@ -22,10 +22,10 @@ from landscape_assets.records.sign import SigningKey, sign
 from landscape_assets.storage.arrow_file import ArrowReader
 
 
-class SmallRanges(Budget):
-    """A budget by which a range holds next to nothing, so that every unit becomes a range of its own."""
+class SmallBuckets(Budget):
+    """A budget by which a bucket holds next to nothing, so that every sort group becomes a bucket of its own."""
 
-    range_bytes = 1
+    bucket_bytes = 1
 
 
 def url(database: Path | str) -> str:

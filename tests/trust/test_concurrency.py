@@ -16,7 +16,7 @@ import pytest
 from support.exporter import KEY, content
 
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
-from landscape_assets.storage.work_dirs import release, run_lock, staging_root, work_folder
+from landscape_assets.storage.work_dirs import make_work_dir, remove_work_dir, run_lock, staging_root
 from landscape_assets.verify import Status, verify_package
 
 
@@ -103,7 +103,7 @@ def test_who_comes_while_another_exports_the_run_loses_clearly(sample, exporter,
         return process.returncode, outcome
 
     with run_lock(exporter.output, COMPLETED_RUN):
-        staged = work_folder(staging_root(exporter.output), COMPLETED_RUN, "the-first")
+        staged = make_work_dir(staging_root(exporter.output), COMPLETED_RUN, "the-first")
         (staged / "records.jsonl").write_text("half of a rec")
         before = content(exporter.output)
         code, outcome = run(COMPLETED_RUN)
@@ -112,7 +112,7 @@ def test_who_comes_while_another_exports_the_run_loses_clearly(sample, exporter,
         assert content(exporter.output) == before
         assert run(FAILED_RUN)[0] == 0
         assert {name: now for name, now in content(exporter.output).items() if name in before} == before
-        release(staged)
+        remove_work_dir(staged)
     code, outcome = run(COMPLETED_RUN)
     assert (code, outcome["status"]) == (0, "exported")
     assert (exporter.output / ".superseded").exists() == published
@@ -122,15 +122,15 @@ _MANY_FOLDERS = """
 import sys
 import uuid
 from pathlib import Path
-from landscape_assets.storage.work_dirs import clear_abandoned, release, run_lock, staging_root, work_folder
+from landscape_assets.storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, run_lock, staging_root
 
 output = Path(sys.argv[1])
 for _ in range(300):
-    clear_abandoned(staging_root(output), None)
-    folder = work_folder(staging_root(output), None, uuid.uuid4().hex)
+    remove_stale(staging_root(output), None)
+    folder = make_work_dir(staging_root(output), None, uuid.uuid4().hex)
     with run_lock(output, sys.argv[2]):
         (folder / "file").write_text("kept as long as it is held")
-    release(folder)
+    remove_work_dir(folder)
 """
 
 

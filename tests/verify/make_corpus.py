@@ -17,7 +17,7 @@ from pathlib import Path
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from . import build
+from . import build, generations
 from .build import KEY, OTHER_KEY
 from .small import small_run
 
@@ -364,6 +364,21 @@ fixture(
     package(
         formats=("jsonl", "csv"), edit_files=lambda files: files.update({"csv/row.csv": files["csv/row.csv"] + b"x"})
     ),
+)
+
+
+def generation(contract: str, key: bytes | None = KEY, **more: object) -> Maker:
+    """Makes a package of a small run that ELSPETH of a newer generation exported."""
+    records = generations.data_records(contract, small=True)
+    return lambda parent: generations.build_package(parent, records, contract, key, **more)
+
+
+for contract in generations.EXPORTS:
+    fixture(f"ok_{contract}", generation(contract))
+fixture("ok_v071_unsigned", generation("v071", None), key=False, status=10)
+fixture(
+    "E347_manifest-record-derived",
+    generation("v071", formats=("jsonl",), edit_last=lambda core: core.update(snapshot_hash="0" * 64)),
 )
 
 

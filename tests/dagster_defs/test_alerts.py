@@ -1,0 +1,159 @@
+"""Alerts: what a receiver is told, and that one that is dead stops nothing."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._utils.error import SerializableErrorInfo
+from support.databases import changing
+from support.operator import Operator
+
+from landscape_assets.dagster_defs.alerts import ALERTS, alert_on_failed_run, alert_on_failed_tick
+from landscape_assets.sample import COMPLETED_RUN
+
+
+class Receiver:
+    """A webhook that keeps what it is sent, and refuses the first few."""
+
+    def __init__(self, refused: int = 0) -> None:
+        self.documents: list[dict[str, Any]] = []
+        self.requests = 0
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.requests += 1
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                is_refused = receiver.requests <= refused
+                if not is_refused:
+                    receiver.documents.append(json.loads(body))
+                self.send_response(503 if is_refused else 200)
+                self.end_headers()
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?token=a-secret"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def failed(operate: Operator, sample: Path) -> dg.ExecuteInProcessResult:
+    """An export that failed because of a corrupt row."""
+    with changing(sample) as connection:
+        connection.execute("UPDATE calls SET call_type = 'fax'")
+    result = operate.export(COMPLETED_RUN)
+    assert not result.success
+    return result
+
+
+def tell(operate: Operator, result: dg.ExecuteInProcessResult) -> Any:
+    """What the daemon does for a Dagster run that failed."""
+    failure = next(event for event in result.all_events if event.is_run_failure)
+    context = dg.build_run_status_sensor_context(
+        "alert_on_failed_run", failure, operate.instance, result.dagster_run
+    ).for_run_failure()
+    return alert_on_failed_run(context)
+
+
+def test_a_failed_run_is_told_once_with_its_reason(
+    operate: Operator, failed: dg.ExecuteInProcessResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run_id, the step, the one sentence, the link; a receiver that refuses at first is asked again."""
+    receiver = Receiver(refused=2)
+    monkeypatch.setenv("LANDSCAPE_ALERT_URL", receiver.url)
+    monkeypatch.setenv("LANDSCAPE_UI_URL", "https://dagster.example/")
+    assert tell(operate, failed) is None
+    (document,) = receiver.documents
+    assert document["run_id"] == COMPLETED_RUN
+    assert document["step"] == "landscape__tables"
+    assert document["message"].startswith("Corrupt audit data: table calls, call_id ")
+    assert document["link"] == f"https://dagster.example/runs/{failed.run_id}"
+
+
+def test_a_dead_receiver_stops_nothing(
+    operate: Operator, failed: dg.ExecuteInProcessResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried so many times, and the tick says why it did not arrive, without the URL; without a URL it says so."""
+    receiver = Receiver(refused=100)
+    monkeypatch.setenv("LANDSCAPE_ALERT_URL", receiver.url)
+    said = tell(operate, failed).skip_message
+    assert receiver.requests == 3
+    assert "in 3 attempts (HTTP 503)" in said
+    assert "a-secret" not in said
+    monkeypatch.delenv("LANDSCAPE_ALERT_URL")
+    assert "is not set" in tell(operate, failed).skip_message
+
+
+def test_a_package_that_is_found_bad_is_told(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed checks fail the Dagster run that made them."""
+    receiver = Receiver()
+    monkeypatch.setenv("LANDSCAPE_ALERT_URL", receiver.url)
+    assert operate.export(COMPLETED_RUN).success
+    (operate.exports / COMPLETED_RUN / "records.jsonl").write_text("changed")
+    tell(operate, operate.run("verify_package", COMPLETED_RUN))
+    (document,) = receiver.documents
+    assert document["step"] == "verify_published_package"
+    assert COMPLETED_RUN in document["message"]
+
+
+def test_failed_ticks_of_schedules_are_told_once(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule whose tick failed starts no Dagster run: nothing else tells of it."""
+    receiver = Receiver()
+    monkeypatch.setenv("LANDSCAPE_ALERT_URL", receiver.url)
+    with dg.build_sensor_context(operate.instance) as context:
+        alert_on_failed_tick(context)
+        cursor = context.cursor
+    fail_a_tick(operate.instance, "nightly_exports", "There is no file /srv/landscape.db.")
+    for _ in range(2):
+        with dg.build_sensor_context(operate.instance, cursor=cursor) as context:
+            alert_on_failed_tick(context)
+            cursor = context.cursor
+    (document,) = receiver.documents
+    assert (document["event"], document["schedule"]) == ("schedule tick failed", "nightly_exports")
+    assert document["message"] == "There is no file /srv/landscape.db."
+
+
+def fail_a_tick(instance: dg.DagsterInstance, name: str, message: str) -> None:
+    """What the daemon keeps of a schedule whose evaluation raised."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("landscape_assets"), "__repository__")
+    origin = RemoteInstigatorOrigin(repository, name)
+    data = ScheduleInstigatorData("0 2 * * *")
+    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data))
+    instance.create_tick(
+        TickData(
+            instigator_origin_id=origin.get_id(),
+            instigator_name=name,
+            instigator_type=InstigatorType.SCHEDULE,
+            status=TickStatus.FAILURE,
+            timestamp=time.time(),
+            selector_id=origin.get_selector().get_id(),
+            error=SerializableErrorInfo(message, [], None),
+        )
+    )
+
+
+def test_alerts_are_off_at_first() -> None:
+    assert {sensor.default_status for sensor in ALERTS} == {dg.DefaultSensorStatus.STOPPED}
