@@ -65,8 +65,6 @@ SCHEDULER_EVENT_TYPE = (
 )
 WORK_STATUS = ("ready", "leased", "blocked", "pending_sink", "terminal", "failed")
 
-_DURATION = {"minimum": 0}
-
 RUNS = replace(
     v1.RUNS,
     columns=(
@@ -128,7 +126,7 @@ OPERATIONS = replace(
         *kept(v1.OPERATIONS, "operation_id", "node_id"),
         *kept(v1.OPERATIONS, "operation_type", values=OPERATION_TYPE),
         *kept(v1.OPERATIONS, "status", "started_at", "completed_at"),
-        *kept(v1.OPERATIONS, "duration_ms", **_DURATION),
+        *kept(v1.OPERATIONS, "duration_ms", minimum=0),
         *kept(v1.OPERATIONS, "error_message", "input_data_ref", "input_data_hash"),
         *kept(v1.OPERATIONS, "output_data_ref", "output_data_hash"),
     ),
@@ -142,7 +140,7 @@ CALLS = replace(
         *kept(v1.CALLS, "call_id", "state_id", "operation_id", "call_index", "call_type", "status"),
         *kept(v1.CALLS, "request_hash", "response_hash"),
         sha256("resolved_prompt_template_hash", "Hash of the prompt's template, of a call of a model."),
-        *kept(v1.CALLS, "latency_ms", **_DURATION),
+        *kept(v1.CALLS, "latency_ms", minimum=0),
         *kept(v1.CALLS, "request_ref", "response_ref", "error_json", "created_at"),
     ),
     rules=(
@@ -296,7 +294,7 @@ SCHEDULER_EVENTS = Table(
 NODE_STATES = replace(
     v1.NODE_STATES,
     columns=tuple(
-        replace(column, **_DURATION) if column.name == "duration_ms" else column for column in v1.NODE_STATES.columns
+        replace(column, minimum=0) if column.name == "duration_ms" else column for column in v1.NODE_STATES.columns
     ),
     rules=(*v1.NODE_STATES.rules, StatusRule("status", ("failed",), required=("error_json",))),
 )

@@ -88,17 +88,17 @@ class AuditDatabase:
 
     def _epoch(self, columns: Mapping[str, Set[str]]) -> int | None:
         found = self._source.epoch()
-        if found is not None or not _IDENTITY_COLUMNS <= columns.get(_IDENTITY.name, set()):
+        if found is not None or not columns.get(_IDENTITY.name, set()) >= _IDENTITY_COLUMNS:
             return found
         select = sa.select(_IDENTITY.c.schema_epoch).where(_IDENTITY.c.store_kind == sa.literal_column("'landscape'"))
-        given = [text for (text,) in self._source.texts(select)]
-        return int(given[0]) if given and (given[0] or "").isdecimal() else None
+        noted = next((text or "" for (text,) in self._source.texts(select)), "")
+        return int(noted) if noted.isdecimal() else None
 
     def _require_backend(self) -> None:
         if self._source.name not in self.contract.backends:
             raise UnknownContract(
-                f"The audit database {self.shown} has the tables of {self.contract.written_by}, which cannot keep them on "
-                f"{self._source.name}: it is not a database that ELSPETH wrote. Export the original."
+                f"The audit database {self.shown} has the tables of {self.contract.written_by}, which cannot keep them "
+                f"on {self._source.name}: it is not a database that ELSPETH wrote. Export the original."
             )
 
     def __enter__(self) -> AuditDatabase:
@@ -181,8 +181,8 @@ class AuditDatabase:
             return run
         if run.is_resumable(self.contract):
             raise RunNotExportable(
-                f"Run {run_id!r} was interrupted and may be resumed. Export it when it has ended, or ask for it as it is "
-                f"(--interrupted, or the run config of the step that loads the tables)."
+                f"Run {run_id!r} was interrupted and may be resumed. Export it when it has ended, or ask for it as it "
+                f"is (--interrupted, or the run config of the step that loads the tables)."
             )
         if not run.is_finished(self.contract):
             ended = "" if run.completed_at else ", and has no completed_at"

@@ -55,7 +55,7 @@ def display(statement: sa.Select[Any]) -> str:
     return str(statement).replace(f"(__[POSTCOMPILE_{RUN_IDS}])", f"(:{RUN_IDS})")
 
 
-def _select(contract: Contract, table: Table) -> tuple[sa.Select[Any], sa.FromClause]:
+def _select(contract: Contract, table: Table) -> tuple[sa.Select[Any], Any]:
     row = contract.metadata.tables[table.name].alias("t")
     source: sa.FromClause = row
     others: dict[str, sa.FromClause] = {}
@@ -68,7 +68,7 @@ def _select(contract: Contract, table: Table) -> tuple[sa.Select[Any], sa.FromCl
     return sa.select(*columns).select_from(source), row
 
 
-def _value(column: Column, row: sa.FromClause, others: Mapping[str, sa.FromClause]) -> sa.ColumnElement[object]:
+def _value(column: Column, row: sa.FromClause, others: Mapping[str, sa.FromClause]) -> sa.ColumnElement[Any]:
     """What is read for a column: its own, that of another table, or what follows from others."""
     if column.redacted:
         return sa.cast(sa.null(), sa.Text).label(column.name)
@@ -79,8 +79,8 @@ def _value(column: Column, row: sa.FromClause, others: Mapping[str, sa.FromClaus
     if isinstance(column.derived, ByPresence):
         how = column.derived
         given = row.c[how.column].is_not(None)
-        literals = (sa.literal_column(f"'{text}'") for text in (how.given, how.absent))
-        return sa.case((given, next(literals)), else_=next(literals)).label(column.name)
+        found, other = (sa.literal_column(f"'{text}'", sa.Text()) for text in (how.given, how.absent))
+        return sa.case((given, found), else_=other).label(column.name)
     per, by = row.c[column.derived.per], [row.c[name] for name in column.derived.by]
     number = sa.func.row_number().over(partition_by=per, order_by=by)
     return (number - sa.literal_column("1")).label(column.name)

@@ -116,8 +116,8 @@ class ManifestOptions:
 def _require_key_id(key_id: str) -> None:
     if key_id == UNSIGNED or not _KEY_ID.fullmatch(key_id):
         raise ExportError(
-            f"{key_id!r} cannot be the id of the signer in a manifest of ELSPETH 0.7.1: it must begin with a letter or a "
-            f"digit, have at most 128 letters, digits, `.`, `_`, `:` and `-`, and not be {UNSIGNED}. Set "
+            f"{key_id!r} cannot be the id of the signer in a manifest of ELSPETH 0.7.1: it must begin with a letter or "
+            f"a digit, have at most 128 letters, digits, `.`, `_`, `:` and `-`, and not be {UNSIGNED}. Set "
             f"LANDSCAPE_SIGNER_KEY_ID."
         )
 
@@ -171,8 +171,8 @@ class Chunks:
         if (longest := int(lengths.max())) > self._most_bytes:
             number = self.records + int(lengths.argmax()) + 1
             raise ExportError(
-                f"Record {number:,} has {longest:,} bytes, and a chunk may have {self._most_bytes:,}. Allow larger chunks "
-                f"(LANDSCAPE_CHUNK_BYTES)."
+                f"Record {number:,} has {longest:,} bytes, and a chunk may have {self._most_bytes:,}. Allow larger "
+                f"chunks (LANDSCAPE_CHUNK_BYTES)."
             )
         ends = np.cumsum(lengths, dtype=np.int64)
         first = start = 0
@@ -192,15 +192,15 @@ class Chunks:
         self.size += int(ends[-1])
         if self.records > _MOST_RECORDS or self.size > _MOST_BYTES:
             raise ExportError(
-                f"The run has more than {_MOST_RECORDS:,} records or {_MOST_BYTES:,} bytes, and a manifest of ELSPETH 0.7.1 "
-                f"cannot speak of more."
+                f"The run has more than {_MOST_RECORDS:,} records or {_MOST_BYTES:,} bytes, and a manifest of ELSPETH "
+                f"0.7.1 cannot speak of more."
             )
 
     def _close(self) -> None:
         if len(self._done) == _MOST_CHUNKS:
             raise ExportError(
-                f"The run has more than {_MOST_CHUNKS:,} chunks, and a manifest of ELSPETH 0.7.1 cannot speak of more. Allow "
-                f"larger chunks (LANDSCAPE_CHUNK_RECORDS, LANDSCAPE_CHUNK_BYTES)."
+                f"The run has more than {_MOST_CHUNKS:,} chunks, and a manifest of ELSPETH 0.7.1 cannot speak of more. "
+                f"Allow larger chunks (LANDSCAPE_CHUNK_RECORDS, LANDSCAPE_CHUNK_BYTES)."
             )
         chunk = Chunk(self._records, self._size, self._hash.hexdigest())
         if self._expected is not None and self.fault is None:

@@ -124,7 +124,7 @@ class _Traces:
         """Which of some records are no traces."""
         keep = np.ones(records.num_rows, bool)
         codes = records.column("record_type").to_numpy()
-        texts = pl.from_arrow(records.column("canonical"))
+        texts = pl.Series(records.column("canonical"))
         calls = codes == types.index("call")
         for at in np.flatnonzero(_have_one_of(texts, self.effects | self.nodes) & ~calls):
             record_type, record = types[codes[at]], json.loads(texts[int(at)])
@@ -212,7 +212,7 @@ class _Comparing:
         canonical = records.column("canonical")
         hashes = signatures
         if not self._is_signed:
-            texts = record_hashes(pl.from_arrow(canonical))
+            texts = record_hashes(pl.Series(canonical))
             hashes = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
         self._chain.update(text_of(hashes))
         data = lines(canonical, records.column("head"), signatures if self._is_signed else None)
@@ -237,8 +237,8 @@ class _Comparing:
             options=self._options,
         )
         if made.fields["final_hash"] != self._snapshot["final_hash"] and not self._is_of_key(made):
-            reason = f"it is signed with another key, which it calls {self._snapshot['signer_key_id']!r}"
-            return Comparison(snapshot_id, NOT_COMPARED, reason)
+            why_not = f"it is signed with another key, which it calls {self._snapshot['signer_key_id']!r}"
+            return Comparison(snapshot_id, NOT_COMPARED, why_not)
         if (reason := self._difference(made)) is not None:
             return Comparison(snapshot_id, DIFFERENT, reason)
         return Comparison(snapshot_id, EQUAL)
@@ -250,12 +250,13 @@ class _Comparing:
         numbers = {name: int(self._snapshot[name]) for name in _NUMBERS}
         noted = {name: self._snapshot[name] for name in _NOTED} | numbers
         core = {name: value for name, value in made.fields.items() if name != "signature"} | noted
-        return signed_manifest(core, self._key).fields["signature"] == self._snapshot["signature_hex"]
+        return bool(signed_manifest(core, self._key).fields["signature"] == self._snapshot["signature_hex"])
 
     def _difference(self, made: ManifestV2) -> str | None:
         """The first difference, in words."""
         if (fault := self._chunks.fault) is not None:
-            return f"from {_label(fault.line)}, record {fault.number:,} without the traces of the export, in chunk {fault.chunk}"
+            place = f"record {fault.number:,} without the traces of the export, in chunk {fault.chunk}"
+            return f"from {_label(fault.line)} on, {place}"
         numbers = {name: str(self._snapshot[name]) for name in _NUMBERS}
         noted = (
             numbers | {name: self._snapshot[name] for name in _NOTED} | {"signature": self._snapshot["signature_hex"]}
