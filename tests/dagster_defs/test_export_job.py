@@ -15,11 +15,12 @@ from support.exporter import KEY, Exporter, content
 from support.operator import Operator
 from support.server import Audit
 
-from landscape_assets.contract import V1
+from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.dagster_defs.tables import group_of
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
-TABLES = [f"landscape__{table}" for table in V1.tables]
+TABLES = [f"landscape__{table}" for table in ALL_TABLES]
 EXPORTS = [f"export__{name}" for name in ("records", "signed_records", "jsonl", "csv", "parquet", "manifest")]
 
 
