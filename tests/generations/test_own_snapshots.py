@@ -80,7 +80,8 @@ def test_a_difference_is_named_by_the_first_record_of_its_chunk(exporter: Export
         connection.execute("UPDATE artifacts SET artifact_type = 'changed' WHERE run_id = ?", (RAW,))
     result, reason = compared(exporter, database, LANDSCAPE_RAW_ERROR_ROWS="yes")[RAW]
     assert result == "different"
-    assert re.fullmatch(r"from \w+ '\w+' on, record [\d,]+ without the traces of the export, in chunk 13", reason), reason
+    named = r"from \w+ '\w+' on, record [\d,]+ without the traces of the export, in chunk 13"
+    assert re.fullmatch(named, reason), reason
 
 
 def test_what_elspeth_noted_may_be_what_was_changed(exporter: Exporter, database: Path) -> None:
