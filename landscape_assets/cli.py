@@ -230,7 +230,8 @@ def check(database: str | None, as_json: bool) -> None:
 def status_(database: str | None, output: Path | None, as_json: bool) -> None:
     """Say at one look whether every finished run has its package: the newest one, the oldest missing one, bad ones.
 
-    Bad are packages whose manifest cannot be read, or that lack a file or have one of another size. `verify` reads them.
+    Bad are packages whose manifest cannot be read, or that lack a file or have one of another size. Contents are read
+    by `verify`.
     """
     with ending_with_errors():
         from .status import export_status

@@ -51,7 +51,7 @@ class BacklogConfig(dg.Config):
 def export_runs_op(
     context: dg.OpExecutionContext, config: BacklogConfig, workspace: dg.ResourceParam[Workspace]
 ) -> None:
-    """Exports the runs that are due. A run that fails does not stop the others; in the end the step fails, naming it."""
+    """Exports the runs that are due. One that fails does not stop the others; in the end the step fails, naming it."""
     settings = replace(workspace.settings, supersede=config.supersede)
     with explained(settings):
         run_ids = _due(context, config, settings.check())
