@@ -100,6 +100,11 @@ def main() -> None:
     "[env var: LANDSCAPE_FORMATS=FORMAT,...]",
 )
 @click.option("--supersede", is_flag=True, help="Replace a package that differs; the old one is kept aside.")
+@click.option(
+    "--interrupted",
+    is_flag=True,
+    help="Export the runs that are named, too, if they were interrupted and may be resumed.",
+)
 @_json_option
 def export(
     database: str | None,
@@ -109,14 +114,17 @@ def export(
     sign: bool | None,
     formats: tuple[str, ...],
     supersede: bool,
+    interrupted: bool,
     as_json: bool,
 ) -> None:
     """Export runs: one package each, complete when its manifest is there."""
     if bool(run_ids) == every:
         raise click.UsageError("Name runs with --run-id, or take every finished run with --all.")
+    if interrupted and every:
+        raise click.UsageError("An interrupted run is exported only when it is named with --run-id.")
     with ending_with_errors():
         require_limits()
-        settings = _settings(database, output, sign, formats, supersede).check()
+        settings = _settings(database, output, sign, formats, supersede, interrupted).check()
         with _open(settings.database_url) as audit:
             if every:
                 # A damaged one is not passed over: it fails with a message of its own.
@@ -317,6 +325,7 @@ def _settings(
     sign: bool | None = None,
     formats: tuple[str, ...] = (),
     supersede: bool = False,
+    interrupted: bool = False,
 ) -> Settings:
     """The settings of the environment, with what options say instead."""
     from .settings import DATABASE_URL, EXPORT_DIR, FORMAT_NAMES, SIGN, Settings
@@ -327,7 +336,7 @@ def _settings(
         SIGN: None if sign is None else "yes" if sign else "no",
         FORMAT_NAMES: ",".join(formats) or None,
     }
-    return Settings.from_environment(options, supersede=supersede)
+    return Settings.from_environment(options, supersede=supersede, interrupted=interrupted)
 
 
 def _texts(given: tuple[str, ...]) -> tuple[str, ...]:

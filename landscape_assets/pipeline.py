@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from .contract import Contract
 from .database import AuditDatabase
 from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
@@ -22,7 +24,9 @@ from .failures import explain
 from .formats import RunFiles, needs_fields, write_files
 from .package import Export, Published, publish
 from .parallel import in_order
+from .records.manifest_v2 import ManifestOptions
 from .records.ordered import ordered_records, records_schema
+from .records.own_snapshot import Comparison, OwnSnapshots
 from .records.sign import ManifestKey, SignedBatch, SigningKey, sign
 from .settings import Settings
 from .storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, remove_work_dirs, run_lock, staging_root
@@ -145,20 +149,37 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
     for run_id in run_ids:
         remove_stale(root, run_id)
     try:
-        loaded = load_tables(settings.database_url, run_ids, lambda table: work / f"{table}.arrow")
+        loaded = load_tables(
+            settings.database_url,
+            run_ids,
+            lambda table: work / f"{table}.arrow",
+            raw_error_rows=settings.options.raw_error_rows,
+            interrupted=settings.interrupted,
+        )
         scratch.mkdir()
         with StoredTables(lambda table: work / f"{table}.arrow") as tables:
             facts = tables.facts()
             schema = records_schema(tables.contract, utc=tables.utc, with_fields=needs_fields(settings.formats))
             records = ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema)
             total = sum(sum(run.tables.values()) for run in facts)
-            signed = _counted(sign(records, settings.key, settings.budget), total, on_progress)
+            snapshots = OwnSnapshots(tables.contract, facts, settings.key, settings.options)
+            signed = snapshots.watch(sign(records, settings.key, settings.budget, tables.contract.tagged_key))
+            signed = _counted(signed, total, on_progress)
             written = write_files(
-                signed, tables.contract, run_ids, settings.key, settings.formats, staging, settings.budget
+                signed,
+                tables.contract,
+                run_ids,
+                settings.key,
+                settings.formats,
+                staging,
+                settings.budget,
+                settings.options,
             )
 
             def published(files: RunFiles) -> Outcome:
-                return _publish(loaded, facts[files.number], files, staging(files.number), settings)
+                number = files.number
+                compared = snapshots.results(number)
+                return _publish(loaded, facts[number], files, compared, staging(number), settings)
 
             with ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool:
                 yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
@@ -176,9 +197,18 @@ def _counted(batches: Iterator[SignedBatch], total: int, on_progress: OnProgress
         on_progress(done, total)
 
 
-def _publish(loaded: LoadedTables, facts: RunFacts, files: RunFiles, staging: Path, settings: Settings) -> Outcome:
+def _publish(
+    loaded: LoadedTables,
+    facts: RunFacts,
+    files: RunFiles,
+    comparisons: Sequence[Comparison],
+    staging: Path,
+    settings: Settings,
+) -> Outcome:
     try:
-        export = export_of(loaded.contract.name, facts, files, settings.key, settings.manifest_key)
+        export = export_of(
+            loaded.contract, facts, files, settings.key, settings.manifest_key, settings.options, comparisons
+        )
         staged = [file for name in settings.formats for file in files.files[name]]
         published = publish(export, staged, settings.export_dir, staging, supersede=settings.supersede)
     except Exception as error:
@@ -191,18 +221,33 @@ def _publish(loaded: LoadedTables, facts: RunFacts, files: RunFiles, staging: Pa
 
 
 def export_of(
-    contract: str, facts: RunFacts, files: RunFiles, key: SigningKey | None, manifest_key: ManifestKey | None
+    contract: Contract,
+    facts: RunFacts,
+    files: RunFiles,
+    key: SigningKey | None,
+    manifest_key: ManifestKey | None,
+    options: ManifestOptions,
+    comparisons: Sequence[Comparison],
 ) -> Export:
     """What is known of an export when its files are written.
 
     Args:
-        contract: the contract's name.
+        contract: the contract of the run.
         facts: what the tables say of the run.
         files: its files.
         key, manifest_key: the keys.
+        options: what manifest records depend on, and whether records of errors have the rows that they are about.
+        comparisons: what came of the comparison with ELSPETH's own exports of the run.
     """
+    said: dict[str, Any] = {}
+    if "validation_errors" in contract.tables:
+        said["raw_error_rows"] = options.raw_error_rows or not contract.redacts
+    if contract.manifest == 2:
+        said["export_config"] = options.public(key)
+    if comparisons:
+        said["elspeth_snapshots"] = [comparison.as_dict() for comparison in comparisons]
     return Export(
-        contract=contract,
+        contract=contract.name,
         run_id=facts.run_id,
         status=facts.status,
         started_at=facts.started_at,
@@ -212,4 +257,5 @@ def export_of(
         tables=facts.tables,
         key=key,
         manifest_key=manifest_key,
+        said=said,
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from .budget import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from .errors import ExportError, SigningKeyError
 from .formats import FORMATS
+from .records.manifest_v2 import ManifestOptions
 from .records.sign import ManifestKey, SigningKey
 from .storage.work_dirs import staging_root
 
@@ -27,6 +28,13 @@ SIGNING_KEY_ID = "LANDSCAPE_SIGNING_KEY_ID"
 PRIVATE_KEY_FILE = "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE"
 SIGN = "LANDSCAPE_SIGN"
 FORMAT_NAMES = "LANDSCAPE_FORMATS"
+RAW_ERROR_ROWS = "LANDSCAPE_RAW_ERROR_ROWS"
+SIGNER_KEY_ID = "LANDSCAPE_SIGNER_KEY_ID"
+CHUNK_RECORDS = "LANDSCAPE_CHUNK_RECORDS"
+CHUNK_BYTES = "LANDSCAPE_CHUNK_BYTES"
+EXPORT_FORMAT = "LANDSCAPE_EXPORT_FORMAT"
+EXPORTER_VERSION = "LANDSCAPE_EXPORTER_VERSION"
+CHUNKING_VERSION = "LANDSCAPE_CHUNKING_VERSION"
 MEMORY_MB = "LANDSCAPE_MEMORY_MB"
 STORAGE_DIR = "LANDSCAPE_STORAGE_DIR"
 SCRATCH_DIR = "LANDSCAPE_SCRATCH_DIR"
@@ -75,18 +83,22 @@ class Settings:
     Args:
         given: variable → its value, for those that are set.
         supersede: replace a package that is there and differs, and keep the old one aside. It has no variable.
+        interrupted: export runs that were interrupted, too, which may go on. It has no variable.
     """
 
     given: Mapping[str, str] = field(repr=False)
     supersede: bool = False
+    interrupted: bool = False
 
     @classmethod
-    def from_environment(cls, options: Mapping[str, str | None] | None = None, *, supersede: bool = False) -> Settings:
+    def from_environment(
+        cls, options: Mapping[str, str | None] | None = None, *, supersede: bool = False, interrupted: bool = False
+    ) -> Settings:
         """The settings of this process.
 
         Args:
             options: variable → what an option says instead; None for an option that was not given.
-            supersede: see `Settings`.
+            supersede, interrupted: see `Settings`.
         """
         given = {name: text for name, text in os.environ.items() if name.startswith("LANDSCAPE_")}
         if DAGSTER_HOME in os.environ:
@@ -94,7 +106,7 @@ class Settings:
         given |= {name: text for name, text in (options or {}).items() if text is not None}
         if DATABASE_URL not in given and (SAMPLE_DIR / SAMPLE_FILES[DATABASE_URL]).is_file():
             given = sample_settings(SAMPLE_DIR.resolve()) | given
-        return cls(given, supersede)
+        return cls(given, supersede, interrupted)
 
     @cached_property
     def database_url(self) -> str:
@@ -131,10 +143,7 @@ class Settings:
     @cached_property
     def signs(self) -> bool:
         """Whether exports are signed; they are unless LANDSCAPE_SIGN says no."""
-        given = (self._value(SIGN) or "yes").lower()
-        if given not in ("yes", "no"):
-            raise ExportError(f"{SIGN} is {given!r}; it must be yes or no.")
-        return given == "yes"
+        return self._is_yes(SIGN, "yes")
 
     @cached_property
     def key(self) -> SigningKey | None:
@@ -184,6 +193,20 @@ class Settings:
         return tuple(name for name in FORMATS if name in given)
 
     @cached_property
+    def options(self) -> ManifestOptions:
+        """What the manifest records of ELSPETH 0.7.1 depend on, and whether records of errors have the rows they are of."""
+        usual = ManifestOptions()
+        return ManifestOptions(
+            signer_key_id=self._value(SIGNER_KEY_ID),
+            export_format=self._value(EXPORT_FORMAT) or usual.export_format,
+            exporter_version=self._value(EXPORTER_VERSION) or usual.exporter_version,
+            chunking_algorithm_version=self._value(CHUNKING_VERSION) or usual.chunking_algorithm_version,
+            per_chunk_record_limit=self._whole_number(CHUNK_RECORDS, usual.per_chunk_record_limit, 1),
+            per_chunk_byte_limit=self._whole_number(CHUNK_BYTES, usual.per_chunk_byte_limit, 1),
+            raw_error_rows=self._is_yes(RAW_ERROR_ROWS, "no"),
+        )
+
+    @cached_property
     def budget(self) -> Budget:
         """How much memory the export may take beyond the process itself and an index of ids."""
         return Budget(memory_mb=self._whole_number(MEMORY_MB, DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, " of MiB, "))
@@ -229,7 +252,7 @@ class Settings:
             ExportError: one of them is wrong.
         """
         _ = (self.storage_dir, self.database_url, self.export_dir, self.key, self.manifest_key, self.formats)
-        _ = (self.budget, self.scratch_dir)
+        _ = (self.budget, self.scratch_dir, self.options)
         return self
 
     def require_folders(self) -> None:
@@ -264,6 +287,12 @@ class Settings:
         if given == "":
             raise ExportError(f"{_OPTION_OF.get(name, name)} is set, and empty. Give it a value, or unset it.")
         return given
+
+    def _is_yes(self, name: str, default: str) -> bool:
+        given = (self._value(name) or default).lower()
+        if given not in ("yes", "no"):
+            raise ExportError(f"{name} is {given!r}; it must be yes or no.")
+        return given == "yes"
 
     def _folder(self, name: str) -> Path | None:
         given = self._value(name)

@@ -7,8 +7,8 @@ record fields, look-ups). Does not belong here: the contracts themselves (`v1.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -43,6 +43,27 @@ SQL_TYPES: dict[Kind, type[sa.types.TypeEngine]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class ByPresence:
+    """The value of a column that the table does not have: one text where `column` is given, else another."""
+
+    column: str
+    given: str
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The value of a column that the table does not have: the place of the row, from 0, among those with the same
+    `per`, in the order of the columns `by`. Text in these is such that every collation orders it by its bytes."""
+
+    per: str
+    by: tuple[str, ...]
+
+
+Derived = ByPresence | Position
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column of an audit table.
 
@@ -54,8 +75,12 @@ class Column:
         field: the record field that it becomes; None when it is read for order or checks alone.
         values: for an enum, every value that may occur.
         not_empty: the empty text is corruption.
+        not_blank: text of nothing but white space is corruption, too.
         pattern: a regular expression that the whole text must match.
         minimum: the least number that may occur.
+        of: another table, with at most one row a run, that has the column; it is null where there is no such row.
+        derived: how it follows from columns of the table, which does not have it.
+        redacted: it is exported as null, unless raw error rows are asked for.
     """
 
     name: str
@@ -65,16 +90,28 @@ class Column:
     field: str | None = None
     values: tuple[str, ...] = ()
     not_empty: bool = False
+    not_blank: bool = False
     pattern: str | None = None
     minimum: float | None = None
+    of: str | None = None
+    derived: Derived | None = None
+    redacted: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the table itself has it."""
+        return self.of is None and self.derived is None
 
 
 @dataclass(frozen=True, slots=True)
 class OrderKey:
-    """A column to order by, ascending; `nulls_last` only where nulls may occur. Text compares as UTF-8 bytes."""
+    """A column to order by, ascending; `nulls_last` only where nulls may occur. Text compares as UTF-8 bytes.
+
+    `nulls_last_on_postgresql`: nulls come first on SQLite and last on PostgreSQL, as either orders them itself."""
 
     column: str
     nulls_last: bool = False
+    nulls_last_on_postgresql: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +150,118 @@ class AtMostOne:
     meaning: str
 
 
-Rule = StatusRule | ExactlyOne | AtMostOne
+@dataclass(frozen=True, slots=True)
+class Is:
+    """A condition: the column holds one of these values. None among them stands for null."""
+
+    column: str
+    values: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A condition: the column is not null."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """A condition: the column holds a number above this one."""
+
+    column: str
+    number: int
+
+
+Condition = Is | Given | Above
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """What columns must hold where all conditions are met.
+
+    Args:
+        conditions: when the rule applies.
+        required: columns that must not be null.
+        filled: columns that must be neither null nor empty.
+        forbidden: columns that must be null.
+        among: column → the values that it may have.
+    """
+
+    conditions: tuple[Condition, ...]
+    required: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    among: tuple[tuple[str, tuple[object, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One of the combinations of values that may occur, and what goes with it.
+
+    Args:
+        values: a value for each of the columns of the `Cases`; None for null.
+        required: which of `Cases.ruled` must be given.
+        allowed: which of them may be given besides; all others must be null.
+        equals: columns that must hold one value.
+    """
+
+    values: tuple[object, ...]
+    required: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    equals: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """The combinations of values of some columns that may occur; any other is corruption.
+
+    Args:
+        columns: the columns; the last is the one that is found at fault.
+        ruled: columns that each case requires, allows or forbids.
+        cases: what may occur.
+    """
+
+    columns: tuple[str, ...]
+    ruled: tuple[str, ...]
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """These columns are all null, or all given."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """The time in `column`, where given, is not before that in `other`."""
+
+    column: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """A rule on the parsed JSON of one row that no other kind of rule can say.
+
+    Args:
+        meaning: what it asks, as a sentence without a full stop.
+        find: column → value, or the parsed value of JSON; gives the column at fault and the rule that it breaks, as the
+            end of a sentence, or None.
+    """
+
+    meaning: str
+    find: Callable[[Mapping[str, object]], tuple[str, str] | None]
+
+
+Rule = StatusRule | ExactlyOne | AtMostOne | When | Cases | Together | NotBefore | RowRule
 
 
 @dataclass(frozen=True, slots=True)
 class ParentLink:
-    """A way from a row to the run that it belongs to: its `column` is the id of a row of `table`, and so on from there."""
+    """A way from a row to its run: its `column` is the id of a row of `table`, and so on from there."""
 
     column: str
     table: str
@@ -140,6 +283,7 @@ class Table:
             there are paths and `own_run_id` too, both must lead to the same run.
         references: columns that hold ids of other tables.
         rules: what its values must keep beyond each column's own.
+        about: what the table is about, in one word, which groups the tables for people.
     """
 
     name: str
@@ -153,6 +297,7 @@ class Table:
     references: tuple[Reference, ...] = ()
     rules: tuple[Rule, ...] = ()
     description: str = ""
+    about: str = ""
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises KeyError."""
@@ -200,14 +345,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A column whose presence or absence tells generations of the Landscape apart."""
+    """A column, or a table (`column` is None), whose presence or absence tells generations of the Landscape apart."""
 
     table: str
-    column: str
+    column: str | None
     present: bool
 
     def __str__(self) -> str:
-        return f"{'a' if self.present else 'no'} column {self.table}.{self.column}"
+        article = "a" if self.present else "no"
+        return (
+            f"{article} table {self.table}" if self.column is None else f"{article} column {self.table}.{self.column}"
+        )
 
 
 @dataclass(frozen=True)
@@ -217,26 +365,46 @@ class Contract:
     Args:
         name: `v0`, `v1`, ...
         written_by: the ELSPETH releases whose databases it describes.
-        markers: columns by which such a database is recognised.
         tables: by name, in the order in which they are documented.
         order: the order of records, as a forest of groups.
+        markers: columns that tell it from other contracts that answer the same questions (`recognise.STEPS`).
         finished: the run states in which a run can be exported.
+        resumable: the run states in which a run has stopped and may go on; it is exported when expressly asked for.
+        epoch: the schema epoch of such a database, where ELSPETH notes one that is its own.
+        backends: the kinds of database on which ELSPETH can keep it.
+        manifest: the version of the manifest record with which records end (contract, section 5).
+        parses_again: records are made of values that were canonicalised and parsed, so that a float that becomes an
+            integer without a canonical form is corruption.
+        tagged_key: a key that makes an object be signed in another form (contract, section 2, Values).
     """
 
     name: str
     written_by: str
-    markers: tuple[Marker, ...]
     tables: dict[str, Table]
     order: tuple[Group, ...]
+    markers: tuple[Marker, ...] = ()
     finished: tuple[str, ...] = ("completed", "failed")
+    resumable: tuple[str, ...] = ("interrupted",)
+    epoch: int | None = None
+    backends: tuple[str, ...] = ("sqlite", "postgresql")
+    manifest: int = 1
+    parses_again: bool = False
+    tagged_key: str | None = None
     metadata: sa.MetaData = field(default_factory=sa.MetaData, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        columns: dict[str, dict[str, sa.Column[object]]] = {}
         for table in self.tables.values():
-            columns = [sa.Column(column.name, SQL_TYPES[column.kind]()) for column in table.columns]
             if table.own_run_id:
-                columns.insert(0, sa.Column("run_id", sa.Text()))
-            sa.Table(table.name, self.metadata, *columns)
+                columns.setdefault(table.name, {})["run_id"] = sa.Column("run_id", sa.Text())
+            for column in table.columns:
+                if column.derived is None:
+                    owner = columns.setdefault(column.of or table.name, {})
+                    owner[column.name] = sa.Column(column.name, SQL_TYPES[column.kind]())
+        for name, own in columns.items():
+            if name not in self.tables:
+                own["run_id"] = sa.Column("run_id", sa.Text())
+            sa.Table(name, self.metadata, *own.values())
 
     @cached_property
     def record_types(self) -> dict[str, Table]:
@@ -247,3 +415,40 @@ class Contract:
     def groups(self) -> tuple[Group, ...]:
         """Every group, in record order."""
         return tuple(group for root in self.order for group in root.walk())
+
+    @cached_property
+    def joined(self) -> dict[str, tuple[str, ...]]:
+        """Table → its columns, for every table that gives columns to the records of another and has none of its own."""
+        found: dict[str, tuple[str, ...]] = {}
+        for table in self.tables.values():
+            for column in table.columns:
+                if column.of is not None:
+                    found[column.of] = (*found.get(column.of, ()), column.name)
+        return found
+
+    @property
+    def redacts(self) -> bool:
+        """Whether there are columns that are exported as null unless raw error rows are asked for."""
+        return any(column.redacted for table in self.tables.values() for column in table.columns)
+
+    @cached_property
+    def with_raw_error_rows(self) -> Contract:
+        """The same contract where raw error rows are asked for."""
+
+        def shown(table: Table) -> Table:
+            columns = tuple(replace(column, redacted=False) for column in table.columns)
+            return replace(table, columns=columns)
+
+        tables = {name: shown(table) for name, table in self.tables.items()}
+        return replace(self, tables=tables, metadata=sa.MetaData())
+
+    @cached_property
+    def on_postgresql(self) -> Contract:
+        """The same contract with the order that PostgreSQL gives."""
+
+        def ordered(table: Table) -> Table:
+            keys = (replace(k, nulls_last=k.nulls_last or k.nulls_last_on_postgresql) for k in table.order)
+            return replace(table, order=tuple(keys))
+
+        tables = {name: ordered(table) for name, table in self.tables.items()}
+        return replace(self, tables=tables, metadata=sa.MetaData())

@@ -42,6 +42,10 @@ class BacklogConfig(dg.Config):
         default=False,
         description="Replace packages that are there and differ; the old ones are kept aside, under their time stamps.",
     )
+    interrupted: bool = Field(
+        default=False,
+        description="Export those of `run_ids`, too, that were interrupted and may be resumed.",
+    )
 
 
 @dg.op(
@@ -52,7 +56,7 @@ def export_runs_op(
     context: dg.OpExecutionContext, config: BacklogConfig, workspace: dg.ResourceParam[Workspace]
 ) -> None:
     """Exports the runs that are due. One that fails does not stop the others; in the end the step fails, naming it."""
-    settings = replace(workspace.settings, supersede=config.supersede)
+    settings = replace(workspace.settings, supersede=config.supersede, interrupted=config.interrupted)
     with explained(settings):
         run_ids = _due(context, config, settings.check())
         register(context.instance, run_ids)

@@ -20,15 +20,16 @@ import pyarrow as pa
 import xxhash
 from pydantic import Field
 
-from ..contract import CONTRACTS, V1, Contract
+from ..contract import ALL_TABLES, CONTRACTS, Contract
 from ..database.tables import RunFacts, StoredTables
 from ..errors import PackageError
 from ..formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
 from ..package import Published, publish
 from ..pipeline import EXPORTED, UNCHANGED, export_of
 from ..records.ordered import FIELDS, ordered_records, records_schema
+from ..records.own_snapshot import OwnSnapshots
 from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, sign
-from ..settings import FORMAT_NAMES, Settings
+from ..settings import FORMAT_NAMES, RAW_ERROR_ROWS, Settings
 from ..storage.arrow_file import ArrowReader, ArrowWriter, text_of
 from ..storage.work_dirs import run_lock
 from .failures import explained
@@ -62,12 +63,12 @@ def format_key(name: str) -> dg.AssetKey:
 @dg.asset(
     key=RECORDS,
     partitions_def=RUNS,
-    deps=[table_key(name) for name in V1.tables],
+    deps=[table_key(name) for name in ALL_TABLES],
     group_name=GROUP,
     kinds={"polars", "arrow"},
     owners=OWNERS,
     code_version="2",
-    metadata={"dagster/column_schema": record_fields(V1)},
+    metadata={"dagster/column_schema": record_fields(ALL_TABLES.values())},
     description="Every record of the run, each in its place, in canonical form (RFC 8785): tables joined and ordered.",
 )
 def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
@@ -82,7 +83,11 @@ def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Works
     ):
         contract, (facts,) = tables.contract, tables.facts()
         schema = records_schema(contract, utc=tables.utc, with_fields=needs_fields(workspace.settings.formats))
-        metadata = {"contract": contract.name, "run": json.dumps(asdict(facts))}
+        metadata = {
+            "contract": contract.name,
+            "run": json.dumps(asdict(facts)),
+            "raw_error_rows": json.dumps(tables.raw_error_rows),
+        }
         unfinished = workspace.unfinished(RECORDS, run_id)
         with ArrowWriter(unfinished, schema, metadata) as writer:
             for batch in ordered_records(
@@ -137,9 +142,9 @@ def signed_records(context: dg.AssetExecutionContext, workspace: dg.ResourcePara
         with ArrowReader(workspace.stored(RECORDS, run_id)) as reader:
             metadata = {"content": reader.metadata["content"], "key_id": key_id}
             with ArrowWriter(unfinished, SIGNATURES_SCHEMA, metadata) as writer:
-                for batch in sign(
-                    (reader.batch(i, ["canonical"]) for i in range(reader.batches)), key, workspace.settings.budget
-                ):
+                batches = (reader.batch(i, ["canonical"]) for i in range(reader.batches))
+                tagged_key = _BY_NAME[reader.metadata["contract"]].tagged_key
+                for batch in sign(batches, key, workspace.settings.budget, tagged_key):
                     chain.update(text_of(batch.signatures))
                     writer.write(pa.RecordBatch.from_arrays([batch.signatures], schema=SIGNATURES_SCHEMA))
         made, final_hash = writer.facts(), chain.hexdigest()
@@ -220,12 +225,22 @@ def package(
         key = workspace.settings.key
         _require_same_key(reader, signatures, run_id, workspace.settings)
         contract = _BY_NAME[reader.metadata["contract"]]
+        options = workspace.settings.options
+        facts = RunFacts.of(json.loads(reader.metadata["run"]))
+        snapshots = OwnSnapshots(contract, [facts], key, options)
         batches = (SignedBatch(reader.batch(i), signatures.batch(i).column("signature")) for i in range(reader.batches))
         (files,) = write_files(
-            batches, contract, [run_id], key, formats, lambda number: staging, workspace.settings.budget
+            snapshots.watch(batches),
+            contract,
+            [run_id],
+            key,
+            formats,
+            lambda number: staging,
+            workspace.settings.budget,
+            options,
         )
-        facts = RunFacts(**json.loads(reader.metadata["run"]))
-        export = export_of(contract.name, facts, files, key, workspace.settings.manifest_key)
+        comparisons = snapshots.results(0)
+        export = export_of(contract, facts, files, key, workspace.settings.manifest_key, options, comparisons)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     origin = None
@@ -295,6 +310,13 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
             f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize "
             f"export/records and what follows it again (the job export_run)."
         )
+    is_raw: bool = json.loads(records.metadata["raw_error_rows"])
+    if _BY_NAME[records.metadata["contract"]].redacts and is_raw != settings.options.raw_error_rows:
+        raise PackageError(
+            f"The records of run {run_id!r} were made {'with' if is_raw else 'without'} the rows in records of errors, "
+            f"and {RAW_ERROR_ROWS} says otherwise now. Materialize the tables and what follows them again (the job "
+            f"export_run)."
+        )
     key = settings.key
     if (key.key_id if key else "") != signatures.metadata["key_id"]:
         raise PackageError(
@@ -328,6 +350,7 @@ def _metadata_of_manifest(published: Published) -> dict[str, Any]:
         "exported_at": dg.MetadataValue.timestamp(datetime.fromisoformat(made["exported_at"])),
         "manifest": dg.MetadataValue.json(made),
         MANIFEST_SHA256: published.manifest_sha256,
+        **_snapshots_metadata(made),
     }
     if superseded := made.get("supersedes"):
         sha256 = superseded["manifest_sha256"]
@@ -374,6 +397,15 @@ def noted_publication(instance: dg.DagsterInstance, run_id: str) -> dg.AssetMate
     records = instance.fetch_materializations(wanted, limit=1).records
     noted = records[0].asset_materialization if records else None
     return noted if noted is not None and {MANIFEST_SHA256, "result"} <= set(noted.metadata) else None
+
+
+def _snapshots_metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the records are those that ELSPETH exported itself, where it noted that it did."""
+    compared = manifest.get("elspeth_snapshots")
+    if not compared:
+        return {}
+    rows = "\n".join(f"| `{each['snapshot_id']}` | {each['result']} | {each['reason'] or ''} |" for each in compared)
+    return {"ELSPETH's own export": dg.MetadataValue.md(f"| snapshot | result | reason |\n|---|---|---|\n{rows}")}
 
 
 EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, package]

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from ..contract import Contract
+from ..contract import Contract, Table
 from .tables import column_of, table_key
 
 DATA_VERSION_TAG = "dagster/data_version"
@@ -135,17 +135,19 @@ def _version(event: dg.EventLogRecord) -> str:
     return (tags or {}).get(DATA_VERSION_TAG, "")
 
 
-def record_fields(contract: Contract) -> dg.TableSchema:
-    """Every field of every record type, named `record_type.field`, as columns that say where they come from.
+def record_fields(tables: Iterable[Table]) -> dg.TableSchema:
+    """Every field of the record types of tables, named `record_type.field`, as columns that say where they come from.
 
     The source stands in the description too, because the open-source UI does not draw column lineage.
     """
     return dg.TableSchema(
         columns=[
             column_of(
-                column, f"{table.record_type}.{column.field}", f"From {table.name}.{column.name}. {column.description}"
+                column,
+                f"{table.record_type}.{column.field}",
+                f"From {column.of or table.name}.{column.name}. {column.description}",
             )
-            for table in contract.tables.values()
+            for table in tables
             for column in table.fields
         ]
     )

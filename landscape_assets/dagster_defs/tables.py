@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
-from ..contract import V1, Column, Kind, Table
+from ..contract import ALL_TABLES, CONTRACTS, Column, Kind, Table
 from ..database.tables import LoadedTables, TableFacts, load_tables
 from .failures import RETRIES, explained
 from .partitions import RUNS
 from .resources import Workspace
 
-GROUP = "audit_tables"
 OWNERS = ["team:audit-exports"]
 CODE_VERSION = "2"
 
@@ -31,9 +31,28 @@ AUDIT_DATABASE = dg.AssetSpec(
 )
 
 
+def group_of(table: Table) -> str:
+    """The group of the tables that are about the same."""
+    return f"audit_{table.about}"
+
+
 def table_key(table: str) -> dg.AssetKey:
     """The asset of an audit table."""
     return dg.AssetKey(["landscape", table])
+
+
+def generations(table: str) -> tuple[str, ...]:
+    """The contracts that have a table, the oldest first."""
+    return tuple(contract.name for contract in reversed(CONTRACTS) if table in contract.tables)
+
+
+class TablesConfig(dg.Config):
+    """The run config of the step that loads the tables."""
+
+    interrupted: bool = Field(
+        default=False,
+        description="Export the run though it was interrupted and may be resumed; its manifest says that it was.",
+    )
 
 
 @dg.multi_asset(
@@ -42,25 +61,37 @@ def table_key(table: str) -> dg.AssetKey:
         dg.AssetSpec(
             table_key(table.name),
             deps=[AUDIT_DATABASE.key],
-            group_name=GROUP,
+            group_name=group_of(table),
             kinds={"polars", "arrow"},
             owners=OWNERS,
             code_version=CODE_VERSION,
-            description=f"{table.description} The rows of one run, read by one statement, as a checked Arrow file.",
+            description=(
+                f"{table.description} The rows of one run, read by one statement, as a checked Arrow file. In contract "
+                f"{', '.join(generations(table.name))}."
+            ),
+            metadata={"contracts": list(generations(table.name))},
         )
-        for table in V1.tables.values()
+        for table in ALL_TABLES.values()
     ],
     partitions_def=RUNS,
     retry_policy=RETRIES,
     description="Loads all audit tables of a run from one snapshot of the audit database.",
 )
-def tables(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Iterator[dg.MaterializeResult]:
+def tables(
+    context: dg.AssetExecutionContext, config: TablesConfig, workspace: dg.ResourceParam[Workspace]
+) -> Iterator[dg.MaterializeResult]:
     """Loads the tables of a run: all of them or none, so that they are of one state of the database."""
     run_id = context.partition_key
     with explained(workspace.settings):
-        unfinished = {name: workspace.unfinished(table_key(name), run_id) for name in V1.tables}
+        unfinished = {name: workspace.unfinished(table_key(name), run_id) for name in ALL_TABLES}
         try:
-            loaded = load_tables(workspace.settings.database_url, [run_id], unfinished.__getitem__)
+            loaded = load_tables(
+                workspace.settings.database_url,
+                [run_id],
+                unfinished.__getitem__,
+                raw_error_rows=workspace.settings.options.raw_error_rows,
+                interrupted=config.interrupted,
+            )
             for name, path in unfinished.items():
                 workspace.finish(table_key(name), run_id, path)
         finally:
@@ -88,6 +119,7 @@ def source_metadata(loaded: LoadedTables, number: int) -> dict[str, Any]:
     return {
         "database": loaded.database,
         "contract": loaded.contract.name,
+        "epoch": "none is noted" if loaded.epoch is None else loaded.epoch,
         "bound run_id": loaded.runs[number].run_id,
         "state of the run": hashlib.sha256(contents.encode()).hexdigest(),
     }
@@ -101,12 +133,14 @@ def table_metadata(loaded: LoadedTables, facts: TableFacts, number: int) -> dict
         facts: the table.
         number: the number of the run among those that were loaded.
     """
+    is_there = facts.statement is not None
     return {
+        "in the contract of the run": is_there,
         "dagster/partition_row_count": facts.rows[number],
         "dagster/column_schema": _column_schema(facts.table),
         "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(facts.statement)}\n```")
         if facts.statement
-        else f"Contract {loaded.contract.name} has no such records; nothing was read.",
+        else f"Contract {loaded.contract.name} has no such table; nothing was read, and nothing is missing.",
         "content hash": facts.contents[number],
     }
 

@@ -5,7 +5,7 @@ particular to one (`sqlite.py`, `postgresql.py`), and what becomes of the rows (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Set
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from ..contract import Contract, Table, recognise
+from ..contract import Contract, Table, UnknownContract, recognise
 from ..errors import CorruptTable, DatabaseError, RunNotExportable
 from .membership import RUN, RunNumbers, RunsOfIds, sort_out
 from .schemas import arrow_schema, declared_columns
 from .source import Damaged, RunValue, Source
-from .statements import count_rows, display, select_all, select_runs
+from .statements import RUN_IDS, count_rows, display, select_all, select_runs
 from .validation import Checker
 
 
@@ -36,7 +36,14 @@ class Run:
 
     def is_finished(self, contract: Contract) -> bool:
         """Whether it can be exported: it ended, and says when."""
-        return self.damage is None and self.status in contract.finished and self.completed_at is not None
+        return self._has_stopped(contract.finished)
+
+    def is_resumable(self, contract: Contract) -> bool:
+        """Whether it stopped, says when, and may go on: it can be exported when that is asked for expressly."""
+        return self._has_stopped(contract.resumable)
+
+    def _has_stopped(self, states: tuple[str, ...]) -> bool:
+        return self.damage is None and self.status in states and self.completed_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +64,42 @@ class AuditDatabase:
 
     Args:
         url: a SQLAlchemy URL.
+        raw_error_rows: read the rows in records of errors where the contract redacts them otherwise.
 
     Raises:
         DatabaseError: the URL is wrong, or the database cannot be opened.
         UnknownContract: it is not a Landscape, or of a generation without a contract here.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, raw_error_rows: bool = False) -> None:
         self._source = _open(url)
         try:
-            self.contract = recognise(self._source.columns())
+            columns = self._source.columns()
+            self.epoch = self._epoch(columns)
+            """The schema epoch that the database notes; None where it notes none."""
+            self.contract = recognise(columns, self.epoch)
+            self._require_backend()
+            self._notes_snapshots = columns.keys() >= {_SNAPSHOTS.name, _SNAPSHOT_CHUNKS.name}
+            if raw_error_rows:
+                self.contract = self.contract.with_raw_error_rows
         except BaseException:
             self._source.close()
             raise
+
+    def _epoch(self, columns: Mapping[str, Set[str]]) -> int | None:
+        found = self._source.epoch()
+        if found is not None or not columns.get(_IDENTITY.name, set()) >= _IDENTITY_COLUMNS:
+            return found
+        select = sa.select(_IDENTITY.c.schema_epoch).where(_IDENTITY.c.store_kind == sa.literal_column("'landscape'"))
+        noted = next((text or "" for (text,) in self._source.texts(select)), "")
+        return int(noted) if noted.isdecimal() else None
+
+    def _require_backend(self) -> None:
+        if self._source.name not in self.contract.backends:
+            raise UnknownContract(
+                f"The audit database {self.shown} has the tables of {self.contract.written_by}, which cannot keep them "
+                f"on {self._source.name}: it is not a database that ELSPETH wrote. Export the original."
+            )
 
     def __enter__(self) -> AuditDatabase:
         return self
@@ -123,8 +153,12 @@ class AuditDatabase:
             found[run.run_id] = run
         return dict(sorted(found.items(), key=lambda item: (item[1].started_at or "", item[0].encode())))
 
-    def finished_run(self, run_id: str) -> Run:
+    def finished_run(self, run_id: str, *, interrupted: bool = False) -> Run:
         """The run, which can be exported.
+
+        Args:
+            run_id: the run.
+            interrupted: whether it is asked for expressly though it was interrupted and may go on.
 
         Raises:
             RunNotExportable: there is no such run, or it has not finished.
@@ -143,11 +177,18 @@ class AuditDatabase:
             raise CorruptTable(
                 "runs", f"run_id {run_id!r}", "status", repr(run.status), f"which is none of {', '.join(known)}"
             )
+        if interrupted and run.is_resumable(self.contract):
+            return run
+        if run.is_resumable(self.contract):
+            raise RunNotExportable(
+                f"Run {run_id!r} was interrupted and may be resumed. Export it when it has ended, or ask for it as it "
+                f"is (--interrupted, or the run config of the step that loads the tables)."
+            )
         if not run.is_finished(self.contract):
             ended = "" if run.completed_at else ", and has no completed_at"
             raise RunNotExportable(
                 f"Run {run_id!r} has not finished (its status is {run.status!r}{ended}); only a run with status "
-                f"{' or '.join(self.contract.finished)} and a completed_at is exported. Export it when it has ended."
+                f"{_any_of(self.contract.finished)} and a completed_at is exported. Export it when it has ended."
             )
         return run
 
@@ -198,6 +239,34 @@ class AuditDatabase:
         """
         return self._source.texts(select)
 
+    def snapshots(self, runs: RunNumbers) -> dict[str, list[dict[str, Any]]]:
+        """What ELSPETH noted of the exports that runs made of themselves (contract v071, section 6).
+
+        Returns:
+            Run → for each of its exports column → text, and as `content_hashes` the hashes of its chunks in order; runs
+            without any are left out.
+        """
+        if not self._notes_snapshots or self.contract.manifest != 2:
+            return {}
+        literal = self._source.name == "postgresql"
+        run_ids = sa.bindparam(RUN_IDS, type_=sa.Text(), expanding=True, literal_execute=literal)
+        wanted = _SNAPSHOTS.c.source_run_id.in_(run_ids)
+        columns = list(_SNAPSHOTS.c)
+        found: dict[str, dict[str, Any]] = {}
+        for values in self._source.texts(sa.select(*columns).where(wanted), runs.run_ids):
+            row: dict[str, Any] = {column.name: value for column, value in zip(columns, values, strict=True)}
+            found[row["snapshot_id"]] = row | {"content_hashes": {}}
+        ids = sa.select(_SNAPSHOTS.c.snapshot_id).where(wanted)
+        chunks = sa.select(*_SNAPSHOT_CHUNKS.c).where(_SNAPSHOT_CHUNKS.c.snapshot_id.in_(ids))
+        for snapshot_id, ordinal, content_hash in self._source.texts(chunks, runs.run_ids) if found else ():
+            found[str(snapshot_id)]["content_hashes"][int(ordinal or 0)] = content_hash
+        by_run: dict[str, list[dict[str, Any]]] = {}
+        for _, row in sorted(found.items()):
+            hashes = row["content_hashes"]
+            row["content_hashes"] = [hashes[ordinal] for ordinal in sorted(hashes)]
+            by_run.setdefault(row["source_run_id"], []).append(row)
+        return by_run
+
     def count(self, run_id: str) -> dict[str, int]:
         """How many rows `read` gives for a run in each table, by one statement that counts them all.
 
@@ -219,7 +288,7 @@ class AuditDatabase:
         parents: Callable[[str], RunsOfIds],
         run_ids: tuple[str, ...] | None,
     ) -> Generator[pa.RecordBatch, None, None]:
-        checker = Checker(table, runs.run_ids)
+        checker = Checker(table, runs.run_ids, parses_again=self.contract.parses_again)
         by_column = {path.column: parents(path.table) for path in table.paths}
         for rows, numbers in sort_out(self._source.read(self.contract, table, run_ids), runs, by_column):
             claimed = runs.of(rows.column("run_id")) if table.claims_run else None
@@ -227,6 +296,46 @@ class AuditDatabase:
             checker.check(frame.with_columns(numbers.alias(RUN)), claimed)
             columns = declared_columns(table, rows, frame, utc=self.utc)
             yield pa.RecordBatch.from_arrays([*columns, numbers.to_arrow()], schema=schema)
+
+
+_SNAPSHOTS = sa.table(
+    "audit_export_snapshots",
+    *map(
+        sa.column,
+        (
+            "snapshot_id",
+            "source_run_id",
+            "registry_key_hash",
+            "exporter_version",
+            "export_format",
+            "signing_mode",
+            "signer_key_id",
+            "chunking_algorithm_version",
+            "per_chunk_record_limit",
+            "per_chunk_byte_limit",
+            "record_count",
+            "total_bytes",
+            "chunk_count",
+            "manifest_hash",
+            "last_chunk_seal_hash",
+            "snapshot_hash",
+            "snapshot_seal_hash",
+            "signature_hex",
+            "final_hash",
+            "signed_manifest_hash",
+        ),
+    ),
+)
+_SNAPSHOT_CHUNKS = sa.table(
+    "audit_export_snapshot_chunks", sa.column("snapshot_id"), sa.column("ordinal"), sa.column("content_hash")
+)
+
+_IDENTITY = sa.table("elspeth_schema_identity", sa.column("store_kind"), sa.column("schema_epoch"))
+_IDENTITY_COLUMNS = {"store_kind", "schema_epoch"}
+
+
+def _any_of(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _run(values: Mapping[str, RunValue]) -> Run:

@@ -163,10 +163,10 @@ class PostgreSQLSource(Source):
         finally:
             result.close()
 
-    def texts(self, select: sa.Select[Any]) -> Iterator[tuple[str | None, ...]]:
+    def texts(self, select: sa.Select[Any], run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement, every value as text."""
         columns = (sa.cast(column, sa.Text).label(f"v{i}") for i, column in enumerate(select.selected_columns))
-        yield from text_rows(self._batches(select.with_only_columns(*columns)))
+        yield from text_rows(self._batches(select.with_only_columns(*columns), run_ids))
 
     def _columns(self) -> sa.Executable:
         return _COLUMNS

@@ -87,8 +87,12 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def texts(self, select: sa.Select[Any]) -> Iterator[tuple[str | None, ...]]:
-        """The rows of a statement, every value as text."""
+    def texts(self, select: sa.Select[Any], run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
+        """The rows of a statement, perhaps with RUN_IDS, every value as text."""
+
+    def epoch(self) -> int | None:
+        """The schema epoch that ELSPETH notes beside its tables: none where a database has no place for it."""
+        return None
 
     def file_damage(self) -> Iterator[str]:
         """What the database's own check of its files finds: nothing where a server looks after them."""

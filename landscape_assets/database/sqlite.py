@@ -198,11 +198,16 @@ class SQLiteSource(Source):
             if row["found"] != "ok":
                 yield row["found"]
 
-    def texts(self, select: sa.Select[Any]) -> Iterator[tuple[str | None, ...]]:
+    def epoch(self) -> int | None:
+        """The schema epoch that ELSPETH notes in the file; None where it notes none."""
+        ((stored,),) = (row.values() for row in self._all(sa.text("SELECT user_version FROM pragma_user_version")))
+        return stored or None
+
+    def texts(self, select: sa.Select[Any], run_ids: Sequence[str] | None = None) -> Iterator[tuple[str | None, ...]]:
         """The rows of a statement, every value as text. They are fetched as bytes: they may be anything."""
         values = [sa.cast(column, sa.LargeBinary).label(f"v{i}") for i, column in enumerate(select.selected_columns)]
         pinned = _pinned(select.with_only_columns(*values), ["x''"] * len(values))
-        yield from islice(text_rows(self._batches(pinned), self._encoding), 1, None)
+        yield from islice(text_rows(self._batches(pinned, run_ids), self._encoding), 1, None)
         self._require_unchanged()
 
     def typed(self, table: Table, batch: pa.RecordBatch) -> pl.DataFrame:
@@ -242,6 +247,8 @@ class SQLiteSource(Source):
         columns = {column.name: column for column in select.selected_columns}
         names = [name for name in table.id if name in columns]
         for column in table.columns:
+            if column.derived is not None or column.redacted:
+                continue  # what it follows from is looked at itself
             classes = (*_STORAGE_CLASSES.get(column.kind, ("text",)), "null")
             wanted = columns[column.name]
             values = [*(columns[name] for name in names), wanted]

@@ -11,11 +11,12 @@ Belongs here: SQLAlchemy Core statements. Does not belong here: which way is tak
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.model import Contract, Table
+from ..contract.model import ByPresence, Column, Contract, Table
 
 RUN_IDS = "run_ids"
 """The name of the one bound parameter: the runs, a list of run_ids."""
@@ -54,12 +55,35 @@ def display(statement: sa.Select[Any]) -> str:
     return str(statement).replace(f"(__[POSTCOMPILE_{RUN_IDS}])", f"(:{RUN_IDS})")
 
 
-def _select(contract: Contract, table: Table) -> tuple[sa.Select[Any], sa.FromClause]:
+def _select(contract: Contract, table: Table) -> tuple[sa.Select[Any], Any]:
     row = contract.metadata.tables[table.name].alias("t")
-    columns = [row.c[name] for name in table.selected]
+    source: sa.FromClause = row
+    others: dict[str, sa.FromClause] = {}
+    for name in dict.fromkeys(column.of for column in table.columns if column.of is not None):
+        others[name] = contract.metadata.tables[name]
+        source = source.outerjoin(others[name], others[name].c.run_id == row.c.run_id)
+    columns = [_value(column, row, others) for column in table.columns]
     if table.own_run_id:
         columns.append(row.c.run_id)
-    return sa.select(*columns), row
+    return sa.select(*columns).select_from(source), row
+
+
+def _value(column: Column, row: sa.FromClause, others: Mapping[str, sa.FromClause]) -> sa.ColumnElement[Any]:
+    """What is read for a column: its own, that of another table, or what follows from others."""
+    if column.redacted:
+        return sa.cast(sa.null(), sa.Text).label(column.name)
+    if column.of is not None:
+        return others[column.of].c[column.name]
+    if column.derived is None:
+        return row.c[column.name]
+    if isinstance(column.derived, ByPresence):
+        how = column.derived
+        given = row.c[how.column].is_not(None)
+        found, other = (sa.literal_column(f"'{text}'", sa.Text()) for text in (how.given, how.absent))
+        return sa.case((given, found), else_=other).label(column.name)
+    per, by = row.c[column.derived.per], [row.c[name] for name in column.derived.by]
+    number = sa.func.row_number().over(partition_by=per, order_by=by)
+    return (number - sa.literal_column("1")).label(column.name)
 
 
 def _belongs(contract: Contract, table: Table, row: sa.FromClause, literal: bool) -> sa.ColumnElement[bool]:

@@ -13,17 +13,17 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
 
-from ..contract import CONTRACTS, V1, Contract, Table
+from ..contract import ALL_TABLES, CONTRACTS, Contract, Table
 from ..errors import DatabaseError, StorageError
 from ..storage.arrow_file import ArrowReader, ArrowWriter
 from ..storage.files import FileFacts
@@ -67,20 +67,28 @@ class LoadedTables:
     Args:
         database: the audit database as messages name it, without credentials.
         contract: its contract.
+        epoch: the schema epoch that it notes; None where it notes none.
         utc: whether its times are instants.
         runs: the runs by number.
-        tables: by name, for every table of contract v1, which has all there are.
+        tables: by name, for every table of every contract.
     """
 
     database: str
     contract: Contract
+    epoch: int | None
     utc: bool
     runs: tuple[Run, ...]
     tables: dict[str, TableFacts]
 
 
 def load_tables(
-    url: str, run_ids: Sequence[str], path: Callable[[str], Path], *, by_scan: bool | None = None
+    url: str,
+    run_ids: Sequence[str],
+    path: Callable[[str], Path],
+    *,
+    by_scan: bool | None = None,
+    raw_error_rows: bool = False,
+    interrupted: bool = False,
 ) -> LoadedTables:
     """Writes the rows of finished runs to Arrow files, one a table, all from one snapshot of the database.
 
@@ -91,6 +99,8 @@ def load_tables(
         run_ids: the runs.
         path: table → its file; what is there is replaced.
         by_scan: whether to scan the tables, or to find the rows by index; None for what the share of the runs suggests.
+        raw_error_rows: read the rows in records of errors where the contract redacts them otherwise.
+        interrupted: export runs that were interrupted, too, which may go on.
 
     Raises:
         ExportError: the database cannot be used, a run cannot be exported, or a table breaks the contract.
@@ -98,8 +108,9 @@ def load_tables(
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with AuditDatabase(url) as database:
-                return _Load(database, run_ids, path, by_scan).result()
+            with AuditDatabase(url, raw_error_rows=raw_error_rows) as database:
+                runs = tuple(database.finished_run(run_id, interrupted=interrupted) for run_id in run_ids)
+                return _Load(database, runs, path, by_scan).result()
         except DatabaseError as error:
             if not error.transient or attempt == _ATTEMPTS - 1:
                 raise
@@ -107,15 +118,36 @@ def load_tables(
     raise AssertionError("the last attempt returns or raises")
 
 
+Snapshot = dict[str, Any]
+"""What ELSPETH noted of an export that a run made of itself: column → text, and `content_hashes`, a list, of chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnExports:
+    """The exports that a run made of itself, and what they left in it: their effects, and the nodes of their sinks."""
+
+    snapshots: list[Snapshot]
+    effects: list[str]
+    nodes: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the tables say of a run: its own row, with times as its record has them, and table → rows."""
+    """What the tables say of a run: its own row, with times as its record has them; table → rows; and the exports that
+    it made of itself, if it made some that ELSPETH noted."""
 
     run_id: str
     status: str
     started_at: str
     completed_at: str
     tables: dict[str, int]
+    own_exports: OwnExports | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> RunFacts:
+        """From what `dataclasses.asdict` made of it."""
+        own = stored["own_exports"]
+        return cls(**{**stored, "own_exports": None if own is None else OwnExports(**own)})
 
 
 class StoredTables:
@@ -132,16 +164,19 @@ class StoredTables:
 
     def __init__(self, path: Callable[[str], Path]) -> None:
         with ExitStack() as stack:
-            self._readers = {name: stack.enter_context(ArrowReader(path(name))) for name in V1.tables}
+            self._readers = {name: stack.enter_context(ArrowReader(path(name))) for name in ALL_TABLES}
             self._close = stack.pop_all().close
         described = {reader.metadata["load"] for reader in self._readers.values()}
         if len(described) > 1:
             self._close()
             raise StorageError("The stored tables are of several loads. Materialize the tables of the run again.")
         load = json.loads(described.pop())
-        self.contract = next(contract for contract in CONTRACTS if contract.name == load["contract"])
         self.utc: bool = load["utc"]
+        known = next(contract for contract in CONTRACTS if contract.name == load["contract"])
+        self.contract = known.on_postgresql if self.utc else known
         self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
+        self.raw_error_rows: bool = load["raw_error_rows"]
+        """Whether records of errors have the rows that they are about."""
         self.readers = {name: self._readers[name] for name in self.contract.tables}
         """Table → its rows, for every table of the contract."""
 
@@ -157,12 +192,35 @@ class StoredTables:
         # Records have times as isoformat gives them (contract, section 1, Values).
         times = ([time.isoformat() for time in frame[name]] for name in ("started_at", "completed_at"))
         rows = {name: json.loads(reader.metadata["rows"]) for name, reader in self.readers.items()}
+        own_exports = self._own_exports()
         return [
-            RunFacts(run_id, status, started_at, completed_at, {name: counts[i] for name, counts in rows.items()})
+            RunFacts(
+                run_id,
+                status,
+                started_at,
+                completed_at,
+                {name: counts[i] for name, counts in rows.items()},
+                own_exports.get(i),
+            )
             for i, (run_id, status, started_at, completed_at) in enumerate(
                 zip(self.run_ids, frame["status"], *times, strict=True)
             )
         ]
+
+    def _own_exports(self) -> dict[int, OwnExports]:
+        """The exports that runs made of themselves, by the number of the run."""
+        noted: dict[str, list[Snapshot]] = json.loads(self.readers["runs"].metadata.get("snapshots", "{}"))
+        if not noted:
+            return {}
+        effects = self.readers["sink_effects"].frame(["effect_id", "sink_node_id", "input_kind", RUN])
+        effects = effects.filter(pl.col("input_kind") == "audit_export_snapshot")
+        found = {}
+        for number, run_id in enumerate(self.run_ids):
+            if run_id in noted:
+                mine = effects.filter(pl.col(RUN) == number)
+                nodes = mine["sink_node_id"].unique().sort().to_list()
+                found[number] = OwnExports(noted[run_id], mine["effect_id"].sort().to_list(), nodes)
+        return found
 
 
 class _Cancelled(Exception):
@@ -173,10 +231,10 @@ class _Load:
     """The work of `load_tables` on one snapshot."""
 
     def __init__(
-        self, database: AuditDatabase, run_ids: Sequence[str], path: Callable[[str], Path], by_scan: bool | None
+        self, database: AuditDatabase, runs: tuple[Run, ...], path: Callable[[str], Path], by_scan: bool | None
     ) -> None:
-        self._database, self._path = database, path
-        self._runs = tuple(database.finished_run(run_id) for run_id in run_ids)
+        self._database, self._path, self._runs = database, path, runs
+        run_ids = [run.run_id for run in runs]
         self._numbers = RunNumbers(run_ids)
         self._by_scan = database.prefers_scan(self._numbers) if by_scan is None else by_scan
         self._described = json.dumps(
@@ -184,7 +242,8 @@ class _Load:
                 "id": uuid.uuid4().hex,
                 "contract": database.contract.name,
                 "utc": database.utc,
-                "run_ids": list(run_ids),
+                "raw_error_rows": not database.contract.redacts,
+                "run_ids": run_ids,
             }
         )
         tables = database.contract.tables
@@ -207,8 +266,9 @@ class _Load:
             errors = [error for name in contract.tables if (error := begun[name].exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, _Cancelled)):
             raise error
-        loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in V1.tables}
-        return LoadedTables(self._database.shown, contract, self._database.utc, self._runs, loaded)
+        loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in ALL_TABLES}
+        database = self._database
+        return LoadedTables(database.shown, contract, database.epoch, database.utc, self._runs, loaded)
 
     def _load(self, name: str, connections: queue.SimpleQueue[AuditDatabase]) -> TableFacts:
         try:
@@ -244,7 +304,10 @@ class _Load:
                 if name in self._parents:
                     ids.add(batch.column(table.id[0]), pl.Series(batch.column(RUN)))
                 writer.write(batch)
-            writer.annotate({"rows": json.dumps(content.rows)})
+            noted = {"rows": json.dumps(content.rows)}
+            if name == "runs" and (snapshots := database.snapshots(self._numbers)):
+                noted["snapshots"] = json.dumps(snapshots)
+            writer.annotate(noted)
         if name in self._parents:
             ids.finish(name)
             self._indexes[name].set_result(ids)
@@ -254,7 +317,7 @@ class _Load:
 
     def _empty(self, name: str) -> TableFacts:
         """A table that this generation of the database does not have: an empty file keeps the graph the same."""
-        table, path = V1.tables[name], self._path(name)
+        table, path = ALL_TABLES[name], self._path(name)
         path.unlink(missing_ok=True)
         schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
         with ArrowWriter(path, schema, {"load": self._described}) as writer:

@@ -6,6 +6,7 @@ Does not belong here: what takes several tables to see (orphans, several termina
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +14,15 @@ import polars as pl
 
 from ..contract import Column, Kind, Table
 from ..contract.canonical import InvalidJson, canonical_json, parse_json
-from ..contract.model import ExactlyOne, StatusRule
+from ..contract.model import RowRule
 from ..errors import CorruptTable
 from .membership import RUN
+from .rules import Violation, violations
+
+_EXPONENT = 1e21
+"""From here on canonical form writes a number with an exponent, which is parsed as a double."""
+
+_NO_INTEGER = "which is parsed from its canonical form as an integer beyond 2^53-1, and has none then"
 
 SAFE_INTEGER = 2**53 - 1
 """RFC 8785 section 3.2.2.3: integers beyond it have no canonical form."""
@@ -29,9 +36,6 @@ TIME_PATTERN = r"^(?:\d{3}[1-9]|\d\d[1-9]0|\d[1-9]00|[1-9]000)-\d\d-\d\d[ T]\d\d
 RAW = "raw "
 """Prefix of the columns that hold a value as the database gave it, where its declared type is another."""
 
-_Violation = tuple[str, pl.Expr, str]
-"""Column, expression that is true for a row that breaks the rule, the rule as the end of a sentence."""
-
 
 class Checker:
     """The checks of one table's frames.
@@ -39,24 +43,27 @@ class Checker:
     Args:
         table: the table, of the contract that the database keeps.
         run_ids: the runs that are read, by number.
+        parses_again: whether values are parsed from their canonical form (`Contract.parses_again`).
     """
 
-    def __init__(self, table: Table, run_ids: Sequence[str]) -> None:
-        self._table, self._run_ids = table, run_ids
+    def __init__(self, table: Table, run_ids: Sequence[str], *, parses_again: bool = False) -> None:
+        self._table, self._run_ids, self._parses_again = table, run_ids, parses_again
         for number, run_id in enumerate(run_ids):
             if table.name == "runs" and len(canonical_json(run_id).encode()) > MAX_RUN_ID:
                 row = {"run_id": run_id, RUN: number}
                 raise self._corrupt(row, "run_id", f"which is longer than {MAX_RUN_ID:,} bytes")
-        self._violations: list[_Violation] = []
+        self._violations: list[Violation] = []
         for column in table.columns:
             self._violations.extend(_column_violations(column))
+            if parses_again and column.kind is Kind.FLOAT:
+                size = pl.col(column.name).abs()
+                beyond = (size > SAFE_INTEGER) & (size < _EXPONENT)
+                self._violations.append((column.name, beyond, _NO_INTEGER))
         for rule in table.rules:
-            if isinstance(rule, StatusRule):
-                self._violations.extend(_status_violations(rule))
-            elif isinstance(rule, ExactlyOne):
-                filled = pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.UInt8) for name in rule.columns)
-                either = " and ".join(rule.columns)
-                self._violations.append((rule.columns[0], filled != 1, f"where exactly one of {either} must be given"))
+            self._violations.extend(violations(rule))
+        self._row_rules = [rule for rule in table.rules if isinstance(rule, RowRule)]
+        self._one_a_run = table.id == ("run_id",)
+        self._seen: set[int] = set()
         ordering = {key.column for key in table.order}
         self._ordering_times = [c.name for c in table.columns if c.kind is Kind.TIME and c.name in ordering]
         self._forms: dict[tuple[str, int], int] = {}
@@ -89,6 +96,20 @@ class Checker:
             self._check_form(frame, name)
         for json_column in self._json:
             self._check_json(frame, json_column)
+        self._check_rows(frame)
+
+    def _check_rows(self, frame: pl.DataFrame) -> None:
+        if self._one_a_run:
+            for row in frame.iter_rows(named=True):
+                if row[RUN] in self._seen:
+                    raise self._corrupt(row, "run_id", "for which there is more than one row")
+                self._seen.add(row[RUN])
+        parsed_columns = [column.name for column in self._json]
+        for row in frame.iter_rows(named=True) if self._row_rules else ():
+            parsed = row | {name: None if row[name] is None else parse_json(row[name]) for name in parsed_columns}
+            for rule in self._row_rules:
+                if (fault := rule.find(parsed)) is not None:
+                    raise self._corrupt(row, *fault)
 
     def _check_form(self, frame: pl.DataFrame, column: str) -> None:
         """Times that records are ordered by are of one form in each run. Their order is that of the stored text
@@ -115,7 +136,9 @@ class Checker:
         for text in frame[column.name].drop_nulls().unique(maintain_order=True):
             try:
                 value = parse_json(text)
-                canonical_json(value)
+                canonical = canonical_json(value)
+                if self._parses_again:
+                    canonical_json(json.loads(canonical))
                 if column.kind is Kind.JSON_OBJECTS and not (
                     isinstance(value, list) and all(isinstance(item, dict) for item in value)
                 ):
@@ -142,9 +165,9 @@ def _format_value(value: object) -> str:
     return "null" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
-def _column_violations(column: Column) -> list[_Violation]:
+def _column_violations(column: Column) -> list[Violation]:
     value = pl.col(column.name)
-    found: list[_Violation] = []
+    found: list[Violation] = []
 
     def rule(expression: pl.Expr, sentence: str) -> None:
         found.append((column.name, expression, sentence))
@@ -168,19 +191,8 @@ def _column_violations(column: Column) -> list[_Violation]:
         rule(value < column.minimum, f"which is less than {column.minimum:g}")
     if column.not_empty:
         rule(value == "", "which is empty")
+    if column.not_blank:
+        rule(value.str.strip_chars() == "", "which is blank")
     if column.pattern is not None:
         rule(~value.str.contains(rf"^(?:{column.pattern})\z"), f"which does not match {column.pattern}")
     return found
-
-
-def _status_violations(rule: StatusRule) -> list[_Violation]:
-    applies = pl.col(rule.column).is_in(rule.values)
-    state = f"when {rule.column} is {' or '.join(rule.values)}"
-    return [
-        *((name, applies & pl.col(name).is_null(), f"where a value is required {state}") for name in rule.required),
-        *((name, applies & pl.col(name).is_not_null(), f"where none may be {state}") for name in rule.forbidden),
-        *(
-            (name, applies & (pl.col(name) != value), f"where it must be {str(value).lower()} {state}")
-            for name, value in rule.equals
-        ),
-    ]

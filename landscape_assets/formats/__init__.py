@@ -21,6 +21,7 @@ from ..budget import Budget
 from ..contract import Contract
 from ..database import RUN
 from ..parallel import in_order
+from ..records.manifest_v2 import ManifestOptions
 from ..records.sign import SignedBatch, SigningKey
 from ..storage.arrow_file import text_of
 from .base import Format, Part, RunEnd, StagedFile, Writer
@@ -66,6 +67,7 @@ def write_files(
     formats: Collection[str],
     folder: Callable[[int], Path],
     budget: Budget,
+    options: ManifestOptions,
 ) -> Iterator[RunFiles]:
     """Writes the files of some runs, one run after the other.
 
@@ -77,6 +79,7 @@ def write_files(
         formats: some of FORMATS.
         folder: number of a run → the empty folder for its files.
         budget: how many threads the stage may take.
+        options: what manifest records depend on.
 
     Yields:
         Each run when its files are written.
@@ -84,7 +87,11 @@ def write_files(
     Raises:
         OSError: no room, or no right, to write. The files of the run at hand are removed.
     """
-    chosen = {name: _FORMATS[name](contract, is_signed=key is not None) for name in FORMATS if name in formats}
+    chosen = {
+        name: _FORMATS[name](contract, is_signed=key is not None, options=options)
+        for name in FORMATS
+        if name in formats
+    }
 
     def prepared(batch: SignedBatch) -> list[tuple[Part, dict[str, Any]]]:
         parts = list(_parts(batch, run_ids))
@@ -99,7 +106,7 @@ def write_files(
                         yield writing.finish()
                         writing = None
                     if writing is None:
-                        writing = _Writing(part, contract, key, chosen, folder(part.number))
+                        writing = _Writing(part, contract, key, options, chosen, folder(part.number))
                     writing.add(part, by_format)
         if writing is not None:
             yield writing.finish()
@@ -122,10 +129,16 @@ class _Writing:
     """The files of one run while they are written."""
 
     def __init__(
-        self, first: Part, contract: Contract, key: SigningKey | None, formats: dict[str, Format], folder: Path
+        self,
+        first: Part,
+        contract: Contract,
+        key: SigningKey | None,
+        options: ManifestOptions,
+        formats: dict[str, Format],
+        folder: Path,
     ) -> None:
         self.number, self._run_id = first.number, first.run_id
-        self._types, self._key = list(contract.record_types), key
+        self._types, self._key, self._options = list(contract.record_types), key, options
         self._counts: Counter[int] = Counter()
         self._chain = hashlib.sha256()
         self._writers: dict[str, Writer] = {}
@@ -145,7 +158,7 @@ class _Writing:
 
     def finish(self) -> RunFiles:
         counts = {name: self._counts[code] for code, name in enumerate(self._types) if self._counts[code]}
-        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key)
+        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key, self._options)
         return RunFiles(
             self.number, {name: writer.finish(end) for name, writer in self._writers.items()}, counts, end.final_hash
         )

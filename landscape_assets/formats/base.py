@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ..contract import Contract, Table
 from ..records.encode import SIGNATURE
+from ..records.manifest_v2 import ManifestOptions
 from ..records.ordered import fields_of
 from ..records.sign import SigningKey
 from ..storage.files import FileFacts
@@ -72,6 +73,7 @@ class RunEnd:
     record_counts: Mapping[str, int]
     final_hash: str
     key: SigningKey | None
+    options: ManifestOptions
 
     @property
     def record_count(self) -> int:
@@ -117,12 +119,13 @@ class Format(Protocol):
     Args:
         contract: the contract of the records.
         is_signed: whether files hold signatures.
+        options: what a manifest record depends on.
     """
 
     needs_fields: ClassVar[bool]
     """Whether it is written from typed values."""
 
-    def __init__(self, contract: Contract, *, is_signed: bool) -> None: ...
+    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None: ...
 
     def prepare(self, part: Part) -> Any:
         """What is written of some records; called on several threads."""
@@ -136,7 +139,7 @@ class View:
 
     needs_fields: ClassVar[bool] = True
 
-    def __init__(self, contract: Contract, *, is_signed: bool) -> None:
+    def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract, self._is_signed = contract, is_signed
 
     def header(self, table: Table) -> list[str]:

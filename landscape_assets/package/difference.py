@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..contract import V1
+from ..contract import ALL_TABLES
 from ..formats.base import StagedFile
 from ..printable import printable
 
 _RECORDS = "records.jsonl"
-_IDS = {table.record_type: table.id for table in V1.tables.values()}
+_IDS = {table.record_type: table.id for table in ALL_TABLES.values()}
 _SUMMARY = "manifest"
 """The type of the last line, which follows from the others."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import __version__
@@ -19,7 +19,6 @@ from .read import Manifest
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
-FORMAT_VERSION = 1
 VERIFY_MD = "VERIFY.md"
 RECORDS = "records.jsonl"
 
@@ -36,6 +35,7 @@ class Export:
         tables: audit table → rows read.
         key: the key of the records and the manifest; None for an unsigned export.
         manifest_key: the key of manifest.json.sig, if there is one.
+        said: what else the manifest says (docs/package.md, the keys of format version 2).
     """
 
     contract: str
@@ -48,6 +48,13 @@ class Export:
     tables: Mapping[str, int]
     key: SigningKey | None
     manifest_key: ManifestKey | None
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def format_version(self) -> int:
+        """The version of the package's form: the first where it is enough."""
+        is_enough = self.contract in ("v0", "v1") and self.status in ("completed", "failed") and not self.said
+        return 1 if is_enough else 2
 
     def identity(self) -> Manifest:
         """What two exports of the same run with the same key and options have in common."""
@@ -65,6 +72,7 @@ class Export:
             "tables": dict(self.tables),
             "signing": {"algorithm": "hmac-sha256", "key_id": key.key_id} if key else None,
             "public_key": {"algorithm": "ed25519", "key_id": manifest_key.key_id} if manifest_key else None,
+            **self.said,
         }
 
     def records_in(self, path: str) -> int:
@@ -97,7 +105,7 @@ class Export:
         manifest: Manifest = {
             **self.identity(),
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": self.format_version,
             "files": sorted(files, key=_by_path),
             "exporter": {"name": "landscape-assets", "version": __version__},
             "exported_at": exported_at,

@@ -20,6 +20,7 @@ from ..database import RUN
 from ..storage.arrow_file import text_of
 
 SIGNATURE = "signature"
+SIGNATURE_BYTES = len(',"signature":""') + 64
 
 _QUOTED = (Kind.TEXT, Kind.ENUM, Kind.TIME)
 
@@ -210,6 +211,13 @@ def lines(canonical: pa.LargeStringArray, head: pa.UInt32Array, signature: pa.La
     ends[0::2] = np.arange(count + 1) * width
     ends[1::2] = ends[2::2] - 1  # the line end goes behind the second part of the record
     return text_of(pc.binary_join_element_wise(parts, _array(ends, pa.py_buffer(fields)), _text("")))
+
+
+def line_lengths(canonical: pa.LargeStringArray, *, is_signed: bool) -> np.ndarray:
+    """The bytes of each of `lines`, its line end included."""
+    count = len(canonical)
+    starts = np.frombuffer(canonical.buffers()[1], np.int64)[canonical.offset : canonical.offset + count + 1]
+    return np.diff(starts) + (SIGNATURE_BYTES if is_signed else 0) + len("\n")
 
 
 def _text(value: str) -> pa.Scalar:

@@ -30,7 +30,7 @@ from ..errors import CorruptTable
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
 from .buckets import BucketedRows, Prepare
-from .encode import as_text, encode
+from .encode import SIGNATURE_BYTES, as_text, encode
 from .plan import SortPlan, plan_sort
 from .sort import BucketSorter, KeyedRows, ordering_columns
 
@@ -39,8 +39,6 @@ FIELDS = "fields"
 
 MAX_RECORD = 64 * 2**20
 """Bytes of a record with its signature (docs/package.md, "Limits")."""
-
-SIGNATURE_BYTES = len(',"signature":""') + 64
 
 _TEXT = pa.schema(
     [

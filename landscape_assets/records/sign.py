@@ -24,6 +24,7 @@ from ..budget import Budget
 from ..contract.canonical import canonical_json
 from ..errors import SigningKeyError
 from ..parallel import in_order
+from .tagged import signed_texts
 
 CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
 CHAIN_OF_RECORDS = "sha256-of-record-sha256"
@@ -159,13 +160,16 @@ def manifest_record(run_id: str, record_count: int, final_hash: str, exported_at
     return canonical_json(record).encode()
 
 
-def sign(batches: Iterable[pa.RecordBatch], key: SigningKey | None, budget: Budget) -> Iterator[SignedBatch]:
+def sign(
+    batches: Iterable[pa.RecordBatch], key: SigningKey | None, budget: Budget, tagged_key: str | None = None
+) -> Iterator[SignedBatch]:
     """Signs records.
 
     Args:
         batches: of `records.records_schema`.
         key: the key, or None for an unsigned export.
         budget: how many threads the stage may take.
+        tagged_key: of the contract, which has some records signed in another form.
 
     Yields:
         Each batch with the signature of every record, or with its SHA-256 without a key.
@@ -173,12 +177,16 @@ def sign(batches: Iterable[pa.RecordBatch], key: SigningKey | None, budget: Budg
 
     def signed(batch: pa.RecordBatch) -> SignedBatch:
         texts = pl.Series(batch.column("canonical"))
-        hashes = key.sign_column(texts) if key else _sha256(texts)
+        if key:
+            hashes = key.sign_column(texts if tagged_key is None else signed_texts(texts, tagged_key))
+        else:
+            hashes = record_hashes(texts)
         return SignedBatch(batch, hashes.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
     with ThreadPoolExecutor(budget.threads, "sign") as pool:
         yield from in_order(pool, signed, batches, budget.threads)
 
 
-def _sha256(texts: pl.Series) -> pl.Series:
+def record_hashes(texts: pl.Series) -> pl.Series:
+    """The hex SHA-256 of each record in canonical form, which stands for its signature in an unsigned export."""
     return texts.to_frame("text").select(hash=polars_hash.col("text").chash.sha2_256())["hash"]

@@ -16,6 +16,7 @@ from landscape_assets.budget import Budget
 from landscape_assets.database import RUN, AuditDatabase, RunNumbers, RunsOfIds
 from landscape_assets.database.tables import StoredTables, load_tables
 from landscape_assets.formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
+from landscape_assets.records.manifest_v2 import ManifestOptions
 from landscape_assets.records.ordered import ordered_records, records_schema
 from landscape_assets.records.sign import SigningKey, sign
 from landscape_assets.storage.arrow_file import ArrowReader
@@ -63,12 +64,19 @@ def read(database: Path | str, table: str, *run_ids: str, folder: Path, by_scan:
 
 @contextmanager
 def loaded(
-    database: Path | str, run_ids: str | list[str], folder: Path, *, by_scan: bool | None = None
+    database: Path | str,
+    run_ids: str | list[str],
+    folder: Path,
+    *,
+    by_scan: bool | None = None,
+    raw_error_rows: bool = False,
 ) -> Iterator[StoredTables]:
     """The tables of runs as Arrow files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     run_ids = [run_ids] if isinstance(run_ids, str) else run_ids
-    load_tables(url(database), run_ids, lambda name: folder / f"{name}.arrow", by_scan=by_scan)
+    load_tables(
+        url(database), run_ids, lambda name: folder / f"{name}.arrow", by_scan=by_scan, raw_error_rows=raw_error_rows
+    )
     with StoredTables(lambda name: folder / f"{name}.arrow") as tables:
         yield tables
 
@@ -120,6 +128,7 @@ def make_all_files(
     *formats: str,
     budget: Budget | None = None,
     by_scan: bool | None = None,
+    options: ManifestOptions | None = None,
 ) -> dict[str, RunFiles]:
     """The files of runs in `folder`/files/NUMBER, before they become packages."""
     budget, formats = budget or Budget(), formats or FORMATS
@@ -129,9 +138,13 @@ def make_all_files(
         path.mkdir(parents=True)
         return path
 
-    with loaded(database, run_ids, folder / "tables", by_scan=by_scan) as tables:
+    raw = options is not None and options.raw_error_rows
+    with loaded(database, run_ids, folder / "tables", by_scan=by_scan, raw_error_rows=raw) as tables:
         records = _records(tables, folder, budget, with_fields=needs_fields(formats))
-        made = write_files(sign(records, key, budget), tables.contract, tables.run_ids, key, formats, target, budget)
+        signed = sign(records, key, budget, tables.contract.tagged_key)
+        made = write_files(
+            signed, tables.contract, tables.run_ids, key, formats, target, budget, options or ManifestOptions()
+        )
         return {tables.run_ids[files.number]: files for files in made}
 
 
