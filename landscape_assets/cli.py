@@ -100,11 +100,7 @@ def main() -> None:
     "[env var: LANDSCAPE_FORMATS=FORMAT,...]",
 )
 @click.option("--supersede", is_flag=True, help="Replace a package that differs; the old one is kept aside.")
-@click.option(
-    "--interrupted",
-    is_flag=True,
-    help="Export the runs that are named, too, if they were interrupted and may be resumed.",
-)
+@click.option("--interrupted", is_flag=True, help="Export runs that are named even if they may be resumed.")
 @_json_option
 def export(
     database: str | None,

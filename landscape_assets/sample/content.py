@@ -22,8 +22,8 @@ Tables = dict[str, list[dict[str, Any]]]
 
 INSERT_ORDER = (
     "runs", "nodes", "secret_resolutions", "preflight_results", "edges", "operations", "rows", "validation_errors",
-    "tokens", "token_parents", "node_states", "transform_errors", "batches", "batch_members", "batch_outputs", "token_outcomes",
-    "routing_events", "calls", "artifacts", "checkpoints",
+    "tokens", "token_parents", "node_states", "transform_errors", "batches", "batch_members", "batch_outputs",
+    "token_outcomes", "routing_events", "calls", "artifacts", "checkpoints",
 )  # fmt: skip
 """Every table, each after those that it refers to."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 from landscape_assets.contract import CONTRACTS, V0, V1, Kind
-from landscape_assets.contract.model import AtMostOne, ExactlyOne, StatusRule
+from landscape_assets.contract.rules import AtMostOne, ExactlyOne, StatusRule
 from landscape_assets.database.statements import count_rows, display, select_all, select_runs
 
 BOTH = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
