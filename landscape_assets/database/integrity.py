@@ -34,7 +34,7 @@ def find_damage(database: AuditDatabase) -> Iterator[CorruptTable]:
     for table in database.contract.tables.values():
         yield from _repeated_ids(database, table)
         if table.own_run_id:
-            yield from _unknown_runs(database, table)
+            yield from _unknown_runs(database, table.name, table.key)
         if table.paths:
             yield from _without_parent(database, table)
         links = {link.column: link.table for link in table.paths} | {
@@ -42,6 +42,8 @@ def find_damage(database: AuditDatabase) -> Iterator[CorruptTable]:
         }
         for column, parent in links.items():
             yield from _wrong_parents(database, table, column, database.contract.tables[parent])
+    for name in database.contract.joined:
+        yield from _unknown_runs(database, name, ("run_id",))
 
 
 def _repeated_ids(database: AuditDatabase, table: Table) -> Iterator[CorruptTable]:
@@ -60,16 +62,17 @@ def _repeated_ids(database: AuditDatabase, table: Table) -> Iterator[CorruptTabl
         yield _corrupt(table, ids, column, ids[table.key.index(column)], f"which occurs {often}")
 
 
-def _unknown_runs(database: AuditDatabase, table: Table) -> Iterator[CorruptTable]:
-    row, run = (database.contract.metadata.tables[name].alias() for name in (table.name, "runs"))
+def _unknown_runs(database: AuditDatabase, table: str, key: Sequence[str]) -> Iterator[CorruptTable]:
+    row, run = (database.contract.metadata.tables[name].alias() for name in (table, "runs"))
     select = (
-        sa.select(*(row.c[name] for name in table.key), row.c.run_id)
+        sa.select(*(row.c[name] for name in key), row.c.run_id)
         .select_from(row.outerjoin(run, run.c.run_id == row.c.run_id))
         .where(run.c.run_id.is_(None))
     )
     for *ids, found in database.texts(select):
         rule = "where a value is required" if found is None else "which is the id of no run"
-        yield _corrupt(table, ids, "run_id", found, rule)
+        label = ", ".join(f"{name} {_quoted(value)}" for name, value in zip(key, ids, strict=True))
+        yield CorruptTable(table, label, "run_id", _quoted(found), rule)
 
 
 def _without_parent(database: AuditDatabase, table: Table) -> Iterator[CorruptTable]:

@@ -7,11 +7,12 @@ Belongs here: what can be seen without a database. The lists that it is compared
 import pytest
 
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
-from landscape_assets.contract import CONTRACTS, V0, V1, Kind
-from landscape_assets.contract.rules import AtMostOne, ExactlyOne, StatusRule
+from landscape_assets.contract import ALL_TABLES, CONTRACTS, V0, V1, Contract, Kind
+from landscape_assets.contract.rules import AtMostOne, Cases, ExactlyOne, NotBefore, RowRule, StatusRule, Together, When
 from landscape_assets.database.statements import count_rows, display, select_all, select_runs
 
-BOTH = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
+BOTH = pytest.mark.parametrize("contract", [V0, V1], ids=lambda contract: contract.name)
+ALL = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
 
 def test_fields_are_those_of_the_record_contract():
@@ -55,7 +56,7 @@ def test_kinds_are_those_of_the_record_contract(contract):
             assert column.description.endswith(".")
 
 
-@BOTH
+@ALL
 def test_everything_that_names_a_column_names_one_that_is_read(contract):
     """Links, references, paths, order keys, ids and rules name columns and tables of the contract."""
     for group in contract.groups:
@@ -80,6 +81,19 @@ def test_everything_that_names_a_column_names_one_that_is_read(contract):
                     named = rule.columns
                 case AtMostOne():
                     named = (rule.per, rule.column)
+                case When():
+                    conditions = tuple(condition.column for condition in rule.conditions)
+                    among = tuple(name for name, _ in rule.among)
+                    named = (*conditions, *rule.required, *rule.filled, *rule.forbidden, *among)
+                case Cases():
+                    named = (*rule.columns, *rule.ruled, *(name for case in rule.cases for name, _ in case.equals))
+                    assert all({*case.required, *case.allowed} <= set(rule.ruled) for case in rule.cases)
+                case Together():
+                    named = rule.columns
+                case NotBefore():
+                    named = (rule.column, rule.other)
+                case RowRule():
+                    named = ()
             for name in named:
                 table.column(name)
 
@@ -94,7 +108,7 @@ def test_every_status_rule_speaks_of_every_status(contract):
             assert spoken == set(table.column(column).values)
 
 
-@BOTH
+@ALL
 def test_order_groups_have_the_shape_that_ordering_relies_on(contract):
     """A top group has at most one group below it, and every table has its place, once for each kind of parent."""
     assert all(len(group.children) <= 1 and group.link is None for group in contract.order)
@@ -104,17 +118,18 @@ def test_order_groups_have_the_shape_that_ordering_relies_on(contract):
     assert [table for table, _ in links if [name for name, _ in links].count(table) > 1] == ["calls", "calls"]
 
 
-@BOTH
+@ALL
 def test_every_row_belongs_to_a_run_by_its_run_id_or_by_a_path(contract):
     """A path leads on until a table whose rows say their run themselves."""
     for table in contract.tables.values():
         assert table.own_run_id or table.paths
+        assert contract.tables[table.name].about
         for path in table.paths:
             assert path.column in table.selected
             assert contract.tables[path.table].id[0] in contract.tables[path.table].selected
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("select", [select_runs, count_rows])
 def test_statements_have_one_parameter_the_runs(contract, select):
     """Each table is read by one statement with the runs as its only bound parameter, and no literal of a run in it."""
@@ -125,3 +140,23 @@ def test_statements_have_one_parameter_the_runs(contract, select):
         assert "(:run_ids)" in display(select(contract, table))
         assert "POSTCOMPILE" not in display(select(contract, table))
         assert not select_all(contract, table).compile().params
+
+
+def test_every_table_of_every_contract_is_among_all_tables() -> None:
+    """Each by the newest contract that has it."""
+    assert set(ALL_TABLES) == {name for contract in CONTRACTS for name in contract.tables}
+    for name, table in ALL_TABLES.items():
+        assert table is next(contract for contract in CONTRACTS if name in contract.tables).tables[name]
+
+
+@ALL
+def test_a_variant_of_a_contract_differs_in_one_thing(contract: Contract) -> None:
+    """Raw error rows, or the order of PostgreSQL: fields, kinds and rules stay."""
+    raw, ordered = contract.with_raw_error_rows, contract.on_postgresql
+    assert not raw.redacts
+    for name, table in contract.tables.items():
+        assert [column.field for column in raw.tables[name].columns] == [column.field for column in table.columns]
+        assert raw.tables[name].rules == ordered.tables[name].rules == table.rules
+        assert ordered.tables[name].columns == table.columns
+        changed = [key.column for key in ordered.tables[name].order if key not in table.order]
+        assert changed == (["stream_id", "stream_sequence"] if name == "sink_effects" else [])

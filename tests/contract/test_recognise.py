@@ -10,7 +10,17 @@ import pytest
 from support.databases import changing, make_v0, tables_of
 from support.pipeline import url
 
-from landscape_assets.contract import V0, V1, UnknownContract, recognise
+from landscape_assets.contract import (
+    CONTRACTS,
+    V0,
+    V060,
+    V070,
+    V071,
+    V1,
+    Contract,
+    UnknownContract,
+    recognise,
+)
 from landscape_assets.database import AuditDatabase
 
 
@@ -40,21 +50,53 @@ def test_more_columns_and_tables_do_no_harm(columns):
     assert recognise(columns) is V1
 
 
+def columns_of(contract: Contract) -> dict[str, set[str]]:
+    """A database that has what a contract reads, and the tables by which the later ones are told apart."""
+    found = {name: set(table.columns.keys()) for name, table in contract.metadata.tables.items()}
+    if contract in (V060, V070, V071):
+        found |= {"run_coordination": {"run_id"}}
+    if contract is V071:
+        found |= {"coalesce_effects": {"effect_id"}}
+    return found
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
+def test_each_contract_is_recognised_by_what_it_reads(contract):
+    """The columns that a contract reads are enough to tell it, whatever the epoch."""
+    for epoch in (None, 0, 2, 99):
+        assert recognise(columns_of(contract), epoch) is contract
+
+
 @pytest.mark.parametrize(
-    ("table", "column", "writer"),
+    ("contract", "table", "column", "writer"),
     [
-        ("token_outcomes", "path", "ELSPETH 0.6 or later"),
-        ("rows", "ingest_sequence", "ELSPETH 0.6 or later"),
-        ("artifacts", "sink_effect_id", "ELSPETH 0.7.1 or later"),
+        (V060, "token_outcomes", "completed", "ELSPETH 0.5.0 (epoch 2 to 6)"),
+        (V060, "rows", "ingest_sequence", "ELSPETH 0.5.0 to 0.5.5 (epoch 7 to 11)"),
+        (V071, "rows", "source_row_index", "ELSPETH 0.5.0 to 0.5.5 (epoch 7 to 11)"),
+        (V060, "scheduler_events", None, "a development version of ELSPETH 0.6 (epoch 12 to 15)"),
+        (V060, "run_coordination", None, "a development version of ELSPETH 0.6 (epoch 17 to 20)"),
+        (V071, "sink_effects", None, "between ELSPETH 0.7.0 and 0.7.1 (epoch 23 to 28)"),
+        (V071, "coalesce_effects", None, "between ELSPETH 0.7.0 and 0.7.1 (epoch 23 to 28)"),
+        (V071, "token_parents", "run_id", "between ELSPETH 0.7.0 and 0.7.1 (epoch 23 to 28)"),
     ],
 )
-def test_a_later_generation_is_named(columns, table, column, writer):
-    """A database of a generation that has no contract here is refused by the column that shows it, and says which are
-    known."""
-    columns[table].add(column)
+def test_a_shape_between_releases_is_named(contract, table, column, writer):
+    """It is refused by what it lacks, with its epoch, and the message says which releases are supported."""
+    columns = columns_of(contract)
+    if column is None:
+        del columns[table]
+    else:
+        columns[table].remove(column)
     with pytest.raises(UnknownContract) as refusal:
-        recognise(columns)
-    for part in (f"{table}.{column}", writer, "v0 of ELSPETH 0.1", "v1 of ELSPETH 0.4"):
+        recognise(columns, 13)
+    supported = (
+        "v0 of ELSPETH 0.1",
+        "v1 of ELSPETH 0.4",
+        "0.6.0 and 0.6.1",
+        "v070 of ELSPETH 0.7.0",
+        "0.7.1 and 0.7.2",
+    )
+    for part in (table if column is None else f"{table}.{column}", writer, "Its epoch is 13", *supported):
         assert part in str(refusal.value)
 
 

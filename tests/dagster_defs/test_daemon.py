@@ -145,7 +145,7 @@ def test_the_graph_runs_from_the_audit_database_to_the_manifest(daemon: Daemon) 
     )["assetNodes"]
     graph = {"/".join(node["assetKey"]["path"]): node for node in nodes}
     assert {name for name, node in graph.items() if not node["isExecutable"]} == {"landscape/audit_database"}
-    tables = {name for name, node in graph.items() if node["groupName"] == "audit_tables"}
+    tables = {name for name, node in graph.items() if node["groupName"] in set(map(group_of, ALL_TABLES.values()))}
     assert len(tables) == 15 and all(node["description"] for node in nodes)
     above = {name: {"/".join(key["path"]) for key in node["dependencyKeys"]} for name, node in graph.items()}
     assert all("landscape/audit_database" in above[name] for name in tables)

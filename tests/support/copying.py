@@ -84,6 +84,7 @@ def _ddl(metadata: sa.MetaData, nullable: bool) -> Iterator[str]:
                 table.constraints.remove(constraint)
         for column in table.columns:
             column.type = _type(column)
+            column.server_default = None  # a flag that is 0 on SQLite
             column.nullable = column.nullable or (nullable and not column.primary_key)
         yield str(sa.schema.CreateTable(table, include_foreign_key_constraints=[]).compile(dialect=dialect))
         for index in table.indexes:
