@@ -27,6 +27,8 @@ from support.exporter import KEY
 from support.operator import Operator
 
 from benchmarks.generate import generate
+from landscape_assets.contract import ALL_TABLES
+from landscape_assets.dagster_defs.tables import group_of
 
 RUNS = [f"run-{number:02}" for number in range(5)]
 BROKEN = RUNS[1]
@@ -146,7 +148,7 @@ def test_the_graph_runs_from_the_audit_database_to_the_manifest(daemon: Daemon) 
     graph = {"/".join(node["assetKey"]["path"]): node for node in nodes}
     assert {name for name, node in graph.items() if not node["isExecutable"]} == {"landscape/audit_database"}
     tables = {name for name, node in graph.items() if node["groupName"] in set(map(group_of, ALL_TABLES.values()))}
-    assert len(tables) == 15 and all(node["description"] for node in nodes)
+    assert len(tables) == len(ALL_TABLES) and all(node["description"] for node in nodes)
     above = {name: {"/".join(key["path"]) for key in node["dependencyKeys"]} for name, node in graph.items()}
     assert all("landscape/audit_database" in above[name] for name in tables)
     assert above["export/records"] == tables

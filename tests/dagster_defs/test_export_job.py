@@ -15,8 +15,9 @@ from support.exporter import KEY, Exporter, content
 from support.operator import Operator
 from support.server import Audit
 
-from landscape_assets.contract import V1
+from landscape_assets.contract import ALL_TABLES, V1
 from landscape_assets.dagster_defs.build import build_defs
+from landscape_assets.dagster_defs.tables import group_of
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 TABLES = [f"landscape__{table}" for table in V1.tables]
