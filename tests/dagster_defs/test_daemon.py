@@ -140,7 +140,7 @@ def manifest_node(daemon: Daemon) -> dict[str, Any]:
 
 
 def test_the_graph_runs_from_the_audit_database_to_the_manifest(daemon: Daemon) -> None:
-    """What the lineage page draws: one external source, fifteen tables behind it, and the export."""
+    """What the lineage page draws: one external source, the tables of every generation, and the export."""
     nodes = daemon.query(
         """{ assetNodes { assetKey { path } groupName isExecutable isPartitioned description kinds
                dependencyKeys { path } } }"""

@@ -20,7 +20,7 @@ import pytest
 from support.databases import changing, insert_copy, rows_of_sample
 from support.operator import Operator
 
-from landscape_assets.contract import V1
+from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.exports import RECORDS, SIGNED_RECORDS
 from landscape_assets.dagster_defs.jobs import EXECUTOR, EXPORT_RUN
@@ -34,7 +34,7 @@ ROW = re.compile(
     r"\| \[(?P<asset>[a-z_/]+)\]\(/assets/\S+\?view=events&time=(?P<time>\d+)\) \| [\d,]* \| `(?P<version>[^`]+)` \| "
     r"\[[0-9a-f]{8}\]\(/runs/(?P<dagster_run>[0-9a-f-]+)\) \|"
 )
-TABLES = [table_key(name) for name in V1.tables]
+TABLES = [table_key(name) for name in ALL_TABLES]
 PACKAGE = [*map(format_key, FORMATS), MANIFEST]
 SOURCES = {key.to_user_string() for key in (*TABLES, RECORDS, SIGNED_RECORDS)}
 
@@ -251,7 +251,7 @@ def test_the_tags_that_the_walk_back_relies_on(operate: Operator) -> None:
     """Dagster keeps with each materialization the data version of every input's partition, as a SHA-256 of it."""
     assert operate.export(COMPLETED_RUN).success and operate.export(FAILED_RUN).success
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
-    for name, inputs in (("export/records", map(table_key, V1.tables)), ("export/signed_records", [RECORDS])):
+    for name, inputs in (("export/records", map(table_key, ALL_TABLES)), ("export/signed_records", [RECORDS])):
         materialization = found[name].asset_materialization
         assert materialization is not None
         for asset in (key.to_user_string() for key in inputs):

@@ -10,7 +10,7 @@ from support.databases import changing
 from support.exporter import KEY
 from support.operator import Operator, messages
 
-from landscape_assets.contract import V1
+from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, RECORDS, SIGNED_RECORDS
 from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.tables import table_key, tables
@@ -18,7 +18,7 @@ from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package
 
 ASSETS = [tables, *EXPORT_ASSETS]
-TABLES = [table_key(name) for name in V1.tables]
+TABLES = [table_key(name) for name in ALL_TABLES]
 PACKAGE = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "manifest")]
 
 
@@ -72,7 +72,7 @@ def test_data_versions_are_noted_with_code_versions_and_those_of_inputs(operate:
     versions = {}
     for partition in (COMPLETED_RUN, FAILED_RUN):
         assert operate.export(partition).success
-        for key, inputs in ((RECORDS, set(map(table_key, V1.tables))), (MANIFEST, {SIGNED_RECORDS})):
+        for key, inputs in ((RECORDS, set(map(table_key, ALL_TABLES))), (MANIFEST, {SIGNED_RECORDS})):
             event = operate.instance.get_latest_materialization_event(key)
             assert event is not None and event.asset_materialization is not None
             assert event.asset_materialization.partition == partition

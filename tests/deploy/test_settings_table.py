@@ -30,6 +30,12 @@ DEPLOYMENTS_OWN = {"LANDSCAPE_EXPORTS", "LANDSCAPE_CODE_HOST", "LANDSCAPE_CODE_P
 DEFAULTS: dict[str, Callable[[Settings], object]] = {
     settings.SIGN: lambda found: "yes" if found.signs else "no",
     settings.FORMAT_NAMES: lambda found: ",".join(found.formats),
+    settings.RAW_ERROR_ROWS: lambda found: "yes" if found.options.raw_error_rows else "no",
+    settings.CHUNK_RECORDS: attrgetter("options.per_chunk_record_limit"),
+    settings.CHUNK_BYTES: attrgetter("options.per_chunk_byte_limit"),
+    settings.EXPORT_FORMAT: attrgetter("options.export_format"),
+    settings.EXPORTER_VERSION: attrgetter("options.exporter_version"),
+    settings.CHUNKING_VERSION: attrgetter("options.chunking_algorithm_version"),
     settings.MEMORY_MB: lambda found: found.budget.memory_mb,
     **{name: lambda found, name=name: found.cron(name) for name in settings.DEFAULT_CRONS},
     settings.SCHEDULE_TIMEZONE: attrgetter("schedule_timezone"),
@@ -46,6 +52,7 @@ WITHOUT: dict[str, Callable[[Settings], object]] = {
     settings.SIGNING_KEY_FILE: attrgetter("key"),
     settings.SIGNING_KEY_ID: attrgetter("key"),
     settings.PRIVATE_KEY_FILE: attrgetter("manifest_key"),
+    settings.SIGNER_KEY_ID: attrgetter("options.signer_key_id"),
     settings.STORAGE_DIR: attrgetter("storage_dir"),
     settings.SCRATCH_DIR: attrgetter("scratch_dir"),
 }

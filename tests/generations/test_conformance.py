@@ -42,7 +42,7 @@ def runs() -> Iterator[Any]:
                         yield pytest.param(root / generation / f"{name}.db", run_id, id=f"{generation}-{name}-{run_id}")
 
 
-@pytest.mark.parametrize(("database", "run_id"), runs())
+@pytest.mark.parametrize(("database", "run_id"), list(runs()))
 def test_records_chain_and_manifest_are_elspeths(database: Path, run_id: str, tmp_path: Path) -> None:
     """Every record with its signature, in order; the final hash; and of v071 the whole manifest."""
     found = exported(database, run_id, tmp_path)
@@ -55,7 +55,7 @@ def test_records_chain_and_manifest_are_elspeths(database: Path, run_id: str, tm
         assert found[-1] == expected["manifest"]
 
 
-@pytest.mark.parametrize(("generation", "variant"), shared("variants.json"))
+@pytest.mark.parametrize(("generation", "variant"), list(shared("variants.json")))
 def test_other_options_give_what_they_give_elspeth(generation: str, variant: dict[str, Any], tmp_path: Path) -> None:
     """Raw error rows, no signature, limits of chunks, another name of the signer, the format or the exporter."""
     given = variant["options"]

@@ -30,7 +30,7 @@ def databases() -> Iterator[Any]:
         yield pytest.param(name, id=name)
 
 
-@pytest.mark.parametrize("name", databases())
+@pytest.mark.parametrize("name", list(databases()))
 def test_exports_are_elspeths(name: str, copied: Callable[..., Audit], tmp_path: Path) -> None:
     """The chain over all records, which have times with an offset, and the manifest with its signature."""
     url = copied(SHARED / "v071" / f"{name}.db").url
