@@ -3,8 +3,7 @@
 Belongs here: options, output and exit status of each command. Does not belong here: anything that is done with them;
 and no import of Dagster or Polars at the top, so that `--help` answers at once.
 
-Exit status: 0 all went well, 1 a run failed or damage was found, 2 wrong usage, a wrong setting, an unusable database,
-or output that cannot be written.
+Exit status: 0 all went well, 1 a run failed or damage was found, 2 wrong usage, settings, database, or output.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def main() -> None:
     metavar="ID",
     multiple=True,
     callback=lambda context, option, given: _texts(given),
-    help="A run to export; may be given several times.",
+    help="A run to export; may be repeated.",
 )
 @click.option("--all", "every", is_flag=True, help="Export every finished run.")
 @click.option(
@@ -96,15 +95,10 @@ def main() -> None:
     "formats",
     type=click.Choice(_FORMATS),
     multiple=True,
-    help="A format to write; may be given several times. All three by default.  "
-    "[env var: LANDSCAPE_FORMATS=FORMAT,...]",
+    help="A format to write; may be repeated. All by default.  [env var: LANDSCAPE_FORMATS=FORMAT,...]",
 )
 @click.option("--supersede", is_flag=True, help="Replace a package that differs; the old one is kept aside.")
-@click.option(
-    "--interrupted",
-    is_flag=True,
-    help="Export the runs that are named, too, if they were interrupted and may be resumed.",
-)
+@click.option("--interrupted", is_flag=True, help="Export runs that are named even if they may be resumed.")
 @_json_option
 def export(
     database: str | None,
@@ -238,7 +232,8 @@ def check(database: str | None, as_json: bool) -> None:
 def status_(database: str | None, output: Path | None, as_json: bool) -> None:
     """Say at one look whether every finished run has its package: the newest one, the oldest missing one, bad ones.
 
-    Bad are packages whose manifest cannot be read, or that lack a file or have one of another size. `verify` reads them.
+    Bad are packages whose manifest cannot be read, or that lack a file or have one of another size. Contents are read
+    by `verify`.
     """
     with ending_with_errors():
         from .status import export_status

@@ -38,7 +38,7 @@ def prepare_libraries() -> None:
 
 def require_limits() -> None:
     """Makes sure that the limits of this process let libraries load and threads start; where they fail, they end the
-    process or wait for ever.
+    process or wait without end.
 
     Raises:
         ExportError: a limit is too low.

@@ -194,7 +194,7 @@ class Settings:
 
     @cached_property
     def options(self) -> ManifestOptions:
-        """What manifest records of ELSPETH 0.7.1 depend on, and whether records of errors have the rows."""
+        """What manifest records of ELSPETH 0.7.1 depend on, and whether records of errors have the rows they are of."""
         usual = ManifestOptions()
         return ManifestOptions(
             signer_key_id=self._value(SIGNER_KEY_ID),

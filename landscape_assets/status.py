@@ -1,7 +1,8 @@
 """The state of the exports at one look: what is missing, what is bad, what is newest.
 
-Belongs here: what the commands `runs` and `status` and the discovery of Dagster ask of the audit database and the export folder.
-Does not belong here: options and output of the command (`cli.py`), and the verification of a package (`verify/`).
+Belongs here: what the commands `runs` and `status` and the discovery of Dagster ask of the audit database and the
+export folder. Does not belong here: options and output of the command (`cli.py`), and the verification of a package
+(`verify/`).
 """
 
 from __future__ import annotations

@@ -8,30 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .model import (
+from .model import ByPresence, Column, Contract, Group, Kind, OrderKey, Position, Table
+from .recognise import ALL_TABLES, CONTRACTS, STEPS
+from .rules import (
     Above,
     AtMostOne,
-    ByPresence,
     Cases,
-    Column,
     Condition,
-    Contract,
     ExactlyOne,
     Given,
-    Group,
     Is,
-    Kind,
     NotBefore,
-    OrderKey,
-    Position,
     RowRule,
     Rule,
     StatusRule,
-    Table,
     Together,
     When,
 )
-from .recognise import ALL_TABLES, CONTRACTS, STEPS
 
 _OLDEST_FIRST = tuple(reversed(CONTRACTS))
 

@@ -10,20 +10,8 @@ from dataclasses import replace
 
 from . import v1
 from .columns import HEX, by, enum, exported, flag, integer, kept, sha256, text, time
-from .model import (
-    AtMostOne,
-    Case,
-    Cases,
-    Contract,
-    ExactlyOne,
-    Group,
-    Is,
-    Reference,
-    StatusRule,
-    Table,
-    Together,
-    When,
-)
+from .model import Contract, Group, Reference, Table
+from .rules import AtMostOne, Case, Cases, ExactlyOne, Is, StatusRule, Together, When
 
 RUN_STATUS = ("running", "completed", "completed_with_failures", "failed", "empty", "interrupted")
 FINISHED = ("completed", "completed_with_failures", "empty", "failed")

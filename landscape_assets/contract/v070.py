@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .model import Contract, Is, Table, When
+from .model import Contract, Table
+from .rules import Is, When
 from .v060 import RUNS as RUNS_OF_V060
 from .v060 import V060
 

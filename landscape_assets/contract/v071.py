@@ -10,26 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .columns import by, column, enum, flag, integer, kept, number, sha256, text, time
-from .model import (
-    Above,
-    ByPresence,
-    Contract,
-    ExactlyOne,
-    Given,
-    Group,
-    Is,
-    Kind,
-    NotBefore,
-    OrderKey,
-    ParentLink,
-    Position,
-    Reference,
-    RowRule,
-    StatusRule,
-    Table,
-    Together,
-    When,
-)
+from .model import ByPresence, Contract, Group, Kind, OrderKey, ParentLink, Position, Reference, Table
+from .rules import Above, ExactlyOne, Given, Is, NotBefore, RowRule, StatusRule, Together, When
 from .v060 import ERRORS, OPERATION_TYPE, ROWS_IN_ORDER
 from .v070 import V070
 from .web_policy import MEANING, find_fault

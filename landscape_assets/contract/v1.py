@@ -7,19 +7,8 @@ It has more than 400 lines because it is data: one table after the other.
 from __future__ import annotations
 
 from .columns import by, column, enum, integer, number, text, time
-from .model import (
-    AtMostOne,
-    Contract,
-    ExactlyOne,
-    Group,
-    Kind,
-    Marker,
-    OrderKey,
-    ParentLink,
-    Reference,
-    StatusRule,
-    Table,
-)
+from .model import Contract, Group, Kind, Marker, OrderKey, ParentLink, Reference, Table
+from .rules import AtMostOne, ExactlyOne, StatusRule
 
 RUN_STATUS = ("running", "completed", "failed", "interrupted")
 REPRODUCIBILITY_GRADE = ("full_reproducible", "replay_reproducible", "attributable_only")

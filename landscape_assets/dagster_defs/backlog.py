@@ -20,9 +20,9 @@ from ..package import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from ..settings import Settings
 from .discovery import finished_runs, tell_refused
-from .exports import MANIFEST, manifest_metadata, package_events
 from .failures import explained, named
 from .lineage import source_line
+from .package_metadata import MANIFEST, manifest_metadata, package_events
 from .partitions import in_flight, register
 from .resources import Workspace
 from .tables import source_metadata, statement_in_one_line
@@ -55,7 +55,7 @@ class BacklogConfig(dg.Config):
 def export_runs_op(
     context: dg.OpExecutionContext, config: BacklogConfig, workspace: dg.ResourceParam[Workspace]
 ) -> None:
-    """Exports the runs that are due. A run that fails does not stop the others; in the end the step fails, naming it."""
+    """Exports the runs that are due. One that fails does not stop the others; in the end the step fails, naming it."""
     settings = replace(workspace.settings, supersede=config.supersede, interrupted=config.interrupted)
     with explained(settings):
         run_ids = _due(context, config, settings.check())

@@ -32,7 +32,7 @@ def build_defs(
     Args:
         resources: resources in place of the default ones, by name.
         loggers: loggers in place of Dagster's own.
-        automation: with schedules and sensors; whoever needs none need not set them right.
+        automation: with schedules and sensors. Without them their settings are not looked at.
 
     Raises:
         ExportError: the environment names a cron expression or a time zone that is none.

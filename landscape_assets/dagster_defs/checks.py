@@ -26,8 +26,8 @@ from ..package import package_path, read_manifest
 from ..settings import Settings
 from ..status import published_packages
 from ..verify import CODES, Finding, Report, verify_package
-from .exports import MANIFEST, MANIFEST_SHA256, noted_publication
 from .failures import RETRIES, explained, named
+from .package_metadata import MANIFEST, MANIFEST_SHA256, noted_publication
 from .partitions import RUNS, in_flight, why_not_a_key
 from .resources import Workspace
 

@@ -4,14 +4,12 @@ Belongs here: the assets `export/...`, their run config, and what the UI shows o
 compute (`export/`, `formats/`).
 """
 
-import glob
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -23,9 +21,9 @@ from pydantic import Field
 from ..contract import ALL_TABLES, CONTRACTS, Contract
 from ..database.tables import RunFacts, StoredTables
 from ..errors import PackageError
-from ..formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
-from ..package import Published, publish
-from ..pipeline import EXPORTED, UNCHANGED, export_of
+from ..formats import FORMATS, needs_fields, write_files
+from ..package import publish
+from ..pipeline import export_of
 from ..records.ordered import FIELDS, ordered_records, records_schema
 from ..records.own_snapshot import OwnSnapshots
 from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, sign
@@ -34,30 +32,20 @@ from ..storage.arrow_file import ArrowReader, ArrowWriter, text_of
 from ..storage.work_dirs import run_lock
 from .failures import explained
 from .lineage import DATA_VERSION_TAG, field_lineage, made_of, record_fields
+from .package_metadata import MANIFEST, format_key, manifest_metadata, package_events
 from .partitions import RUNS
 from .resources import Workspace
 from .tables import OWNERS, table_key
 
 GROUP = "export"
 
-SUPERSEDED = "superseded"
-"""What became of an export that replaced a package, where the pipeline says EXPORTED."""
-
-MANIFEST_SHA256 = "sha256 of manifest.json"
-"""The name under which the manifest's metadata has its SHA-256; the checks compare the published file with it."""
 
 _BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 
 RECORDS = dg.AssetKey(["export", "records"])
 SIGNED_RECORDS = dg.AssetKey(["export", "signed_records"])
-MANIFEST = dg.AssetKey(["export", "manifest"])
 PACKAGE_STEP = "export__package"
 """The step that writes the files and publishes the package."""
-
-
-def format_key(name: str) -> dg.AssetKey:
-    """The asset of an output format."""
-    return dg.AssetKey(["export", name])
 
 
 @dg.asset(
@@ -71,7 +59,7 @@ def format_key(name: str) -> dg.AssetKey:
     metadata={"dagster/column_schema": record_fields(ALL_TABLES.values())},
     description="Every record of the run, each in its place, in canonical form (RFC 8785): tables joined and ordered.",
 )
-def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[None]:
     """Joins the tables of a run into ordered records."""
     started, run_id = time.monotonic(), context.partition_key
     counts: Counter[int] = Counter()
@@ -129,7 +117,9 @@ def _counts_table(counts: Mapping[str, int]) -> dg.MetadataValue:
     code_version="1",
     description="The signature of every record (HMAC-SHA256), and the final hash that they chain to.",
 )
-def signed_records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
+def signed_records(
+    context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> dg.MaterializeResult[None]:
     """Signs the records of a run."""
     started, run_id = time.monotonic(), context.partition_key
     chain = hashlib.sha256()
@@ -211,7 +201,7 @@ class PackageConfig(dg.Config):
 )
 def package(
     context: dg.AssetExecutionContext, config: PackageConfig, workspace: dg.ResourceParam[Workspace]
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Writes and publishes the package of a run."""
     started, run_id = time.monotonic(), context.partition_key
     with (
@@ -262,38 +252,6 @@ def package(
         yield dg.MaterializeResult(asset_key=event.asset_key, data_version=version, metadata=metadata)
 
 
-def package_events(published: Published, files: RunFiles | None = None) -> Iterator[dg.AssetMaterialization]:
-    """The materializations of a package by its partition: of the formats that it has, then of its manifest.
-
-    Args:
-        published: the package.
-        files: the files of the export that made it or found it; without them formats have no data version.
-    """
-    run_id = published.manifest["run_id"]
-    by_format: dict[str, list[dict[str, Any]]] = {}
-    for file in published.manifest["files"]:
-        name = "jsonl" if file["path"] == "records.jsonl" else file["path"].partition("/")[0]
-        by_format.setdefault(name, []).append(file)
-    for name in FORMATS:
-        if name in by_format:
-            yield dg.AssetMaterialization(
-                format_key(name),
-                partition=run_id,
-                metadata={
-                    "files": _files_table(by_format[name]),
-                    "bytes": sum(file["size"] for file in by_format[name]),
-                },
-                tags={DATA_VERSION_TAG: _digest(files.files[name])} if files else None,
-            )
-    found = {} if files else {"found": "Dagster has no record of its export; this is what its manifest says."}
-    yield dg.AssetMaterialization(
-        MANIFEST,
-        partition=run_id,
-        metadata=_metadata_of_manifest(published) | found,
-        tags={DATA_VERSION_TAG: published.manifest_sha256},
-    )
-
-
 def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str, settings: Settings) -> None:
     """Makes sure that the stored records are signed with the present key, and stored for the present formats.
 
@@ -324,88 +282,6 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
             f"and the present key is {key.key_id if key else '(none)'}. Materialize export/signed_records and the "
             f"package again."
         )
-
-
-def _digest(files: list[StagedFile]) -> str:
-    """The content of files as a data version: the SHA-256 over the lines that sha256sum would print of the records in
-    them."""
-    lines = "".join(f"{file.content}  {file.path}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _files_table(files: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    rows = "\n".join(
-        f"| {file['path']} | {file['size']:,} | {file['records']:,} | `{file['sha256']}` |" for file in files
-    )
-    return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
-
-
-def _metadata_of_manifest(published: Published) -> dict[str, Any]:
-    """What a manifest says of its package; of the package that it superseded, too."""
-    made = published.manifest
-    metadata = {
-        "package": dg.MetadataValue.path(str(published.path)),
-        "record_count": made["record_count"],
-        "final_hash": made["final_hash"],
-        "exported_at": dg.MetadataValue.timestamp(datetime.fromisoformat(made["exported_at"])),
-        "manifest": dg.MetadataValue.json(made),
-        MANIFEST_SHA256: published.manifest_sha256,
-        **_snapshots_metadata(made),
-    }
-    if superseded := made.get("supersedes"):
-        sha256 = superseded["manifest_sha256"]
-        metadata["superseded: sha256 of manifest.json"] = sha256
-        for path in (published.path.parent / ".superseded").glob(f"*/{glob.escape(published.path.name)}/manifest.json"):
-            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-                metadata["superseded: package"] = dg.MetadataValue.path(str(path.parent))
-    return metadata
-
-
-def manifest_metadata(
-    instance: dg.DagsterInstance, published: Published, origin: dg.MetadataValue | None
-) -> dict[str, Any]:
-    """What an export adds to that: what became of it, and what the package was made of.
-
-    Args:
-        instance: the Dagster instance.
-        published: the package.
-        origin: what this export was made of. Of a package that was there already, what Dagster noted when it was made
-            stands, and this is what it was compared with.
-    """
-    if published.is_new:
-        result = SUPERSEDED if "supersedes" in published.manifest else EXPORTED
-        return {"result": result} | ({"made of": origin} if origin else {})
-    noted = noted_publication(instance, published.manifest["run_id"])
-    first = (
-        noted.metadata
-        if noted is not None and noted.metadata[MANIFEST_SHA256].value == published.manifest_sha256
-        else {}
-    )
-    kept = {name: first[name] for name in ("made of", "first result") if name in first}
-    if "result" in first and first["result"].value != UNCHANGED:
-        kept["first result"] = first["result"]
-    told = {"compared with" if "made of" in kept else "made of": origin} if origin else {}
-    return {"result": UNCHANGED} | kept | told
-
-
-def noted_publication(instance: dg.DagsterInstance, run_id: str) -> dg.AssetMaterialization | None:
-    """The latest materialization of a run's manifest: when an export published it, or found it unchanged.
-
-    One that the sensor reported says only what the package says of itself, and does not count.
-    """
-    wanted = dg.AssetRecordsFilter(asset_key=MANIFEST, asset_partitions=[run_id])
-    records = instance.fetch_materializations(wanted, limit=1).records
-    noted = records[0].asset_materialization if records else None
-    return noted if noted is not None and {MANIFEST_SHA256, "result"} <= set(noted.metadata) else None
-
-
-def _snapshots_metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether the records are those that ELSPETH exported itself, where it noted that it did."""
-    compared = manifest.get("elspeth_snapshots")
-    if not compared:
-        return {}
-    rows = "\n".join(f"| `{each['snapshot_id']}` | {each['result']} | {each['reason'] or ''} |" for each in compared)
-    return {"ELSPETH's own export": dg.MetadataValue.md(f"| snapshot | result | reason |\n|---|---|---|\n{rows}")}
 
 
 EXPORT_ASSETS: list[dg.AssetsDefinition] = [records, signed_records, package]

@@ -41,7 +41,7 @@ def remove_stored_files(context: dg.OpExecutionContext, workspace: dg.ResourcePa
 
 
 def _is_older(path: Path, before: float) -> bool:
-    """Whether a stored file is old too: one that was made since is left for whoever made it."""
+    """Whether a stored file is old too: one that was made since is left for the Dagster run that made it."""
     try:
         return path.stat().st_mtime < before
     except FileNotFoundError:

@@ -10,8 +10,8 @@ import dagster as dg
 
 from .backlog import EXPORT_BACKLOG
 from .database_check import rows_belong_to_runs
-from .exports import MANIFEST
 from .housekeeping import HOUSEKEEPING
+from .package_metadata import MANIFEST
 from .tables import AUDIT_DATABASE
 
 EXECUTOR = dg.in_process_executor

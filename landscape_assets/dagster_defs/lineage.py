@@ -49,6 +49,7 @@ def made_of(
         f"| [{event.asset_key.to_user_string()}]({_page(event)}) | {_rows(event)} | `{_version(event)[:16]}` | "
         f"[{event.run_id[:8]}](/runs/{event.run_id}) |"
         for event in events
+        if event.asset_key is not None
     ]
     lines = [*sources, "", "| materialization | rows | data version | Dagster run |", "|---|---:|---|---|", *rows]
     return dg.MetadataValue.md("\n".join(lines))

@@ -2,7 +2,7 @@
 exports, re-verification, housekeeping.
 
 Belongs here: when Dagster runs are asked for, and for which runs. Does not belong here: what the jobs do (`jobs.py`).
-All are off until somebody switches them on in the UI. Cron and time zone are read from the environment when definitions
+All are off until they are switched on in the UI. Cron and time zone are read from the environment when definitions
 load; everything else is read at each tick.
 
 What has been exported is asked of the export folder, never of Dagster's records: a package with a manifest is complete,

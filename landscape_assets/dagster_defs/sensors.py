@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..status import published_packages
 from .alerts import ALERTS
 from .discovery import finished_runs, tell_refused
-from .exports import MANIFEST, package_events
+from .package_metadata import MANIFEST, package_events
 from .partitions import CHUNK, RUNS, in_flight, unregistered
 
 REPORTED_PER_TICK = 200

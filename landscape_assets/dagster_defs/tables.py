@@ -79,7 +79,7 @@ class TablesConfig(dg.Config):
 )
 def tables(
     context: dg.AssetExecutionContext, config: TablesConfig, workspace: dg.ResourceParam[Workspace]
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Loads the tables of a run: all of them or none, so that they are of one state of the database."""
     run_id = context.partition_key
     with explained(workspace.settings):

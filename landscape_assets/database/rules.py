@@ -12,7 +12,7 @@ from operator import and_, or_
 
 import polars as pl
 
-from ..contract.model import (
+from ..contract.rules import (
     Above,
     Case,
     Cases,

@@ -14,7 +14,7 @@ import polars as pl
 
 from ..contract import Column, Kind, Table
 from ..contract.canonical import InvalidJson, canonical_json, parse_json
-from ..contract.model import RowRule
+from ..contract.rules import RowRule
 from ..errors import CorruptTable
 from .membership import RUN
 from .rules import Violation, violations

@@ -58,8 +58,8 @@ class _JsonlWriter:
             self._chunks.add(data, lengths)
 
     def finish(self, end: RunEnd) -> list[StagedFile]:
-        """The last line of a signed file is the contract's manifest record (contract, section 1); one of version 2
-        is in every file."""
+        """The last line of a signed file is the contract's manifest record (contract, section 1); one of version 2 is
+        in every file."""
         content, exported_at = self._file.facts(end.record_count).sha256, None
         assert content is not None  # it is a file for the package
         if self._chunks is not None:

@@ -39,7 +39,7 @@ one.
 
 This lists whatever is in the folder besides the files of the package, and whatever is in the place of one of them and
 is not a regular file. It opens no file. It must print nothing. If it prints anything, do not take the other steps: to
-open what only looks like a file may take for ever.
+open what only looks like a file may never end.
 
 ```sh
 find . ! -name . \\

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from ..contract import Contract, Group, Table
-from ..contract.model import AtMostOne, OrderKey
+from ..contract.model import OrderKey
+from ..contract.rules import AtMostOne
 from ..database import RUN
 from ..errors import CorruptTable
 from .id_index import orphan

@@ -21,9 +21,9 @@ RUNNING_RUN = "complaints-2026-11-17"
 Tables = dict[str, list[dict[str, Any]]]
 
 INSERT_ORDER = (
-    "runs", "nodes", "secret_resolutions", "preflight_results", "edges", "operations", "rows", "validation_errors", "tokens",
-    "token_parents", "node_states", "transform_errors", "batches", "batch_members", "batch_outputs", "token_outcomes",
-    "routing_events", "calls", "artifacts", "checkpoints",
+    "runs", "nodes", "secret_resolutions", "preflight_results", "edges", "operations", "rows", "validation_errors",
+    "tokens", "token_parents", "node_states", "transform_errors", "batches", "batch_members", "batch_outputs",
+    "token_outcomes", "routing_events", "calls", "artifacts", "checkpoints",
 )  # fmt: skip
 """Every table, each after those that it refers to."""
 
@@ -407,7 +407,7 @@ def _completed() -> _Run:
     replies_state = run.deliver(token, "replies")
 
     # Forked into two checks, which are joined again. Both branches have the same time: their ids decide the order.
-    row_id, token = run.start("包装破损，客服三天没有回复。")
+    row_id, token = run.start("包装破损，客服三天没有回复。")  # noqa: RUF001
     run.triage(token)
     state = run.route(token, "sentiment", "policy")
     fork = f"{state}.fork"
@@ -518,7 +518,7 @@ def _completed() -> _Run:
     run.next_second()
     opened = run.now()
     minor = []
-    for complaint in ("Le mode d’emploi est introuvable.", "説明書が見つかりません。"):
+    for complaint in ("Le mode d’emploi est introuvable.", "説明書が見つかりません。"):  # noqa: RUF001
         row_id, token = run.start(complaint)
         run.triage(token)
         run.route(token, "digest")

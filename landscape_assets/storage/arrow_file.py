@@ -143,6 +143,7 @@ class ArrowReader:
 
     @property
     def schema(self) -> pa.Schema:
+        """Of all batches."""
         return self._file.schema
 
     @property

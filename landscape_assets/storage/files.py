@@ -44,12 +44,12 @@ _syncing = ThreadPoolExecutor(1, "syncing")
 class NewFile(io.RawIOBase):
     """A new file; one for a package is hashed as it is written.
 
-    It is not synced: whoever relies on it syncs it (`sync_file`).
+    It is not synced: what relies on it syncs it (`sync_file`).
 
     Args:
         path: where; a file that is there is an error.
         for_package: whether it is a file for a package: then its SHA-256 and XXH3-128 are asked for, and it will be
-            synced. That begins while the file is written, so that nobody has to wait for all of it at the end.
+            synced. That begins while the file is written, so that not all of it is waited for at the end.
 
     Raises:
         OSError: as the file system says.
@@ -66,12 +66,15 @@ class NewFile(io.RawIOBase):
         self._size = 0
 
     def writable(self) -> bool:
+        """True, as Arrow asks."""
         return True
 
     def tell(self) -> int:
+        """How many bytes were written."""
         return self._size
 
     def write(self, data: bytes | memoryview | pa.Buffer) -> int:
+        """Writes and hashes; how many bytes."""
         view = memoryview(data).cast("B")
         self._size += len(view)
         if self._xxh3 is not None:
@@ -105,6 +108,7 @@ class NewFile(io.RawIOBase):
         self._synced = self._size
 
     def close(self) -> None:
+        """Ends the file."""
         if not self.closed:
             try:
                 if self._sync is not None:

@@ -1,4 +1,4 @@
-"""The offline verifier: an independent second opinion on an export package.
+"""The offline verifier: an independent judgement of an export package.
 
 Belongs here: everything that checks a package, with nothing but the standard library (and, for Ed25519, `cryptography`
 or the `openssl` command when a public key is given). Does not belong here: an import of any other part of the project,

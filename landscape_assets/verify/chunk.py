@@ -151,10 +151,11 @@ class Checker:
                 layout, values, link = judgement.layout, judgement.values, judgement.link
                 run_id = judgement.record["run_id"]
             links.append(link)
-            for code, message in add(layout, values, line_number):
-                findings.add(code, RECORDS, line_number, message)
-            if layout.number in rows:
-                row = writers[layout.number].row(values, run_id if isinstance(run_id, str) else None)
+            if faults := add(layout, values, line_number):
+                for code, message in faults:
+                    findings.add(code, RECORDS, line_number, message)
+            if writer := writers.get(layout.number):
+                row = writer.row(values, run_id if isinstance(run_id, str) else None)
                 rows[layout.number].append(row)
 
         names = list(self.judge.layouts)

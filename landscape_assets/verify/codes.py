@@ -1,6 +1,6 @@
 """The list of finding codes: what each means, which verdict it leads to, and which rule it rests on.
 
-Belongs here: one row for each code, for ever (a code is never given a new meaning). Does not belong here: the checks
+Belongs here: one row for each code, permanently (a code is never given a new meaning). Does not belong here: the checks
 that raise them.
 """
 

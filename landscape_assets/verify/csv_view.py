@@ -13,10 +13,11 @@ from . import codes
 from .canonical import canonical
 from .contract_model import SIGNATURE, Kind, RecordType
 from .folder import Measure, Source, Unreadable
-from .layout import Layout, Values
+from .layout import NULL, Layout, Values
 from .manifest import Listed
 from .report import Findings
 
+_PLAIN_KINDS = (Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN)
 _FORMULA = (b"=", b"+", b"-", b"@", b"'", b"\t", b"\r", b"\n", b"\0")
 """First characters that a spreadsheet may take for a formula, or that the rule itself uses."""
 
@@ -37,16 +38,16 @@ def text_cell(text: bytes) -> bytes:
     return text
 
 
-def cell(raw: bytes, kind: Kind) -> bytes:
+def cell(raw: bytes, is_nested: bool) -> bytes:
     """The cell of a value.
 
     Args:
         raw: the value in canonical form.
-        kind: of its field.
+        is_nested: whether the field may hold arrays or objects.
     """
-    if raw == b"null":
+    if raw == NULL:
         return b""
-    if kind.is_nested:
+    if is_nested:
         return text_cell(raw)
     if raw[0] != 0x22:  # a number or a boolean: as in the canonical form
         return raw
@@ -72,12 +73,15 @@ class RowWriter:
 
     def __init__(self, layout: Layout, run_id: str) -> None:
         self.name = layout.name
-        self.signature = layout.signature
-        self.columns = [(layout.at[one.name], one.kind) for one in layout.fields.values() if one.name != "run_id"]
+        columns = [one for one in layout.fields.values() if one.name != "run_id"]
+        # Whether a value stands in its cell as it is, and whether it is nested.
+        self.columns = [
+            (layout.at[one.name], one.kind in _PLAIN_KINDS or one is SIGNATURE, one.kind.is_nested) for one in columns
+        ]
         self.start = self._start(run_id)
 
     def _start(self, run_id: str) -> bytes:
-        return self.name.encode("ascii") + b"," + cell(canonical(run_id), Kind.TEXT) + b","
+        return self.name.encode("ascii") + b"," + cell(canonical(run_id), False) + b","
 
     def row(self, values: Values, run_id: str | None) -> bytes:
         """The row of a record, with its line end.
@@ -86,7 +90,10 @@ class RowWriter:
             values: of the record.
             run_id: the record's own, when that may be another than the run's.
         """
-        cells = [values[at] if at == self.signature else cell(values[at], kind) for at, kind in self.columns]
+        cells = [
+            (b"" if values[at] == NULL else values[at]) if is_plain else cell(values[at], is_nested)
+            for at, is_plain, is_nested in self.columns
+        ]
         start = self.start if run_id is None else self._start(run_id)
         return start + b",".join(cells) + b"\r\n"
 

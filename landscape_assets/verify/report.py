@@ -159,7 +159,7 @@ class Report:
 
 SENTENCES = {
     Status.VERIFIED: "VERIFIED with the key given",
-    Status.CONSISTENT: "CONSISTENT, but no key was given, so nobody is shown to have signed it",
+    Status.CONSISTENT: "CONSISTENT, but no key was given, so it is not shown who signed it",
     Status.INCOMPLETE: "INCOMPLETE: this is not an export",
     Status.INVALID: "INVALID",
     Status.UNUSABLE: "NO VERDICT: something could not be read",

@@ -138,7 +138,7 @@ class Sequence:
     """
 
     def __init__(self, order: Order, context: Context | None) -> None:
-        self.order = order
+        self.order, self.plans = order, order.plans
         depths = order.depths + 1  # one more, so that the deepest record too can close what is below it
         self.places, self.open_ids, self.keys, self.last, self.once = context or Context(
             [-1] * depths, [None] * depths, [None] * depths, None, None
@@ -157,7 +157,7 @@ class Sequence:
 
     def add(self, layout: Layout, values: Values, line: int) -> list[Fault]:
         """Take the next record; gives what is wrong with where it stands."""
-        plan = self.order.plans[layout.number]
+        plan = self.plans[layout.number]
         faults: list[Fault] = []
         place = plan.place
         if plan.has_places and values[plan.links[place.index]] == NULL:

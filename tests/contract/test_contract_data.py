@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 from landscape_assets.contract import ALL_TABLES, CONTRACTS, V0, V1, Contract, Kind
-from landscape_assets.contract.model import AtMostOne, Cases, ExactlyOne, NotBefore, RowRule, StatusRule, Together, When
+from landscape_assets.contract.rules import AtMostOne, Cases, ExactlyOne, NotBefore, RowRule, StatusRule, Together, When
 from landscape_assets.database.statements import count_rows, display, select_all, select_runs
 
 BOTH = pytest.mark.parametrize("contract", [V0, V1], ids=lambda contract: contract.name)

@@ -98,7 +98,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             "class": "SyncInMemoryRunLauncher",
         },
     }
-    overrides["run_queue"]["dequeue_use_threads"] = False  # Dagster runs in threads of one process lock each other out
     target = ModuleTarget("landscape_assets.definitions", None, None, "landscape_assets")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LANDSCAPE_DATABASE_URL", f"sqlite:///{database}")

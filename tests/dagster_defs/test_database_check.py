@@ -34,7 +34,8 @@ def test_a_database_without_damage_passes(operate: Operator, sample: Path) -> No
 
 
 def test_findings_are_counted_and_the_first_are_shown(operate: Operator, sample: Path) -> None:
-    """The check is red, and then the Dagster run fails, so that alerts see it; fifty findings are in its table, whatever is in the ids."""
+    """The check is red, and then the Dagster run fails, so that alerts see it; fifty findings are in its
+    table, whatever is in the ids."""
     audit = AuditFile(sample)
     audit.execute("UPDATE calls SET state_id = 'a|b' || char(10) || call_id WHERE state_id IS NOT NULL")
     ((calls,),) = audit.execute("SELECT count(*) FROM calls WHERE state_id IS NOT NULL")

@@ -22,8 +22,9 @@ from support.operator import Operator
 
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.build import build_defs
-from landscape_assets.dagster_defs.exports import MANIFEST, RECORDS, SIGNED_RECORDS, format_key
+from landscape_assets.dagster_defs.exports import RECORDS, SIGNED_RECORDS
 from landscape_assets.dagster_defs.jobs import EXECUTOR, EXPORT_RUN
+from landscape_assets.dagster_defs.package_metadata import MANIFEST, format_key
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG
 from landscape_assets.dagster_defs.tables import table_key
 from landscape_assets.formats import FORMATS

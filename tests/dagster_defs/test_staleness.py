@@ -11,7 +11,8 @@ from support.exporter import KEY
 from support.operator import Operator, messages
 
 from landscape_assets.contract import ALL_TABLES
-from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, MANIFEST, RECORDS, SIGNED_RECORDS
+from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, RECORDS, SIGNED_RECORDS
+from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.tables import table_key, tables
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package

@@ -28,8 +28,9 @@ import dagster as dg
 import landscape_assets.database.sqlite  # noqa: F401
 from landscape_assets import settings
 from landscape_assets.dagster_defs.build import build_defs
-from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, MANIFEST, PACKAGE_STEP, PackageConfig
+from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, PACKAGE_STEP, PackageConfig
 from landscape_assets.dagster_defs.jobs import EXPORT_RUN
+from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG, RUNS
 from landscape_assets.dagster_defs.resources import Workspace
 from landscape_assets.dagster_defs.tables import tables

@@ -93,8 +93,8 @@ def test_rows_that_lie_together_are_taken_from_where_they_are(larger, tmp_path, 
 @settings(max_examples=12, phases=UNSHRUNK)
 @given(tables=runs())
 def test_any_valid_run_is_exported_as_the_reference_exports_it(filled, tables):
-    """Whatever values a valid run has, its records are the reference's, one by one, and the same in buckets of one sort group
-    each."""
+    """Whatever values a valid run has, its records are the reference's, one by one, and the same in buckets of one
+    sort group each."""
     database = filled(tables)
     wanted = expected(database, RUN_ID)
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from benchmarks import reference
 from landscape_assets.contract import V1, Kind, recognise
-from landscape_assets.contract.model import AtMostOne, ExactlyOne, StatusRule
+from landscape_assets.contract.rules import AtMostOne, ExactlyOne, StatusRule
 from landscape_assets.sample import (
     COMPLETED_RUN,
     FAILED_RUN,

@@ -152,7 +152,7 @@ CORE = [name for name in generations.load(DATA / SMALL_EXPORTS["v071"])[-1] if n
 OWN_CODES = {
     "record_count": {"E345"},
     "final_hash": {"E345"},
-    "record_type": {"E311", "E341", "E342", "E343"},
+    "record_type": {"E311", "E342", "E343"},
     "run_id": {"E318"},
     "derivation_version": {"E316", "E347"},
     "hash_algorithm": {"E316", "E347"},
@@ -345,7 +345,13 @@ BROKEN: list[tuple[str, str, str, dict[str, object], dict[str, object]]] = [
     ("v060 v070 v071", "E317", "token_outcome", {"outcome": "failure"}, {"path": "default_flow"}),
     ("v060 v070 v071", "E317", "token_outcome", {"sink_name": None}, {"path": "default_flow"}),
     ("v060 v070 v071", "E317", "token_outcome", {"completed": False}, {"path": "default_flow"}),
-    ("v060 v070 v071", "E317", "token_outcome", {"sink_name": "other"}, {"path": "sink_discarded"}),
+    (
+        "v060 v070 v071",
+        "E317",
+        "token_outcome",
+        {"path": "sink_discarded", "outcome": "failure", "error_hash": HEX, "sink_name": "other"},
+        {"path": "default_flow"},
+    ),
     ("v060 v070 v071", "E317", "node_state", {"error_json": None}, {"status": "failed"}),
     ("v060 v070 v071", "E317", "call", {"resolved_prompt_template_hash": HEX}, {"call_type": "sql"}),
     ("v060 v070 v071", "E316", "call", {"resolved_prompt_template_hash": "x"}, {"call_type": "llm"}),

@@ -146,7 +146,7 @@ def test_what_is_no_time(text: str):
     | st.sampled_from(["=1", "+", "-", "@", "'", "\t", "\r", "\n", "\0", "a,b", '"', "\\"])
 )
 def test_csv_cell_of_text(text: str):
-    assert csv_view.cell(rfc8785.dumps(text), Kind.TEXT) == build.csv_cell(text, nested=False).encode()
+    assert csv_view.cell(rfc8785.dumps(text), False) == build.csv_cell(text, nested=False).encode()
 
 
 @given(
@@ -157,12 +157,12 @@ def test_csv_cell_of_text(text: str):
     | st.lists(st.integers(-5, 5))
 )
 def test_csv_cell_of_nested_values(value: object):
-    assert csv_view.cell(rfc8785.dumps(value), Kind.JSON) == build.csv_cell(value, nested=True).encode()
+    assert csv_view.cell(rfc8785.dumps(value), True) == build.csv_cell(value, nested=True).encode()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_csv_cell_of_numbers(value: float):
-    assert csv_view.cell(rfc8785.dumps(value), Kind.FLOAT) == build.csv_cell(value, nested=False).encode()
+    assert csv_view.cell(rfc8785.dumps(value), False) == build.csv_cell(value, nested=False).encode()
 
 
 KINDS = {
