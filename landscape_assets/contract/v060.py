@@ -255,7 +255,7 @@ SCHEDULER_EVENTS = Table(
     "scheduler_events",
     "scheduler_event",
     id=("event_id",),
-    about="rows_and_tokens",
+    about="rows",
     description="How the scheduler handed tokens to workers.",
     columns=(
         text("event_id", "Id of the event.", required=True),

@@ -177,7 +177,7 @@ ROWS = Table(
     "rows",
     "row",
     id=("row_id",),
-    about="rows_and_tokens",
+    about="rows",
     description="The rows that the source delivered.",
     columns=(
         text("row_id", "Id of the row.", required=True),
@@ -194,7 +194,7 @@ TOKENS = Table(
     "token",
     id=("token_id",),
     paths=(ParentLink("row_id", "rows"),),
-    about="rows_and_tokens",
+    about="rows",
     description="The instances of a row on their way through the pipeline.",
     columns=(
         text("token_id", "Id of the token.", required=True),
@@ -216,7 +216,7 @@ TOKEN_PARENTS = Table(
     id=("token_id", "parent_token_id"),
     own_run_id=False,
     paths=(ParentLink("token_id", "tokens"),),
-    about="rows_and_tokens",
+    about="rows",
     description="Which tokens a forked, joined or expanded token was made of.",
     columns=(
         text("token_id", "The token.", required=True),
@@ -231,7 +231,7 @@ TOKEN_OUTCOMES = Table(
     "token_outcomes",
     "token_outcome",
     id=("outcome_id",),
-    about="rows_and_tokens",
+    about="rows",
     description="What became of each token.",
     columns=(
         text("outcome_id", "Id of the outcome.", required=True),
@@ -262,7 +262,7 @@ NODE_STATES = Table(
     "node_state",
     id=("state_id",),
     paths=(ParentLink("token_id", "tokens"),),
-    about="rows_and_tokens",
+    about="rows",
     description="Each attempt of a node at a token.",
     columns=(
         text("state_id", "Id of the state.", required=True),
@@ -323,7 +323,7 @@ ROUTING_EVENTS = Table(
     id=("event_id",),
     own_run_id=False,
     paths=(ParentLink("state_id", "node_states"),),
-    about="rows_and_tokens",
+    about="rows",
     description="The edges that tokens were sent along.",
     columns=(
         text("event_id", "Id of the event.", required=True),

@@ -137,9 +137,9 @@ def pages(browser: "Chrome", deployment: Deployment) -> Pages:
 def test_the_graph_shows_where_everything_comes_from(pages: Pages) -> None:
     """From the audit database by way of its tables to the published package."""
     pages.open("/asset-groups")
-    pages.see("audit_database", "audit_rows_and_tokens", "export")
+    pages.see("audit_database", "audit_rows", "export")
     pages.open("/assets/export/manifest?view=lineage&lineageScope=upstream&lineageDepth=5", 1260)
-    pages.see("audit_rows_and_tokens", "node_states", "signed_records", "manifest")
+    pages.see("audit_rows", "node_states", "signed_records", "manifest")
     pages.picture("graph", 240, 160, 1.5)
 
 
