@@ -11,15 +11,12 @@ Runs as a folder: `python -I landscape_assets/verify`; as the one file that `lan
 
 _HOMES = {
     "CODES": "codes",
-    "MANIFEST_BYTES": "limits",
     "Check": "report",
     "Code": "codes",
     "Finding": "report",
-    "Findings": "report",
     "Report": "report",
     "Status": "codes",
     "UsageError": "signatures",
-    "judge_manifest": "manifest",
     "main": "cli",
     "verify_package": "package",
 }
@@ -27,15 +24,12 @@ _HOMES = {
 
 __all__ = [
     "CODES",
-    "MANIFEST_BYTES",
     "Check",
     "Code",
     "Finding",
-    "Findings",
     "Report",
     "Status",
     "UsageError",
-    "judge_manifest",
     "main",
     "verify_package",
 ]
@@ -45,10 +39,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # for a type checker alone, which takes it for true
     from .cli import main
     from .codes import CODES, Code, Status
-    from .limits import MANIFEST_BYTES
-    from .manifest import judge_manifest
     from .package import verify_package
-    from .report import Check, Finding, Findings, Report
+    from .report import Check, Finding, Report
     from .signatures import UsageError
 
 
