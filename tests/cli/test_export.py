@@ -336,7 +336,7 @@ def test_something_else_under_the_name_is_left_alone(database, exporter, what):
         (COMPLETED_RUN.upper(), None, "There is no run"),
         (RUNNING_RUN, None, "has not finished (its status is 'running'"),
         (COMPLETED_RUN, "UPDATE runs SET completed_at = NULL", "has no completed_at"),
-        (COMPLETED_RUN, "UPDATE runs SET status = 'interrupted'", "its status is 'interrupted'"),
+        (COMPLETED_RUN, "UPDATE runs SET status = 'interrupted'", "was interrupted and may be resumed"),
     ],
 )
 def test_a_run_that_is_not_there_or_not_finished_is_refused(database, exporter, run_id, change, says):
