@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from support.operator import Operator, messages
 
+from landscape_assets.contract import ALL_TABLES
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 DAY = 24 * 60 * 60
@@ -43,7 +44,7 @@ def test_what_old_packages_hold_is_removed_and_comes_back(operate: Operator, mon
     assert removed(operate)["runs"] == 0
     age(operate, 31)
     said = removed(operate)
-    assert (said["runs"], said["files"]) == (1, 17) and said["bytes"] > 0
+    assert (said["runs"], said["files"]) == (1, len(ALL_TABLES) + 2) and said["bytes"] > 0
     assert stored(operate) == set()
     assert {path: path.read_bytes() for path in operate.exports.rglob("*") if path.is_file()} == package
 
@@ -77,5 +78,5 @@ def test_what_is_needed_stays(operate: Operator, monkeypatch: pytest.MonkeyPatch
         / f"{COMPLETED_RUN}.arrow"
     )
     os.utime(fresh)
-    assert removed(operate)["files"] == 16
+    assert removed(operate)["files"] == len(ALL_TABLES) + 1
     assert stored(operate) == {COMPLETED_RUN, FAILED_RUN} and fresh.is_file()
