@@ -109,7 +109,7 @@ def test_loaded_tables_are_the_tables(database, tmp_path):
     """Every table comes with the rows that there are."""
     loaded = load(database.url, tmp_path / "loaded")
     with AuditDatabase(database.url) as audit:
-        assert {name: facts.rows for name, facts in loaded.tables.items()} == {
+        assert {name: facts.rows for name, facts in loaded.tables.items() if facts.statement is not None} == {
             name: (count,) for name, count in audit.count(COMPLETED_RUN).items()
         }
     assert {path.name for path in (tmp_path / "loaded").iterdir()} == set(V1.tables)

@@ -55,6 +55,8 @@ WITHOUT: dict[str, Callable[[Settings], object]] = {
     settings.SIGNER_KEY_ID: attrgetter("options.signer_key_id"),
     settings.STORAGE_DIR: attrgetter("storage_dir"),
     settings.SCRATCH_DIR: attrgetter("scratch_dir"),
+    settings.ALERT_URL: attrgetter("alert_url"),
+    settings.UI_URL: attrgetter("ui_url"),
 }
 """How it reads the others: nothing comes of it, or an error that says what is missing."""
 
@@ -108,7 +110,7 @@ def test_a_setting_that_is_set_and_empty_is_an_error(name: str, monkeypatch: pyt
 
 
 OF_THE_COMMAND = {
-    name for name in SETTINGS | {settings.DAGSTER_HOME} if not re.search("CRON|TIMEZONE|PER_TICK|KEEP_DAYS", name)
+    name for name in SETTINGS | {settings.DAGSTER_HOME} if not re.search("CRON|TIMEZONE|PER_TICK|KEEP_DAYS|ALERT|UI_URL", name)
 }
 
 
