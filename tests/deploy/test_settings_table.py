@@ -110,7 +110,9 @@ def test_a_setting_that_is_set_and_empty_is_an_error(name: str, monkeypatch: pyt
 
 
 OF_THE_COMMAND = {
-    name for name in SETTINGS | {settings.DAGSTER_HOME} if not re.search("CRON|TIMEZONE|PER_TICK|KEEP_DAYS|ALERT|UI_URL", name)
+    name
+    for name in SETTINGS | {settings.DAGSTER_HOME}
+    if not re.search("CRON|TIMEZONE|PER_TICK|KEEP_DAYS|ALERT|UI_URL", name)
 }
 
 

@@ -21,6 +21,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import adbc_driver_sqlite.dbapi  # noqa: F401  (imported here once, and not in each of the processes)
 import dagster as dg
@@ -33,7 +34,7 @@ from landscape_assets.dagster_defs.jobs import EXPORT_RUN
 from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG, RUNS
 from landscape_assets.dagster_defs.resources import Workspace
-from landscape_assets.dagster_defs.tables import tables
+from landscape_assets.dagster_defs.tables import TablesConfig, tables
 from landscape_assets.keygen import make_key_pair
 from landscape_assets.package import package_path
 from landscape_assets.pipeline import FAILED, Outcome, export_runs
@@ -205,7 +206,9 @@ class Runner:
         workspace = Workspace(Settings.from_environment(), self._instance)
         try:
             for asset in (tables, *EXPORT_ASSETS):
-                config = {"config": PackageConfig(supersede=scenario.supersede)} if MANIFEST in asset.keys else {}
+                config: dict[str, Any] = {"config": TablesConfig()} if asset is tables else {}
+                if MANIFEST in asset.keys:
+                    config = {"config": PackageConfig(supersede=scenario.supersede)}
                 made = asset.op.compute_fn.decorated_fn(context, workspace=workspace, **config)
                 results = [made] if isinstance(made, dg.MaterializeResult) else list(made)
         except dg.Failure as failure:

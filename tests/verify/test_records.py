@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape_assets import contract
-from landscape_assets.contract import CONTRACTS
 from landscape_assets.verify import contract as verifier_contract
 from landscape_assets.verify import csv_view, records_file, verify_package
 from landscape_assets.verify.chunk import Checker, Job
@@ -219,8 +218,8 @@ def test_the_export_of_the_original(tmp_path: Path):
 
 @pytest.mark.skipif(not CONFORMANCE.exists(), reason="the conformance exports are not beside the repository")
 def test_all_exports_of_the_original(tmp_path: Path):
-    """Those of the generations whose contracts are in force."""
-    paths = sorted(path for contract in CONTRACTS for path in CONFORMANCE.glob(f"{contract.name}/*.signed.jsonl"))
+    """Those of v0 and v1; `test_generations.py` has the newer generations."""
+    paths = sorted(path for contract in ("v0", "v1") for path in CONFORMANCE.glob(f"{contract}/*.signed.jsonl"))
     assert paths
     for path in paths:
         lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
