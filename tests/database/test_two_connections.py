@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.pipeline import rows_of
 
-from landscape_assets.contract import V1
+from landscape_assets.contract import ALL_TABLES
 from landscape_assets.database import AuditDatabase
 from landscape_assets.database.tables import LoadedTables, load_tables
 from landscape_assets.errors import CorruptTable, RunNotExportable
@@ -112,7 +112,7 @@ def test_loaded_tables_are_the_tables(database, tmp_path):
         assert {name: facts.rows for name, facts in loaded.tables.items() if facts.statement is not None} == {
             name: (count,) for name, count in audit.count(COMPLETED_RUN).items()
         }
-    assert {path.name for path in (tmp_path / "loaded").iterdir()} == set(V1.tables)
+    assert {path.name for path in (tmp_path / "loaded").iterdir()} == set(ALL_TABLES)
 
 
 def test_a_table_that_breaks_the_contract_fails_the_load(database, tmp_path):
