@@ -118,7 +118,12 @@ def cases(draw: st.DrawFn) -> Case:
     for kind in draw(st.lists(st.sampled_from(kinds), max_size=4, unique=True)):
         name, row, column = draw(st.sampled_from(by_kind[kind]))
         beyond = draw(st.integers(0, 5)) == 0
-        row[column.name] = draw(st.sampled_from((BAD if beyond else GOOD)[kind]))
+        value = draw(st.sampled_from((BAD if beyond else GOOD)[kind]))
+        ordered = kind is Kind.TIME and column.name in [key.column for key in V1.tables[name].order]
+        # Times that records are ordered by are of one form in a run: all of them are changed together.
+        for each in tables[name] if ordered else [row]:
+            if each.get(column.name) is not None:
+                each[column.name] = value
         if beyond:
             case.bad.add((name, column.name))
     return case
