@@ -159,7 +159,7 @@ class Settings:
             key = SigningKey(text, key_id)
             if text.endswith(("\r", "\n")):
                 raise SigningKeyError(
-                    f"{SIGNING_KEY} ends in a line end. In a key file that is no part of the key, so that packages "
+                    f"{SIGNING_KEY} ends in a line end. In a key file that is not part of the key, so that packages "
                     f"signed with it would not verify with the file that it may come from. Set the variable without "
                     f"the line end, or name the file in {SIGNING_KEY_FILE}."
                 )

@@ -57,7 +57,7 @@ def _faults(values: Mapping[str, object]) -> Iterator[Fault]:
         found = values[column]
         items = [_item(item) for item in found] if isinstance(found, list) else [None]
         if any(item is None or len(item) != len(shape) for item in items):
-            yield column, f"which is no list of {_NAMES[len(shape)]}"
+            yield column, f"which is not a list of {_NAMES[len(shape)]}"
             return
         lists[column] = [item for item in items if item is not None]
         for item in lists[column]:

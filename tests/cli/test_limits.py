@@ -55,7 +55,7 @@ MEMORY = "Error: This process may have {:,} KB of address space, and needs 4,000
 def test_a_limit_that_is_too_low(
     sample: Path, exporter: Exporter, command: str, limit: int, value: int, says: str
 ) -> None:
-    """It is said before libraries are loaded, which would end the process or wait for ever; nothing is written."""
+    """It is said before libraries are loaded, which would end the process or never end; nothing is written."""
     of_command = {
         "export": ("--database", f"sqlite:///{sample}", "--output", exporter.output, "--all"),
         "runs": ("--database", f"sqlite:///{sample}"),

@@ -64,7 +64,7 @@ def test_an_export_folder_without_permissions(sample, exporter, mode, below):
 
 
 def test_a_folder_that_can_never_be_made_ends_the_command(sample, exporter):
-    """In /proc there is a folder above, and none can be made in it: not tried for ever."""
+    """In /proc there is a folder above, and none can be made in it: not tried without end."""
     process = exporter.start("export", "--database", url(sample), "--output", "/proc/x", *EXPORT)
     try:
         stdout, stderr = process.communicate(timeout=300)

@@ -208,7 +208,7 @@ with dg.DagsterInstance.local_temp(home, overrides={"telemetry": {"enabled": Fal
         print(run_id, result.run_id, result.success, flush=True)
 """
 """Exports runs, in a process of its own: Dagster's in-process execution is not made for several threads of one process
-(it configures logging anew, and they wait for one another for ever)."""
+(it configures logging anew, and they wait for one another without end)."""
 
 
 def test_exports_four_at_a_time(operate: Operator, sample: Path) -> None:

@@ -1,4 +1,4 @@
-"""Makes the corpus: small packages that are kept for ever, each named after the finding that it must lead to.
+"""Makes the corpus: small packages that are kept permanently, each named after the finding that it must lead to.
 
 Belongs here: how each fixture is made. A fixture that exists is never made again: what was once a finding stays one.
 Run as `python -m tests.verify.make_corpus`; what git cannot keep (links, FIFOs, empty folders) is made by the tests
