@@ -22,6 +22,7 @@ from ..contract import Contract
 from ..database import RUN
 from ..parallel import in_order
 from ..records.manifest_v2 import ManifestOptions
+from ..records.ordered import FieldsWanted
 from ..records.sign import SignedBatch, SigningKey
 from ..storage.arrow_file import text_of
 from .base import Format, Part, RunEnd, StagedFile, Writer
@@ -29,7 +30,7 @@ from .csv import Csv
 from .jsonl import Jsonl
 from .parquet import Parquet
 
-__all__ = ["FORMATS", "RunFiles", "StagedFile", "needs_fields", "write_files"]
+__all__ = ["FORMATS", "RunFiles", "StagedFile", "fields_wanted", "write_files"]
 
 _FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet}
 
@@ -37,9 +38,11 @@ FORMATS = tuple(_FORMATS)
 """The name of every output format."""
 
 
-def needs_fields(formats: Collection[str]) -> bool:
-    """Whether one of the formats is written from the typed values of the records."""
-    return any(_FORMATS[name].needs_fields for name in formats)
+def fields_wanted(formats: Collection[str]) -> FieldsWanted:
+    """What some formats are written from besides the canonical form of the records."""
+    wanted = [_FORMATS[name].wanted for name in formats]
+    texts = {name: text for each in wanted for name, text in each.texts.items()}
+    return FieldsWanted(any(each.typed for each in wanted), texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def write_files(
     """Writes the files of some runs, one run after the other.
 
     Args:
-        batches: the signed records of the runs in order; with typed values where a format needs them.
+        batches: the signed records of the runs in order, with the `fields_wanted`.
         contract: their contract.
         run_ids: the runs by number.
         key: the key of the signatures; None for an unsigned export.

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..contract import Contract, Table
 from ..records.encode import SIGNATURE
 from ..records.manifest_v2 import ManifestOptions
-from ..records.ordered import fields_of
+from ..records.ordered import FieldsWanted, fields_of
 from ..records.sign import SigningKey
 from ..storage.files import FileFacts
 
@@ -56,9 +56,9 @@ class Part:
         types: np.ndarray = self.batch.column("record_type").to_numpy()[self.start : self.stop]
         return types
 
-    def by_type(self, contract: Contract) -> Iterator[tuple[Table, list[pa.Array], pa.LargeStringArray]]:
-        """For each record type that occurs: its table, an array for each of `Table.fields`, and the signatures; in
-        record order."""
+    def by_type(self, contract: Contract) -> Iterator[tuple[Table, pa.StructArray, pa.LargeStringArray]]:
+        """For each record type that occurs: its table, the fields that are wanted, and the signatures; in record
+        order."""
         types, tables = self.types, list(contract.record_types.values())
         for code in np.unique(types):
             signatures = self.signatures.filter(pa.array(types == code))
@@ -122,8 +122,8 @@ class Format(Protocol):
         options: what a manifest record depends on.
     """
 
-    needs_fields: ClassVar[bool]
-    """Whether it is written from typed values."""
+    wanted: ClassVar[FieldsWanted]
+    """What it is written from besides the canonical form of the records."""
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None: ...
 
@@ -135,9 +135,7 @@ class Format(Protocol):
 
 
 class View:
-    """A format with one file for each record type, written from typed values. Arguments as for `Format`."""
-
-    needs_fields: ClassVar[bool] = True
+    """A format with one file for each record type. Arguments as for `Format`."""
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract, self._is_signed = contract, is_signed

@@ -14,6 +14,7 @@ import numpy as np
 from ..contract import Contract
 from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
+from ..records.ordered import FieldsWanted
 from ..records.sign import manifest_record, now
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
@@ -25,7 +26,7 @@ _Lines = tuple[memoryview, np.ndarray]
 class Jsonl:
     """The format. Arguments as for `base.Format`."""
 
-    needs_fields: ClassVar[bool] = False
+    wanted: ClassVar[FieldsWanted] = FieldsWanted()
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._is_signed = is_signed
