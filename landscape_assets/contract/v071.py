@@ -288,7 +288,7 @@ SINK_EFFECT_ATTEMPTS = Table(
         enum("action", ATTEMPT_ACTION, "What was attempted.", required=True),
         text("call_kind", "How.", required=True, not_blank=True),
         sha256("request_hash", "Hash of the request.", required=True),
-        enum("state", ATTEMPT_STATE, "How the attempt ended, or that it has not.", required=True),
+        enum("state", ATTEMPT_STATE, "Status of the attempt: unfinished, or how it ended.", required=True),
         sha256("evidence_hash", "Hash of what shows it."),
         time("started_at", "When it started.", required=True),
         time("completed_at", "When it ended."),

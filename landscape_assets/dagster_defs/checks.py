@@ -270,9 +270,8 @@ def _verifies(report: Report, published: str | None, unproven: str) -> dg.AssetC
         said = f"{unproven} Nor does Dagster know the manifest that was published. Everything else holds."
     else:
         passed = True
-        said = unproven or (
-            "Signatures and all else hold." if report.facts.get("key_id") else "All holds; it is not signed."
-        )
+        signatures = "the signatures included." if report.facts.get("key_id") else "but it is not signed."
+        said = unproven or f"Everything was verified, {signatures}"
     return dg.AssetCheckResult(
         check_name=_VERIFIES,
         asset_key=MANIFEST,

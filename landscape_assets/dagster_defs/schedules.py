@@ -74,7 +74,7 @@ def database_check(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
 
 
 def nightly_exports(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks for an export of each finished run that has no complete package and no Dagster run in flight, the oldest
+    """Requests an export of each finished run that has no complete package and no Dagster run in flight, the oldest
     first, at most LANDSCAPE_EXPORTS_PER_TICK a night. A run whose export failed is asked for again the next night,
     after those that have not failed, so that it cannot keep others out."""
     settings = Settings.from_environment()
