@@ -76,7 +76,7 @@ def test_compose_has_the_processes_and_no_secret():
     """Passwords come from the environment, the key from a file; the code server alone has the audit database and it."""
     compose = load(DEPLOY / "compose.yaml")
     services = compose["services"]
-    assert set(services) == {"postgres", "schema", "code", "webserver", "daemon"}
+    assert set(services) == {"postgres", "schema", "code", "webserver", "officers", "daemon"}
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     assert re.findall(r"(?:PASSWORD|DATABASE_URL): (?!\$\{)", text) == []
     # Compose mounts a file. It would write a secret of another source into the container, whose root is read-only.
@@ -91,8 +91,11 @@ def test_compose_has_the_processes_and_no_secret():
     ]
     assert with_audit_data == ["code"]
     assert [name for name, service in services.items() if service.get("secrets")] == ["code"]
-    assert [port for service in services.values() for port in service.get("ports", [])] == ["127.0.0.1:3000:3000"]
-    for name in ("schema", "code", "webserver", "daemon"):
+    assert [port for service in services.values() for port in service.get("ports", [])] == [
+        "127.0.0.1:3000:3000",
+        "127.0.0.1:3001:3001",
+    ]
+    for name in ("schema", "code", "webserver", "officers", "daemon"):
         assert services[name]["cap_drop"] == ["ALL"]
 
 

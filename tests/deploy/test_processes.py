@@ -4,12 +4,14 @@ Belongs here: PostgreSQL, code server, webserver and daemon with the files of `d
 UI, done by GraphQL: launch an export, backfill several. Does not belong here: the files by themselves
 (`test_files.py`)."""
 
+import base64
 import itertools
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -66,7 +68,7 @@ class Deployment:
         self.home = home
         self._services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
         (folder / "signing_key").write_text(KEY)
-        self._ports = {"3030": str(free_port()), "3000": str(free_port())}
+        self.ports = {port: str(free_port()) for port in ("3030", "3000", "3001", "8443", "8444")}
         given = {
             "DAGSTER_PG_HOST": "127.0.0.1",
             "DAGSTER_PG_USERNAME": "postgres",
@@ -75,7 +77,7 @@ class Deployment:
             "LANDSCAPE_DATABASE_URL": server.url(audit).render_as_string(hide_password=False),
             "LANDSCAPE_SIGNING_KEY_FILE": str(folder / "signing_key"),
             "LANDSCAPE_CODE_HOST": "127.0.0.1",
-            "LANDSCAPE_CODE_PORT": self._ports["3030"],
+            "LANDSCAPE_CODE_PORT": self.ports["3030"],
         }
         self.dagster_database = given["DAGSTER_PG_DB"]
         image = {
@@ -96,18 +98,43 @@ class Deployment:
             "0.0.0.0": "127.0.0.1",
             "/opt/dagster/home/workspace.yaml": str(self.folder / "home" / "workspace.yaml"),
         }
-        command = [(places | self._ports).get(word, word) for word in self._services[service]["command"]]
+        command = [(places | self.ports).get(word, word) for word in self._services[service]["command"]]
         program = Path(sys.executable).with_name(command[0])
-        log = (self.folder / f"{service}.log").open("wb")
-        self._processes[service] = subprocess.Popen(
-            [program, *command[1:]],
-            env=self._environments[service],
-            cwd=self.folder / "home",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / f"{service}.log").open("wb") as log:
+            self._processes[service] = subprocess.Popen(
+                [program, *command[1:]],
+                env=self._environments[service],
+                cwd=self.folder / "home",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def start_proxy(self, users: dict[str, tuple[str, str]]) -> None:
+        """Starts nginx with the file of `deploy/`; users: file of users → a name and its password."""
+        folder = self.folder / "proxy"
+        for name in ("tls", "users", "tmp"):
+            (folder / name).mkdir(parents=True)
+        configuration = (DEPLOY / "nginx.conf").read_text("utf-8")
+        for port in ("3000", "3001", "8443", "8444"):
+            configuration = configuration.replace(port, self.ports[port])
+        (folder / "nginx.conf").write_text(configuration)
+        key, certificate = (str(folder / "tls" / name) for name in ("key.pem", "cert.pem"))
+        request = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=localhost"]
+        subprocess.run([*request, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        for file, (name, password) in users.items():
+            hashed = subprocess.run(
+                ["openssl", "passwd", "-6", password], check=True, capture_output=True, text=True
+            ).stdout
+            (folder / "users" / file).write_text(f"{name}:{hashed}")
+            (folder / "users" / file).chmod(0o644)  # its workers are of a user of their own
+        for each in (folder, *folder.parents):
+            if each.is_relative_to(self.folder.parents[1]):
+                each.chmod(0o755)
+        command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"]
+        with (self.folder / "proxy.log").open("wb") as log:
+            self._processes["proxy"] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def validate(self) -> subprocess.CompletedProcess[str]:
         """Has Dagster check the code location, by the workspace and the environment of the webserver."""
@@ -146,7 +173,7 @@ class Deployment:
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """A GraphQL query to the webserver; the result of its one field."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports['3000']}/graphql",
+            f"http://127.0.0.1:{self.ports['3000']}/graphql",
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
@@ -271,6 +298,56 @@ def test_exports_through_the_processes(deployment: Deployment) -> None:
         assert verify_package(deployment.exports / folder, key=KEY.encode(), run_id=run_id).status == 0
     spans = sorted((run["startTime"], run["endTime"]) for run in filled)
     assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans)), "one after the other"
+
+
+USERS = {"engineers": ("anna", "a password"), "officers": ("otto", "another password")}
+CHANGE = """mutation ($selector: RepositorySelector!) {
+    addDynamicPartition(partitionKey: "added", partitionsDefName: "run_id", repositorySelector: $selector)
+    { __typename } }"""
+
+
+def through_proxy(deployment: Deployment, port: str, user: tuple[str, str] | None, query: str) -> dict[str, Any] | int:
+    """What an address of the proxy answers to a GraphQL query, or the status with which it refuses."""
+    document = json.dumps({"query": query, "variables": {"selector": LOCATION} if "selector" in query else {}})
+    headers = {"Content-Type": "application/json"}
+    if user is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(user).encode()).decode()
+    url = f"https://127.0.0.1:{deployment.ports[port]}/graphql"
+    context = ssl._create_unverified_context()  # the certificate is the test's own
+    try:
+        request = urllib.request.Request(url, document.encode(), headers)
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        return json.load(error) if "json" in error.headers["Content-Type"] else error.code
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+@pytest.mark.timeout(2 * PATIENCE)
+def test_the_proxy_asks_who_it_is_and_officers_change_nothing(deployment: Deployment) -> None:
+    """Each address takes its own users alone; the officers' one answers questions and refuses changes."""
+    deployment.start("officers")
+    deployment.start_proxy(USERS)
+    version = "{ version }"
+    for port, users in (("8443", "engineers"), ("8444", "officers")):
+        deployment.wait_for(users, lambda port=port: through_proxy(deployment, port, None, version))
+        others = USERS["officers" if users == "engineers" else "engineers"]
+        assert through_proxy(deployment, port, None, version) == 401
+        assert through_proxy(deployment, port, others, version) == 401
+
+        def answer(port: str = port, users: str = users) -> bool | None:
+            found = through_proxy(deployment, port, USERS[users], version)
+            return True if isinstance(found, dict) and "version" in (found.get("data") or {}) else None
+
+        deployment.wait_for(users, answer)
+    refused = through_proxy(deployment, "8444", USERS["officers"], CHANGE)
+    assert isinstance(refused, dict)
+    assert refused["data"]["addDynamicPartition"]["__typename"] == "UnauthorizedError"
+    taken = through_proxy(deployment, "8443", USERS["engineers"], CHANGE)
+    assert isinstance(taken, dict)
+    assert taken["data"]["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess"
+    log = (deployment.folder / "proxy" / "access.log").read_text("utf-8")
+    assert "- otto [" in log and "- anna [" in log
 
 
 @pytest.mark.timeout(PATIENCE)
