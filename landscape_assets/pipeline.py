@@ -20,7 +20,7 @@ from .database import AuditDatabase
 from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
 from .failures import explain
-from .formats import FORMATS, RunFiles, needs_fields, write_files
+from .formats import DEFAULT_FORMATS, RunFiles, fields_needed, needs_fields, write_files
 from .package.publish import Export, Published, publish
 from .parallel import in_order
 from .records.ordered import ordered_records, records_schema
@@ -58,7 +58,7 @@ class ExportSettings:
     export_dir: Path
     key: SigningKey | None
     manifest_key: ManifestKey | None = None
-    formats: tuple[str, ...] = FORMATS
+    formats: tuple[str, ...] = DEFAULT_FORMATS
     budget: Budget = field(default_factory=Budget)
     scratch_dir: Path | None = None
     supersede: bool = False
@@ -176,12 +176,24 @@ def _export_together(
         scratch.mkdir()
         with StoredTables(lambda table: work / f"{table}.arrow") as tables:
             facts = tables.facts()
-            schema = records_schema(tables.contract, utc=tables.utc, with_fields=needs_fields(settings.formats))
+            schema = records_schema(
+                tables.contract,
+                utc=tables.utc,
+                with_fields=needs_fields(settings.formats),
+                only=fields_needed(tables.contract, settings.formats),
+            )
             records = ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema)
             total = sum(sum(run.tables.values()) for run in facts)
             signed = _counted(sign(records, settings.key, settings.budget), total, on_progress)
             written = write_files(
-                signed, tables.contract, run_ids, settings.key, settings.formats, staging, settings.budget
+                signed,
+                tables.contract,
+                run_ids,
+                settings.key,
+                settings.formats,
+                staging,
+                settings.budget,
+                settings.manifest_key.key_id if settings.manifest_key else None,
             )
 
             def published(files: RunFiles) -> Outcome:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .budget import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from .errors import ExportError, SigningKeyError
-from .formats import FORMATS
+from .formats import DEFAULT_FORMATS, FORMATS
 from .pipeline import ExportSettings
 from .records.sign import ManifestKey, SigningKey
 from .storage.work_dirs import staging_root
@@ -161,8 +161,8 @@ def manifest_key() -> ManifestKey | None:
 
 
 def formats() -> tuple[str, ...]:
-    """The output formats, in the order of FORMATS; all of them unless LANDSCAPE_FORMATS names some."""
-    given = [name.strip() for name in (_value(FORMAT_NAMES) or ",".join(FORMATS)).split(",")]
+    """The output formats, in the order of FORMATS; DEFAULT_FORMATS unless LANDSCAPE_FORMATS names some."""
+    given = [name.strip() for name in (_value(FORMAT_NAMES) or ",".join(DEFAULT_FORMATS)).split(",")]
     if unknown := [name for name in given if name not in FORMATS]:
         raise ExportError(f"{FORMAT_NAMES} names {unknown[0]!r}; the formats are {', '.join(FORMATS)}.")
     return tuple(name for name in FORMATS if name in given)

@@ -154,6 +154,7 @@ _DESCRIPTIONS = {
     "jsonl": "records.jsonl: every record in order, canonical form, one a line.",
     "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused.",
     "parquet": "parquet/<record_type>.parquet: a derived view with typed columns.",
+    "html": "report.html: what happened in the run, as one page for people; a derived view.",
 }
 
 

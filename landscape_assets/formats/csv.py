@@ -16,7 +16,7 @@ import polars as pl
 from ..contract import Contract, Kind, Table
 from ..records.encode import SIGNATURE, as_text
 from ..storage.files import NewFile
-from .base import Part, RunEnd, StagedFile, header
+from .base import Format, Part, RunEnd, StagedFile, header
 
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\0")
 """First characters of a text cell before which an apostrophe is put (OWASP, CSV injection; docs/package.md)."""
@@ -29,7 +29,7 @@ _FREE_TEXT = (Kind.TEXT, Kind.JSON, Kind.JSON_OBJECTS)
 _Rows = list[tuple[Table, memoryview, int]]
 
 
-class Csv:
+class Csv(Format):
     """The format. Arguments as for `base.Format`."""
 
     needs_fields: ClassVar[bool] = True

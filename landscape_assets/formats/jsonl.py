@@ -10,12 +10,12 @@ from typing import ClassVar
 
 from ..contract import Contract
 from ..records.encode import lines
-from ..records.sign import manifest_record, now
+from ..records.sign import manifest_record
 from ..storage.files import NewFile
-from .base import Part, RunEnd, StagedFile
+from .base import Format, Part, RunEnd, StagedFile
 
 
-class Jsonl:
+class Jsonl(Format):
     """The format. Arguments as for `base.Format`."""
 
     needs_fields: ClassVar[bool] = False
@@ -43,7 +43,7 @@ class _JsonlWriter:
         """The last line of a signed file is the contract's manifest record (contract, section 1)."""
         content, exported_at = self._file.facts(end.record_count).sha256, None
         if end.key is not None:
-            exported_at = now()
+            exported_at = end.exported_at
             last = manifest_record(end.run_id, end.record_count, end.final_hash, exported_at, end.key)
             self._file.write(last + b"\n")
         self._file.close()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..contract import Contract
 from ..storage.files import FileFacts, NewFile
-from .base import Part, RunEnd, StagedFile, header
+from .base import Format, Part, RunEnd, StagedFile, header
 
 ROW_GROUP_BYTES = 4 * 2**20
 """Bytes of values (uncompressed) after which a row group is closed."""
@@ -22,7 +22,7 @@ ROW_GROUP_BYTES = 4 * 2**20
 _Rows = list[tuple[str, pa.RecordBatch]]
 
 
-class Parquet:
+class Parquet(Format):
     """The format. Arguments as for `base.Format`."""
 
     needs_fields: ClassVar[bool] = True

@@ -29,6 +29,7 @@ from .. import __version__
 from ..contract.canonical import canonical_json
 from ..errors import PackageError
 from ..formats.base import StagedFile
+from ..formats.html import PATH as REPORT
 from ..printable import printable
 from ..records.sign import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey, now
 from ..storage.files import NewFile, sync_file, sync_folder
@@ -317,14 +318,16 @@ def _identity(export: Export) -> Manifest:
     }
 
 
-def _expected_records(export: Export, file: StagedFile) -> int:
-    """How many records a file must hold: those of its type, or all."""
+def _expected_records(export: Export, file: StagedFile) -> int | None:
+    """How many records a file must hold: those of its type, or all; None for the report."""
+    if file.path == REPORT:
+        return None
     if file.path == "records.jsonl":
         return sum(export.record_counts.values())
     return export.record_counts[Path(file.path).stem]
 
 
-def _read_back(path: Path, file: StagedFile, expected: int) -> None:
+def _read_back(path: Path, file: StagedFile, expected: int | None) -> None:
     """Makes sure that a staged file is on disk as it was written.
 
     It is compared by the XXH3-128 of what was written, which finds what disks and programs do to a file as surely as
@@ -334,7 +337,7 @@ def _read_back(path: Path, file: StagedFile, expected: int) -> None:
     Args:
         path: where it is.
         file: what was written.
-        expected: how many records it must hold.
+        expected: how many records it must hold; None for a file without records.
     """
     if file.facts.rows != expected:
         raise PackageError(f"{path} has {file.facts.rows} records where there are {expected}. Nothing is published.")
@@ -391,8 +394,9 @@ def _differences(export: Export, staged: Sequence[StagedFile], package: Path) ->
 
 
 def _formats(paths: Iterable[str]) -> set[str]:
-    """The formats that the files of a package are of: records.jsonl, csv/..., parquet/..."""
-    return {"jsonl" if path == "records.jsonl" else path.partition("/")[0] for path in paths} - {"VERIFY.md"}
+    """The formats that the files of a package are of: records.jsonl, csv/..., parquet/..., report.html."""
+    names = {"records.jsonl": "jsonl", REPORT: "html"}
+    return {names.get(path, path.partition("/")[0]) for path in paths} - {"VERIFY.md"}
 
 
 def check_package(package: Path, export: Export) -> None:
