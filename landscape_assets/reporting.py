@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
 
 from . import __version__
 from .database import AuditDatabase
@@ -64,7 +64,7 @@ def report_of(package: Path) -> bytes:
 def _facts(statistics: Statistics, manifest: Manifest | None, last: dict[str, Any]) -> Facts:
     if manifest is None:
         return Facts(
-            run_id=str(statistics.run_id),
+            run_id=str((statistics.run or {}).get("run_id")),
             contract=None,
             final_hash=_text(last.get("final_hash")),
             key_id="not told by the records" if last else None,
@@ -132,41 +132,37 @@ def _chunk(records: list[dict[str, Any]], path: Path) -> Chunk:
     names = list(by_type)
     codes = {name: code for code, name in enumerate(names)}
     types = np.array([codes[record["record_type"]] for record in records], np.int64)
-    frames = {}
+    columns = {}
     for name, some in by_type.items():
         if name not in NEEDED:
             continue
         # A field that no record has is one that the contract does not have.
         fields = [field for field in NEEDED[name] if any(field in record for record in some)]
-        frames[name] = pl.DataFrame([_column(some, name, field, path) for field in fields])
-        if not fields:
-            frames[name] = pl.DataFrame({next(iter(NEEDED[name])): [None] * len(some)})
-    if any("run_id" in record for record in by_type.get("run", ())):
-        frames["run"] = frames["run"].with_columns(run_id=pl.lit(str(by_type["run"][0]["run_id"])))
-    return Chunk(names, types, frames)
+        columns[name] = {field: _column(some, name, field, path) for field in fields}
+    return Chunk(names, types, columns)
 
 
-def _column(records: list[dict[str, Any]], record_type: str, field: str, path: Path) -> pl.Series:
+def _column(records: list[dict[str, Any]], record_type: str, field: str, path: Path) -> pa.Array:
     kind = NEEDED[record_type][field]
     values = [record.get(field) for record in records]
     try:
-        if kind == pl.String:
+        if pa.types.is_large_string(kind):
             # Lone surrogates, which JSON escapes may hold, are not text.
             texts = [
                 value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                 for value in values
             ]
             values = [None if text is None else text.encode("utf-8", "replace").decode() for text in texts]
-        elif isinstance(kind, pl.Datetime):
+        elif pa.types.is_timestamp(kind):
             times = [None if value is None else datetime.fromisoformat(value) for value in values]
             if any(time is not None and time.tzinfo is not None for time in times):
-                kind = pl.Datetime("us", "UTC")
+                kind = pa.timestamp("us", "UTC")
                 times = [time and (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)) for time in times]
             values = times
-        elif kind == pl.Float64:
+        elif pa.types.is_floating(kind):
             values = [None if value is None else float(value) for value in values]
-        return pl.Series(field, values, kind, strict=True)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        return pa.array(values, kind)
+    except (TypeError, ValueError, OverflowError, pa.ArrowException):
         raise PackageError(
             f"{path}: a {record_type} record has a value in the field {field} that it cannot have. `landscape-assets verify` "
             f"tells more."

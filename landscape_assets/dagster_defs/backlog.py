@@ -34,7 +34,7 @@ class BacklogConfig(dg.Config):
     run_ids: Optional[list[str]] = Field(  # noqa: UP045 (Dagster reads no other form)
         default=None, description="The runs to export; all finished runs without a complete package when left out."
     )
-    limit: int | None = Field(default=None, ge=1, description="How many runs to export at most, the oldest first.")
+    limit: Optional[int] = Field(default=None, ge=1, description="How many runs to export at most, the oldest first.")
     supersede: bool = Field(
         default=False,
         description="Replace packages that are there and differ; the old ones are kept aside, under their time stamps.",

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import polars as pl
-import pyarrow as pa
 
 from .. import __version__
 from ..contract import Contract
@@ -40,16 +38,12 @@ class Html(Format):
 
     def prepare(self, part: Part) -> PartStatistics:
         """The figures of the records."""
-        frames = {
-            name: pl.DataFrame({field: pl.from_arrow(struct.field(field)) for field in self._present(name, struct)})
+        fields = {
+            name: {field.name: struct.field(field.name) for field in struct.type if field.name in NEEDED[name]}
             for name, struct in part.structs(self._contract)
             if name in NEEDED
         }
-        return gather(Chunk(self._names, part.types, frames))
-
-    @staticmethod
-    def _present(name: str, struct: pa.StructArray) -> list[str]:
-        return [field.name for field in struct.type if field.name in NEEDED[name]]
+        return gather(Chunk(self._names, part.types, fields))
 
     def open(self, run_id: str, folder: Path) -> _HtmlWriter:
         return _HtmlWriter(run_id, folder, self._contract.name)

@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from .histogram import Times, buckets
 
-_TEXT, _FLOAT, _TIME, _INTEGER, _BOOLEAN = pl.String(), pl.Float64(), pl.Datetime("us"), pl.Int64(), pl.Boolean()
+_TEXT, _FLOAT, _TIME, _INTEGER, _BOOLEAN = pa.large_string(), pa.float64(), pa.timestamp("us"), pa.int64(), pa.bool_()
 
-NEEDED: dict[str, dict[str, pl.DataType]] = {
+NEEDED: dict[str, dict[str, pa.DataType]] = {
     "run": {
+        "run_id": _TEXT,
         "status": _TEXT,
         "started_at": _TIME,
         "completed_at": _TIME,
@@ -98,22 +100,19 @@ class Chunk:
     Args:
         names: every record type by code.
         types: the code of each record.
-        frames: record type → the fields of its records that are there, in record order.
+        fields: record type → the fields of its records that are there, in record order.
     """
 
     names: Sequence[str]
     types: np.ndarray
-    frames: Mapping[str, pl.DataFrame]
+    fields: Mapping[str, Mapping[str, pa.Array]]
 
-    def frame(self, name: str) -> pl.DataFrame:
+    def records(self, name: str) -> pa.RecordBatch:
         """The needed fields of the records of a type; null where there are none."""
-        found, wanted = self.frames.get(name), NEEDED[name]
-        if found is None:
-            return pl.DataFrame(schema=wanted)
-        return found.select(
-            pl.col(column) if column in found.columns else pl.lit(None, kind).alias(column)
-            for column, kind in wanted.items()
-        )
+        there, wanted = self.fields.get(name, {}), NEEDED[name]
+        count = int(np.count_nonzero(self.is_of(name)))
+        arrays = [there[field] if field in there else pa.nulls(count, kind) for field, kind in wanted.items()]
+        return pa.RecordBatch.from_arrays(arrays, list(wanted))
 
     def is_of(self, name: str) -> np.ndarray:
         """Which records are of a type."""
@@ -145,8 +144,6 @@ class PartStatistics:
 
     counts: Counter[str] = field(default_factory=Counter)
     run: dict[str, Any] | None = None
-    run_id: str | None = None
-    """As the run's record tells it, where records are read from a file."""
     listed: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in MOST_LISTED})
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(node, status) → states."""
@@ -215,7 +212,7 @@ class Statistics(PartStatistics):
         self._tie(part)
         for name in _COUNTERS:
             getattr(self, name).update(getattr(part, name))
-        self.run, self.run_id = self.run or part.run, self.run_id or part.run_id
+        self.run = self.run or part.run
         for name, most in MOST_LISTED.items():
             self.listed[name].extend(part.listed[name][: most - len(self.listed[name])])
         self.times.add(part.times)
@@ -248,50 +245,48 @@ def gather(chunk: Chunk) -> PartStatistics:
     for code, count in enumerate(np.bincount(chunk.types, minlength=len(chunk.names))):
         if count:
             found.counts[chunk.names[code]] = int(count)
-    runs = chunk.frame("run")
+    runs = chunk.records("run")
     if len(runs):
-        found.run = runs.row(0, named=True)
-        given = chunk.frames["run"]
-        found.run_id = given["run_id"][0] if "run_id" in given.columns else None
+        (found.run,) = runs.slice(0, 1).to_pylist()
     for name, most in MOST_LISTED.items():
-        found.listed[name] = chunk.frame(name).head(most).to_dicts()
+        found.listed[name] = chunk.records(name).slice(0, most).to_pylist()
     _gather_states(chunk, found)
     _gather_ways(chunk, found)
 
-    events = chunk.frame("routing_event")
+    events = chunk.records("routing_event")
     found.events = _tally(_coded(events["edge_id"]), _coded(events["mode"]))
-    outcomes = chunk.frame("token_outcome")
-    is_final = outcomes["is_terminal"].fill_null(False) | outcomes["completed"].fill_null(False)
+    outcomes = chunk.records("token_outcome")
+    is_final = pc.or_(pc.fill_null(outcomes["is_terminal"], False), pc.fill_null(outcomes["completed"], False))
     outcome, path = _coded(outcomes["outcome"]), _coded(outcomes["path"])
-    found.outcomes = _tally(outcome, path, (is_final.to_numpy().astype(np.int64), [False, True]))
-    taken = outcomes.filter(pl.col("sink_name").is_not_null())
+    found.outcomes = _tally(outcome, path, (_numbers(is_final), [False, True]))
+    taken = outcomes.filter(outcomes["sink_name"].is_valid())
     found.sinks = _tally(_coded(taken["sink_name"]), _coded(taken["outcome"]))
-    batches = chunk.frame("batch")
+    batches = chunk.records("batch")
     found.batches = _tally(_coded(batches["status"]), _coded(batches["trigger_type"]))
-    _gather_calls(chunk.frame("call"), found)
-    _gather_operations(chunk.frame("operation"), found)
+    _gather_calls(chunk.records("call"), found)
+    _gather_operations(chunk.records("operation"), found)
     for name, where, what, kind, identity in (
         ("validation_error", "node_id", "error", "violation_type", "error_id"),
         ("transform_error", "transform_id", "error_details_json", None, "error_id"),
     ):
-        _gather_failures(name, chunk.frame(name), where, what, identity, found, kind)
+        _gather_failures(name, chunk.records(name), where, what, identity, found, kind)
     return found
 
 
 def _gather_states(chunk: Chunk, found: PartStatistics) -> None:
-    states = chunk.frame("node_state")
+    states = chunk.records("node_state")
     if not len(states):
         return
     node = _coded(states["node_id"])
     found.states = _tally(node, _coded(states["status"]))
     codes, nodes = node
-    again = (states["attempt"].fill_null(0) > 0).to_numpy()
+    again = _numbers(pc.fill_null(states["attempt"], 0)) > 0
     found.retries = Counter(_named(np.bincount(codes[again], minlength=len(nodes)), nodes))
     found.state_time, found.durations = _durations(node, states["duration_ms"])
-    failed = (states["status"] == "failed").fill_null(False)
-    started = states["started_at"].dt.epoch("us")
-    known = started.is_not_null().to_numpy()
-    found.times = Times(started.fill_null(0).to_numpy()[known], failed.to_numpy()[known])
+    failed = _is(states["status"], "failed")
+    started = pc.cast(states["started_at"], pa.int64())
+    known = _bits(started.is_valid())
+    found.times = Times(_numbers(pc.fill_null(started, 0))[known], _bits(failed)[known])
     _gather_failures("node_state", states.filter(failed), "node_id", "error_json", "state_id", found)
 
 
@@ -299,15 +294,15 @@ def _gather_ways(chunk: Chunk, found: PartStatistics) -> None:
     """Which nodes tokens went to one after the other. In record order each token follows its row, and each state its
     token."""
     is_row, is_token, is_state = chunk.is_of("row"), chunk.is_of("token"), chunk.is_of("node_state")
-    sources = chunk.frame("row")["source_node_id"]
+    sources = chunk.records("row")["source_node_id"]
     if len(sources):
-        found.last_source = sources[-1]
-    tokens = chunk.frame("token")
+        found.last_source = sources[-1].as_py()
+    tokens = chunk.records("token")
     source, source_names = _coded(sources)
     made_by = [START, FORK, JOIN, EXPAND]
     origin = np.zeros(len(tokens), np.int64)
     for code, column in enumerate(("fork_group_id", "join_group_id", "expand_group_id"), 1):
-        origin[tokens[column].is_not_null().to_numpy()] = code
+        origin[_bits(tokens[column].is_valid())] = code
     found.tokens = Counter(_named(np.bincount(origin, minlength=len(made_by)), made_by))
     # What is before the first state of each token: a source (from len(made_by) on), or what made the token.
     row_of_token = np.cumsum(is_row)[is_token] - 1
@@ -316,7 +311,7 @@ def _gather_ways(chunk: Chunk, found: PartStatistics) -> None:
     before = [*made_by, *source_names]
 
     token_of_state = np.cumsum(is_token)[is_state] - 1
-    node, nodes = _coded(chunk.frame("node_state")["node_id"])
+    node, nodes = _coded(chunk.records("node_state")["node_id"])
     if len(node):
         is_first = np.diff(token_of_state, prepend=-1) != 0
         went_on = np.flatnonzero(~is_first[1:] & (node[1:] != node[:-1])) + 1
@@ -338,7 +333,7 @@ def _gather_calls(calls: pl.DataFrame, found: PartStatistics) -> None:
     kind = _coded(calls["call_type"])
     found.calls = _tally(kind, _coded(calls["status"]))
     found.call_time, found.latencies = _durations(kind, calls["latency_ms"])
-    failed = calls.filter(pl.col("status") == "error")
+    failed = calls.filter(_is(calls["status"], "error"))
     _gather_failures("call", failed, "call_type", "error_json", "call_id", found)
 
 
@@ -347,20 +342,20 @@ def _gather_operations(operations: pl.DataFrame, found: PartStatistics) -> None:
         return
     columns = operations["node_id"], operations["operation_type"], operations["status"]
     found.operations = _tally(*map(_coded, columns))
-    spent = (operations["duration_ms"].fill_null(0.0) * 1000).round().cast(pl.Int64)
-    for node, kind, microseconds in zip(columns[0], columns[1], spent, strict=True):
-        found.operation_time[node, kind] += microseconds
-    failed = operations.filter(pl.col("status") == "failed")
+    spent = _numbers(pc.fill_null(operations["duration_ms"], 0.0))
+    for node, kind, milliseconds in zip(*(column.to_pylist() for column in columns[:2]), spent, strict=True):
+        found.operation_time[node or "", kind or ""] += round(min(max(milliseconds, 0.0), _LONGEST_MS) * 1000)
+    failed = operations.filter(_is(operations["status"], "failed"))
     _gather_failures("operation", failed, "node_id", "error_message", "operation_id", found)
 
 
-def _durations(by: tuple[np.ndarray, list[Any]], milliseconds: pl.Series) -> tuple[Counter[str], Counter[Any]]:
+def _durations(by: tuple[np.ndarray, list[Any]], milliseconds: pa.Array) -> tuple[Counter[str], Counter[Any]]:
     """The microseconds in all, and the histogram, of some durations by something."""
-    known = milliseconds.is_not_null().to_numpy()
+    known = _bits(milliseconds.is_valid())
     codes, names = by[0][known], by[1]
-    values = milliseconds.drop_nulls().to_numpy()
+    values = _numbers(milliseconds.drop_null())
     # Sums of whole numbers below 2^53 are exact, whatever their order.
-    microseconds = np.rint(np.clip(values, 0, 1e12) * 1000)
+    microseconds = np.rint(np.clip(values, 0, _LONGEST_MS) * 1000)
     total = np.bincount(codes, weights=microseconds, minlength=len(names))
     found = buckets(values)
     return Counter(_named(total, names)), _tally((codes, names), (found, None))
@@ -368,7 +363,7 @@ def _durations(by: tuple[np.ndarray, list[Any]], milliseconds: pl.Series) -> tup
 
 def _gather_failures(
     record_type: str,
-    failed: pl.DataFrame,
+    failed: pa.RecordBatch,
     where: str,
     what: str,
     identity: str,
@@ -378,8 +373,9 @@ def _gather_failures(
     if not len(failed):
         return
     explained: dict[str | None, tuple[str, str]] = {}
-    kinds = failed[kind] if kind is not None else [None] * len(failed)
-    for place, text, given, name in zip(failed[where], failed[what], kinds, failed[identity], strict=True):
+    kinds = failed[kind].to_pylist() if kind is not None else [None] * len(failed)
+    places, texts, names = (failed[column].to_pylist() for column in (where, what, identity))
+    for place, text, given, name in zip(places, texts, kinds, names, strict=True):
         if text not in explained:
             if len(explained) > 10_000:
                 explained.clear()
@@ -391,7 +387,7 @@ def _gather_failures(
             failure = found.failures[key] = Failure(message=message)
         failure.count += 1
         if len(failure.examples) < EXAMPLES:
-            failure.examples.append(name[:_ID_LENGTH])
+            failure.examples.append((name or "")[:_ID_LENGTH])
 
 
 def _explain(text: str | None) -> tuple[str, str]:
@@ -415,13 +411,31 @@ def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _is(values: pa.Array, text: str) -> pa.BooleanArray:
+    return pc.fill_null(pc.equal(values, text), False)
+
+
+def _bits(values: pa.BooleanArray) -> np.ndarray:
+    found: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return found
+
+
+def _numbers(values: pa.Array) -> np.ndarray:
+    """The numbers of an array without nulls; those of truth values are 0 and 1."""
+    found: np.ndarray = values.to_numpy(zero_copy_only=False)
+    return found.astype(np.int64) if found.dtype == np.bool_ else found
+
+
+_LONGEST_MS = 1e12
+"""A duration in milliseconds above which all count alike: 31 years."""
+
 _Coded = tuple[np.ndarray, Sequence[Any] | None]
 """Values as codes, and the value of each code; None when the codes are the values."""
 
 
-def _coded(values: pl.Series) -> tuple[np.ndarray, list[Any]]:
+def _coded(values: pa.Array) -> tuple[np.ndarray, list[Any]]:
     """Text as codes; null is the empty text."""
-    encoded = values.to_arrow().dictionary_encode("encode")
+    encoded = values.dictionary_encode("encode")
     names = [name or "" for name in encoded.dictionary.to_pylist()]
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), names
 
