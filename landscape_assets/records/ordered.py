@@ -115,8 +115,14 @@ def ordered_records(
         OSError: no room, or no right, to write.
     """
     _release_memory()
-    if FIELDS in schema.names:  # a batch then takes about twice as much
-        budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2))
+    if FIELDS in schema.names:
+        # With all fields a batch takes about twice as much; what the report needs of them is small.
+        members = [schema.field(FIELDS).type.field(code) for code in range(len(contract.record_types))]
+        has_all = all(
+            member.type.num_fields == len(table.fields)
+            for member, table in zip(members, contract.record_types.values(), strict=True)
+        )
+        budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2 if has_all else budget.memory_mb * 3 // 4))
     placement = place(contract, len(run_ids), tables, budget)
     prepare = _preparation(contract, run_ids, tables, placement, schema)
     rows = RowsByRange(placement, tables, prepare, scratch, budget)

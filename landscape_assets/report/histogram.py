@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -30,24 +30,73 @@ def buckets(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def percentile(counts: Mapping[int, int], fraction: float) -> float | None:
-    """The value below or at which a fraction of the values lies; within PERCENTILE_ERROR. None when there are none.
+_BUCKET_BITS = 64 - _DROPPED_BITS
+_UNMERGED = 2**20
+"""Entries that may wait until they are merged."""
+
+
+class Distributions:
+    """The distributions of some values by name: how many fall into each bucket.
 
     Args:
-        counts: bucket → values in it.
-        fraction: from 0 to 1.
+        names: every name that `codes` refers to.
+        codes: for each value the place of its name.
+        values: the values.
     """
-    total = sum(counts.values())
-    if not total:
-        return None
-    rank, seen, bucket = max(1, math.ceil(fraction * total)), 0, 0
-    for bucket in sorted(counts):
-        seen += counts[bucket]
-        if seen >= rank:
-            break
+
+    def __init__(self, names: Sequence[str] = (), codes: np.ndarray | None = None, values: np.ndarray | None = None):
+        self._places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        if codes is not None and values is not None and len(values):
+            places = np.array([self._places[name] for name in names], np.int64)
+            keys = (places[codes] << _BUCKET_BITS) | buckets(values)
+            self._waiting.append(np.unique(keys, return_counts=True))
+
+    def add(self, other: Distributions) -> None:
+        """Adds the values of another."""
+        if not other._waiting:
+            return
+        for name in other._places:
+            self._places.setdefault(name, len(self._places))
+        places = np.array([self._places[name] for name in other._places], np.int64)
+        for keys, counts in other._waiting:
+            there = (places[keys >> _BUCKET_BITS] << _BUCKET_BITS) | (keys & ((1 << _BUCKET_BITS) - 1))
+            self._waiting.append((there, counts))
+        if len(self._waiting) > 1 and sum(len(keys) for keys, _ in self._waiting[1:]) > _UNMERGED:
+            self._merge()
+
+    def _merge(self) -> None:
+        keys = np.concatenate([keys for keys, _ in self._waiting])
+        counts = np.concatenate([counts for _, counts in self._waiting])
+        order = np.argsort(keys, kind="stable")
+        keys, counts = keys[order], counts[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        self._waiting = [(keys[starts], np.add.reduceat(counts, starts))]
+
+    def percentiles(self, name: str, *fractions: float) -> list[float | None]:
+        """The values below or at which fractions of the values lie; within PERCENTILE_ERROR. None when there are none."""
+        place = self._places.get(name)
+        if place is None or not self._waiting:
+            return [None] * len(fractions)
+        if len(self._waiting) > 1:
+            self._merge()
+        keys, counts = self._waiting[0]
+        start, stop = np.searchsorted(keys, [place << _BUCKET_BITS, (place + 1) << _BUCKET_BITS])
+        if start == stop:
+            return [None] * len(fractions)
+        seen = np.cumsum(counts[start:stop])
+        found = []
+        for fraction in fractions:
+            rank = max(1, math.ceil(fraction * int(seen[-1])))
+            bucket = int(keys[start + np.searchsorted(seen, rank)]) & ((1 << _BUCKET_BITS) - 1)
+            found.append(_middle(bucket))
+        return found
+
+
+def _middle(bucket: int) -> float:
     if bucket == 0:
         return 0.0
-    low, high = np.array([bucket, bucket + 1], np.int64).__lshift__(_DROPPED_BITS).view(np.float64)
+    low, high = (np.array([bucket, bucket + 1], np.int64) << _DROPPED_BITS).view(np.float64)
     return float((low + high) / 2)
 
 

@@ -22,7 +22,7 @@ import jinja2
 from markupsafe import Markup
 
 from . import text
-from .histogram import PERCENTILE_ERROR, percentile
+from .histogram import PERCENTILE_ERROR
 from .pictures import Edge, Node, bars, graph, over_time
 from .statistics import EXPAND, FORK, JOIN, START, Failure, FailureKey, Statistics
 
@@ -257,14 +257,11 @@ class _View:
         by_node: dict[str, Counter[str]] = {}
         for (node, status), count in s.states.items():
             by_node.setdefault(node, Counter())[status] += count
-        histograms: dict[str, dict[int, int]] = {}
-        for (node, bucket), count in s.durations.items():
-            histograms.setdefault(node, {})[bucket] = count
         listed = {node["node_id"]: node for node in s.listed["node"]}
         found = []
         for node_id in dict.fromkeys([*listed, *by_node]):
             node = listed.get(node_id, {})
-            states, histogram = by_node.get(node_id, Counter()), histograms.get(node_id, {})
+            states = by_node.get(node_id, Counter())
             found.append(
                 {
                     "id": node_id,
@@ -277,7 +274,6 @@ class _View:
                     "open": states["open"] + states["pending"],
                     "retries": s.retries[node_id],
                     "total": s.state_time[node_id] / 1000,
-                    "histogram": histogram,
                 }
             )
         self._all_nodes = found
@@ -286,8 +282,7 @@ class _View:
         ranked = sorted(range(len(found)), key=lambda i: (-found[i]["failed"], -found[i]["total"], i))[:_MOST_ROWS]
         self.nodes = [found[i] for i in sorted(ranked)]
         for node in self.nodes:
-            node["median"] = percentile(node["histogram"], 0.5)
-            node["p95"] = percentile(node["histogram"], 0.95)
+            node["median"], node["p95"] = s.durations.percentiles(node["id"], 0.5, 0.95)
         slow = sorted((node for node in self.nodes if node["total"]), key=lambda node: -node["total"])[:_MOST_BARS]
         self.slow_nodes = slow
         self.time_bars = bars(
@@ -492,21 +487,19 @@ class _View:
         kinds: dict[str, Counter[str]] = {}
         for (kind, status), count in sorted(s.calls.items()):
             kinds.setdefault(kind, Counter())[status] += count
-        histograms: dict[str, dict[int, int]] = {}
-        for (kind, bucket), count in s.latencies.items():
-            histograms.setdefault(kind, {})[bucket] = count
         self.calls = []
         for kind, statuses in kinds.items():
-            count, histogram = sum(statuses.values()), histograms.get(kind, {})
+            count = sum(statuses.values())
+            median, p95, p99 = s.latencies.percentiles(kind, 0.5, 0.95, 0.99)
             self.calls.append(
                 {
                     "kind": kind,
                     "count": count,
                     "errors": statuses["error"],
                     "rate": text.share(statuses["error"], count),
-                    "median": percentile(histogram, 0.5),
-                    "p95": percentile(histogram, 0.95),
-                    "p99": percentile(histogram, 0.99),
+                    "median": median,
+                    "p95": p95,
+                    "p99": p99,
                     "total": s.call_time[kind] / 1000,
                 }
             )

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .histogram import Times, buckets
+from .histogram import Distributions, Times
 
 _TEXT, _FLOAT, _TIME, _INTEGER, _BOOLEAN = pa.large_string(), pa.float64(), pa.timestamp("us"), pa.int64(), pa.bool_()
 
@@ -150,7 +150,7 @@ class PartStatistics:
     retries: Counter[str] = field(default_factory=Counter)
     state_time: Counter[str] = field(default_factory=Counter)
     """Node → microseconds of all its states."""
-    durations: Counter[tuple[str, int]] = field(default_factory=Counter)
+    durations: Distributions = field(default_factory=Distributions)
     times: Times = field(default_factory=Times)
     steps: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(node, next node of the same token) → tokens. The first node of a token has before it its source, or what the
@@ -162,7 +162,7 @@ class PartStatistics:
     sinks: Counter[tuple[str, str]] = field(default_factory=Counter)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     call_time: Counter[str] = field(default_factory=Counter)
-    latencies: Counter[tuple[str, int]] = field(default_factory=Counter)
+    latencies: Distributions = field(default_factory=Distributions)
     operations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     operation_time: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -186,14 +186,12 @@ _COUNTERS = (
     "states",
     "retries",
     "state_time",
-    "durations",
     "steps",
     "events",
     "outcomes",
     "sinks",
     "calls",
     "call_time",
-    "latencies",
     "operations",
     "operation_time",
     "batches",
@@ -216,6 +214,8 @@ class Statistics(PartStatistics):
         for name, most in MOST_LISTED.items():
             self.listed[name].extend(part.listed[name][: most - len(self.listed[name])])
         self.times.add(part.times)
+        self.durations.add(part.durations)
+        self.latencies.add(part.latencies)
         for key, failure in part.failures.items():
             if key in self.failures or len(self.failures) < MOST_FAILURES:
                 self.failures.setdefault(key, Failure()).add(failure)
@@ -349,16 +349,15 @@ def _gather_operations(operations: pl.DataFrame, found: PartStatistics) -> None:
     _gather_failures("operation", failed, "node_id", "error_message", "operation_id", found)
 
 
-def _durations(by: tuple[np.ndarray, list[Any]], milliseconds: pa.Array) -> tuple[Counter[str], Counter[Any]]:
-    """The microseconds in all, and the histogram, of some durations by something."""
+def _durations(by: tuple[np.ndarray, list[str]], milliseconds: pa.Array) -> tuple[Counter[str], Distributions]:
+    """The microseconds in all, and the distribution, of some durations by something."""
     known = _bits(milliseconds.is_valid())
     codes, names = by[0][known], by[1]
     values = _numbers(milliseconds.drop_null())
     # Sums of whole numbers below 2^53 are exact, whatever their order.
     microseconds = np.rint(np.clip(values, 0, _LONGEST_MS) * 1000)
     total = np.bincount(codes, weights=microseconds, minlength=len(names))
-    found = buckets(values)
-    return Counter(_named(total, names)), _tally((codes, names), (found, None))
+    return Counter(_named(total, names)), Distributions(names, codes, values)
 
 
 def _gather_failures(
@@ -429,11 +428,11 @@ def _numbers(values: pa.Array) -> np.ndarray:
 _LONGEST_MS = 1e12
 """A duration in milliseconds above which all count alike: 31 years."""
 
-_Coded = tuple[np.ndarray, Sequence[Any] | None]
-"""Values as codes, and the value of each code; None when the codes are the values."""
+_Coded = tuple[np.ndarray, Sequence[Any]]
+"""Values as codes, and the value of each code."""
 
 
-def _coded(values: pa.Array) -> tuple[np.ndarray, list[Any]]:
+def _coded(values: pa.Array) -> tuple[np.ndarray, list[str]]:
     """Text as codes; null is the empty text."""
     encoded = values.dictionary_encode("encode")
     names = [name or "" for name in encoded.dictionary.to_pylist()]
@@ -442,7 +441,7 @@ def _coded(values: pa.Array) -> tuple[np.ndarray, list[Any]]:
 
 def _tally(*columns: _Coded) -> Counter[Any]:
     """How often each combination of values occurs."""
-    sizes = [len(names) if names is not None else int(codes.max(initial=0)) + 1 for codes, names in columns]
+    sizes = [len(names) for _, names in columns]
     combined = np.zeros(len(columns[0][0]), np.int64)
     for (codes, _), size in zip(columns, sizes, strict=True):
         combined = combined * size + codes
@@ -452,7 +451,7 @@ def _tally(*columns: _Coded) -> Counter[Any]:
         key: list[Any] = []
         for (_, names), size in zip(reversed(columns), reversed(sizes), strict=True):
             value, code = divmod(value, size)
-            key.append(code if names is None else names[code])
+            key.append(names[code])
         found[tuple(reversed(key))] += count
     return found
 
