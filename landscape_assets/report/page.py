@@ -35,6 +35,9 @@ _MOST_ROWS = 150
 
 _MOST_FAILURES = 100
 _MOST_BARS = 12
+_MOST_KINDS = 20
+"""Values shown of a field that has few of them, by the contract."""
+
 _SETTINGS_CHARACTERS = 50_000
 _NAME = 60
 """Characters shown of an id or a name."""
@@ -221,7 +224,7 @@ class _View:
             "failed": "The run failed",
             "interrupted": "The run was interrupted",
             "running": "The run had not ended when it was exported",
-        }.get(self.status, f"The run ended with the status “{text.visible(self.status, 40)}”")
+        }.get(self.status, f"The run ended with the status “\u2068{text.visible(self.status, 40)}\u2069”")
         after = f" after {text.duration(self.duration_ms)}" if self.duration_ms is not None else ""
         rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} came in" if self.rows else "no rows came in"
         if not self.failure_count:
@@ -362,7 +365,7 @@ class _View:
             Edge(
                 number[edge["from"]],
                 number[edge["to"]],
-                "" if edge["label"] == "continue" else text.visible(edge["label"], 16),
+                "" if edge["label"] == "continue" else text.visible(edge["label"], 16, tell=False),
                 text.whole(edge["count"]) if edge["count"] else "0",
                 edge["diverted"],
                 bool(edge["count"]),
@@ -382,13 +385,15 @@ class _View:
         kinds: dict[str, dict[str, Any]] = {}
         kind_of = {}
         for node in self._all_nodes:
-            kind_of[node["id"]] = node["kind"]
-            one = kinds.setdefault(node["kind"], {"id": node["kind"], "kind": "", "states": 0, "failed": 0, "count": 0})
+            # By the contract there are seven kinds; records that were changed may have more.
+            kind = node["kind"] if node["kind"] in kinds or len(kinds) < _MOST_KINDS else "others"
+            kind_of[node["id"]] = kind
+            one = kinds.setdefault(kind, {"id": kind, "kind": "", "states": 0, "failed": 0, "count": 0})
             for name in ("states", "failed"):
                 one[name] += node[name]
             one["count"] += 1
-        for kind in kinds.values():
-            kind["plugin"] = f"{kind['count']:,} × {kind['id']}"
+        for one in kinds.values():
+            one["plugin"] = f"{one['count']:,} × {one['id']}"
         pairs: dict[tuple[str, str, bool], dict[str, Any]] = {}
         for edge in edges:
             ends = kind_of.get(edge["from"], "unknown"), kind_of.get(edge["to"], "unknown")
@@ -444,13 +449,14 @@ class _View:
         ]
         if s.counts["batch"]:
             found.append(("Batches", text.whole(s.counts["batch"]), f"of {s.counts['batch_member']:,} tokens in all"))
+            batches = sorted(s.batches.items(), key=lambda item: (-item[1], item[0]))
             found += [
                 (
-                    f"Batches {status}",
+                    f"Batches {text.visible(status, 30)}",
                     text.whole(count),
-                    f"closed by {trigger.replace('_', ' ')}" if trigger else "not closed",
+                    f"closed by {text.visible(trigger.replace('_', ' '), 40)}" if trigger else "not closed",
                 )
-                for (status, trigger), count in sorted(s.batches.items())
+                for (status, trigger), count in batches[:_MOST_KINDS]
             ]
         return found
 
@@ -488,7 +494,7 @@ class _View:
         for (kind, status), count in sorted(s.calls.items()):
             kinds.setdefault(kind, Counter())[status] += count
         self.calls = []
-        for kind, statuses in kinds.items():
+        for kind, statuses in list(kinds.items())[:_MOST_KINDS]:
             count = sum(statuses.values())
             median, p95, p99 = s.latencies.percentiles(kind, 0.5, 0.95, 0.99)
             self.calls.append(

@@ -57,8 +57,8 @@ def graph(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[str, object]:
         {
             "x": round(x - NODE_WIDTH / 2 + left, 1),
             "y": round(y - NODE_HEIGHT / 2 + _MARGIN, 1),
-            "title": visible(node.title, _LABEL_CHARACTERS),
-            "kind": visible(node.kind, _LABEL_CHARACTERS),
+            "title": visible(node.title, _LABEL_CHARACTERS, tell=False),
+            "kind": visible(node.kind, _LABEL_CHARACTERS, tell=False),
             "figures": node.figures,
             "failed": node.has_failures,
         }
@@ -177,7 +177,7 @@ def bars(rows: Sequence[tuple[str, float, float, str]]) -> dict[str, object]:
         good = max(length - failed, 2.0 if value > bad else 0.0)
         drawn.append(
             {
-                "label": visible(label, 40),
+                "label": visible(label, 40, tell=False),
                 "figure": figure,
                 "y": number * _BAR_STEP,
                 "good": round(good, 1),

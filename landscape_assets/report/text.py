@@ -14,13 +14,14 @@ _MARKS_IN_A_ROW = 3
 """Combining marks that one letter may have; more of them would be drawn over the lines around it."""
 
 
-def visible(text: object, limit: int = 120) -> str:
+def visible(text: object, limit: int = 120, *, tell: bool = True) -> str:
     """A text on one line: characters that cannot be seen or steer the direction of writing as ⟦U+202E⟧, and cut with its
     length told.
 
     Args:
         text: any text; None is an en dash.
-        limit: characters shown.
+        limit: characters shown, those of ⟦U+202E⟧ counted one by one.
+        tell: whether the length of a text that is cut is told; where there is no room for it, a table tells it.
     """
     if text is None:
         return "–"
@@ -28,24 +29,34 @@ def visible(text: object, limit: int = 120) -> str:
     if given == "":
         return "(empty)"
     shown: list[str] = []
-    marks = 0
-    for character in given[:limit]:
+    marks = length = 0
+    is_blank = given[:limit].isspace()
+    for character in given:
         category = unicodedata.category(character)
         marks = marks + 1 if category in ("Mn", "Me") else 0
-        if character == " " or (character.isprintable() and marks <= _MARKS_IN_A_ROW):
-            shown.append(character)
-        else:
-            shown.append(f"⟦U+{ord(character):04X}⟧")
-    if len(given) > limit:
-        shown.append(f"… ({len(given):,} characters)")
+        is_seen = character.isprintable() and marks <= _MARKS_IN_A_ROW and not is_blank
+        piece = character if is_seen else f"⟦U+{ord(character):04X}⟧"
+        length += len(piece)
+        if length > limit:
+            shown.append(f"… ({len(given):,} characters)" if tell else "…")
+            break
+        shown.append(piece)
     return "".join(shown)
 
 
 def visible_lines(text: str, limit: int) -> str:
     """As `visible`, with line ends kept; of each line 2,000 characters at most."""
-    cut = text[:limit]
-    lines = "\n".join(visible(line, 2000) if line else "" for line in cut.split("\n"))
-    return f"{lines}\n… ({len(text):,} characters)" if len(text) > limit else lines
+    lines: list[str] = []
+    left = limit
+    for line in text[:limit].split("\n"):
+        shown = visible(line, 2000) if line else ""
+        left -= len(shown) + 1
+        if left < 0:
+            break
+        lines.append(shown)
+    if left < 0 or len(text) > limit:
+        lines.append(f"… ({len(text):,} characters)")
+    return "\n".join(lines)
 
 
 def whole(number: float) -> str:
@@ -84,7 +95,9 @@ def duration(milliseconds: float | None) -> str:
     minutes, seconds = divmod(seconds, 60)
     if days:
         return f"{days:,} d {hours} h"
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
 
 
 def size(count: int) -> str:
