@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-
 from .. import __version__
 from ..contract import Contract
 from ..report import NEEDED, Chunk, Facts, ListedFile, PartStatistics, Statistics, digest, gather, key_figures, render

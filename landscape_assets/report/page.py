@@ -35,6 +35,7 @@ _MOST_ROWS = 150
 
 _MOST_FAILURES = 100
 _MOST_BARS = 12
+_MOST_KINDS_DRAWN = 8
 _MOST_KINDS = 20
 """Values shown of a field that has few of them, by the contract."""
 
@@ -325,7 +326,7 @@ class _View:
         for edge in edges:
             between.setdefault((edge["from"], edge["to"]), []).append(edge)
             into.setdefault(edge["to"], []).append(edge)
-        makers = {JOIN: ("coalesce",), EXPAND: ("transform", "aggregation"), FORK: ("gate",), START: ("source",)}
+        makers = {JOIN: ("coalesce", "aggregation"), EXPAND: ("transform", "aggregation"), FORK: ("gate",), START: ("source",)}
         for (before, node), count in sorted(self._s.steps.items()):
             if before in makers or (before, node) not in between:
                 # What comes out of an aggregation is a token that has been at no node before.
@@ -386,7 +387,7 @@ class _View:
         kind_of = {}
         for node in self._all_nodes:
             # By the contract there are seven kinds; records that were changed may have more.
-            kind = node["kind"] if node["kind"] in kinds or len(kinds) < _MOST_KINDS else "others"
+            kind = node["kind"] if node["kind"] in kinds or len(kinds) < _MOST_KINDS_DRAWN else "others"
             kind_of[node["id"]] = kind
             one = kinds.setdefault(kind, {"id": kind, "kind": "", "states": 0, "failed": 0, "count": 0})
             for name in ("states", "failed"):

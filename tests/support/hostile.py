@@ -11,7 +11,7 @@ from typing import Any
 
 STRINGS = (
     "<script>document.title='owned'</script>",
-    "\"><img src=x onerror=\"document.title='owned'\">",
+    '"><img src=x onerror="document.title=\'owned\'">',
     "'><svg onload=document.title='owned'>",
     "</style><style>body{display:none}</style>",
     "</title></head><body onload=document.title='owned'>",
@@ -61,9 +61,11 @@ def records(nodes: int = 12, rows: int = 40, *, failing: int = 5) -> Iterator[di
         "reproducibility_grade": text(4),
     }
     for i in range(len(STRINGS)):
-        yield run | {"record_type": "secret_resolution"} | {
-            name: text(i) for name in ("env_var_name", "source", "vault_url", "secret_name")
-        }
+        yield (
+            run
+            | {"record_type": "secret_resolution"}
+            | {name: text(i) for name in ("env_var_name", "source", "vault_url", "secret_name")}
+        )
     kinds = ("source", "transform", "gate", "aggregation", "coalesce", "sink")
     for i in range(nodes):
         yield run | {
