@@ -164,8 +164,8 @@ def _column(records: list[dict[str, Any]], record_type: str, field: str, path: P
         return pa.array(values, kind)
     except (TypeError, ValueError, OverflowError, pa.ArrowException):
         raise PackageError(
-            f"{path}: a {record_type} record has a value in the field {field} that it cannot have. `landscape-assets verify` "
-            f"tells more."
+            f"{path}: a {record_type} record has a value in the field {field} that it cannot have. "
+            f"`landscape-assets verify` tells more."
         ) from None
 
 

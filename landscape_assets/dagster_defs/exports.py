@@ -215,9 +215,19 @@ def package(
         key = _present_key(reader, signatures, run_id, formats)
         contract = _BY_NAME[reader.metadata["contract"]]
         batches = (SignedBatch(reader.batch(i), signatures.batch(i).column("signature")) for i in range(reader.batches))
-        (files,) = write_files(batches, contract, [run_id], key, formats, lambda number: staging, settings.budget())
+        manifest_key = settings.manifest_key()
+        (files,) = write_files(
+            batches,
+            contract,
+            [run_id],
+            key,
+            formats,
+            lambda number: staging,
+            settings.budget(),
+            manifest_key.key_id if manifest_key else None,
+        )
         facts = RunFacts(**json.loads(reader.metadata["run"]))
-        export = export_of(contract.name, facts, files, key, settings.manifest_key())
+        export = export_of(contract.name, facts, files, key, manifest_key)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     # Nobody looks at what an ephemeral instance holds, and to follow the lineage takes a while.
@@ -241,10 +251,22 @@ def package_events(files: RunFiles, published: Published) -> Iterator[tuple[dg.A
         if name in files.files:
             made = files.files[name]
             size = sum(file.facts.size for file in made)
-            yield format_key(name), _digest(made), {"files": _files_table(made), "bytes": size}
+            yield format_key(name), _digest(made), {"files": _files_table(made), "bytes": size} | _report(made)
         else:
             yield format_key(name), "none", {"files": f"None: {settings.FORMAT_NAMES} leaves the format out."}
-    yield MANIFEST, published.manifest_sha256, _manifest_metadata(published)
+    made = files.files.get("html", [])
+    told = {"report": dg.MetadataValue.path(str(published.path / made[0].path))} if made else {}
+    yield MANIFEST, published.manifest_sha256, _manifest_metadata(published) | told | _report(made)
+
+
+def _report(files: Sequence[StagedFile]) -> dict[str, Any]:
+    """The key figures of the report, as numbers that Dagster plots, and its digest."""
+    return {
+        name: value
+        for file in files
+        if file.figures is not None and file.digest is not None
+        for name, value in [*file.figures.items(), ("digest", dg.MetadataValue.md(file.digest))]
+    }
 
 
 def _present_key(
@@ -282,7 +304,9 @@ def _digest(files: list[StagedFile]) -> str:
 
 def _files_table(files: list[StagedFile]) -> dg.MetadataValue:
     rows = "\n".join(
-        f"| {file.path} | {file.facts.size:,} | {file.facts.rows:,} | `{file.facts.sha256}` |" for file in files
+        f"| {file.path} | {file.facts.size:,} | {'' if file.facts.rows is None else f'{file.facts.rows:,}'} | "
+        f"`{file.facts.sha256}` |"
+        for file in files
     )
     return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
 

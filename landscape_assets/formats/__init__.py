@@ -1,8 +1,8 @@
 """The output formats: from signed records to the files of packages.
 
 Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`, `html.py`; docs/package.md), what all
-formats have in common (`base.py`), and writing the files of run after run. A new format is one more module and one more entry in
-`_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
+formats have in common (`base.py`), and writing the files of run after run. A new format is one more module and one more
+entry in `_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ class Html(Format):
         return gather(Chunk(self._names, part.types, fields))
 
     def open(self, run_id: str, folder: Path) -> _HtmlWriter:
+        """Begins the page."""
         return _HtmlWriter(run_id, folder, self._contract.name)
 
 

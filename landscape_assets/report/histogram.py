@@ -23,8 +23,8 @@ PERCENTILE_ERROR = 1 / 2 ** (_KEPT_BITS + 1)
 
 
 def buckets(values: np.ndarray) -> np.ndarray:
-    """The bucket of each value: the first bits of its binary form, which orders buckets as values. Negative values count
-    as 0."""
+    """The bucket of each value: the first bits of its binary form, which orders buckets as values. Negative values
+    count as 0."""
     positive = np.maximum(values.astype(np.float64), 0.0) + 0.0
     found: np.ndarray = positive.view(np.int64) >> _DROPPED_BITS
     return found
@@ -74,7 +74,8 @@ class Distributions:
         self._waiting = [(keys[starts], np.add.reduceat(counts, starts))]
 
     def percentiles(self, name: str, *fractions: float) -> list[float | None]:
-        """The values below or at which fractions of the values lie; within PERCENTILE_ERROR. None when there are none."""
+        """The values below or at which fractions of the values lie; within PERCENTILE_ERROR. None when there are no
+        values."""
         place = self._places.get(name)
         if place is None or not self._waiting:
             return [None] * len(fractions)
@@ -85,7 +86,7 @@ class Distributions:
         if start == stop:
             return [None] * len(fractions)
         seen = np.cumsum(counts[start:stop])
-        found = []
+        found: list[float | None] = []
         for fraction in fractions:
             rank = max(1, math.ceil(fraction * int(seen[-1])))
             bucket = int(keys[start + np.searchsorted(seen, rank)]) & ((1 << _BUCKET_BITS) - 1)

@@ -9,6 +9,7 @@ same graph is always laid out the same way.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ def lay_out(
     above: list[list[int]] = [[] for _ in layer]
     below: list[list[int]] = [[] for _ in layer]
     for chain in chains:
-        for one, other in zip(chain, chain[1:], strict=False):
+        for one, other in itertools.pairwise(chain):
             below[one].append(other)
             above[other].append(one)
     _order(layers, above, below)
@@ -111,14 +112,14 @@ def _without_cycles(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[
         stack = [(root, iter(out[root]))]
         while stack:
             node, left = stack[-1]
-            number = next(left, None)
-            if number is None:
+            following = next(left, None)
+            if following is None:
                 state[node] = 2
                 stack.pop()
                 continue
-            target = edges[number][1]
+            target = edges[following][1]
             if state[target] == 1:
-                found[number] = (target, node)
+                found[following] = (target, node)
             elif state[target] == 0:
                 state[target] = 1
                 stack.append((target, iter(out[target])))
@@ -177,7 +178,7 @@ def _order(layers: list[list[int]], above: list[list[int]], below: list[list[int
 
 def _crossings(layers: list[list[int]], below: list[list[int]]) -> int:
     count = 0
-    for upper, lower in zip(layers, layers[1:], strict=False):
+    for upper, lower in itertools.pairwise(layers):
         place = {node: index for index, node in enumerate(lower)}
         ends = [place[other] for node in upper for other in sorted(below[node], key=place.__getitem__)]
         count += sum(ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends)))

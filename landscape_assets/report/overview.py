@@ -54,7 +54,7 @@ def render_overview(packages: Sequence[Entry], without: Sequence[Entry] | None, 
     style, style_hash = asset("report.css")
     script, script_hash = asset("overview.js")
     page = environment().get_template("overview.html")
-    return page.render(
+    made: str = page.render(
         packages=packages,
         without=without,
         made_at=made_at,
@@ -63,4 +63,5 @@ def render_overview(packages: Sequence[Entry], without: Sequence[Entry] | None, 
         style_hash=style_hash,
         script=script,
         script_hash=script_hash,
-    ).encode()
+    )
+    return made.encode()

@@ -13,6 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -121,7 +122,8 @@ def render(statistics: Statistics, facts: Facts) -> bytes:
     style, style_hash = asset("report.css")
     view = _View(statistics, facts)
     page = environment().get_template("report.html")
-    return page.render(v=view, s=statistics, facts=facts, style=style, style_hash=style_hash).encode()
+    made: str = page.render(v=view, s=statistics, facts=facts, style=style, style_hash=style_hash)
+    return made.encode()
 
 
 def key_figures(statistics: Statistics) -> dict[str, float]:
@@ -234,9 +236,8 @@ class _View:
             attempts = f"{self.failed_states:,} of {self.state_count:,} attempts of nodes failed"
             parts = [attempts] if self.failed_states else []
             if self.failed_operations:
-                parts.append(
-                    f"{self.failed_operations:,} {'load or write' if self.failed_operations == 1 else 'loads or writes'} failed"
-                )
+                what = "load or write" if self.failed_operations == 1 else "loads or writes"
+                parts.append(f"{self.failed_operations:,} {what} failed")
             if count := self._s.counts["validation_error"]:
                 parts.append(f"{count:,} {'row was' if count == 1 else 'rows were'} not valid")
             failed = ", and ".join(parts[-2:]) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"
@@ -259,10 +260,10 @@ class _View:
     def _nodes(self) -> None:
         s = self._s
         by_node: dict[str, Counter[str]] = {}
-        for (node, status), count in s.states.items():
-            by_node.setdefault(node, Counter())[status] += count
+        for (where, status), count in s.states.items():
+            by_node.setdefault(where, Counter())[status] += count
         listed = {node["node_id"]: node for node in s.listed["node"]}
-        found = []
+        found: list[dict[str, Any]] = []
         for node_id in dict.fromkeys([*listed, *by_node]):
             node = listed.get(node_id, {})
             states = by_node.get(node_id, Counter())
@@ -326,7 +327,12 @@ class _View:
         for edge in edges:
             between.setdefault((edge["from"], edge["to"]), []).append(edge)
             into.setdefault(edge["to"], []).append(edge)
-        makers = {JOIN: ("coalesce", "aggregation"), EXPAND: ("transform", "aggregation"), FORK: ("gate",), START: ("source",)}
+        makers = {
+            JOIN: ("coalesce", "aggregation"),
+            EXPAND: ("transform", "aggregation"),
+            FORK: ("gate",),
+            START: ("source",),
+        }
         for (before, node), count in sorted(self._s.steps.items()):
             if before in makers or (before, node) not in between:
                 # What comes out of an aggregation is a token that has been at no node before.
@@ -394,7 +400,7 @@ class _View:
                 one[name] += node[name]
             one["count"] += 1
         for one in kinds.values():
-            one["plugin"] = f"{one['count']:,} × {one['id']}"
+            one["plugin"] = f"{one['count']:,} \N{MULTIPLICATION SIGN} {one['id']}"
         pairs: dict[tuple[str, str, bool], dict[str, Any]] = {}
         for edge in edges:
             ends = kind_of.get(edge["from"], "unknown"), kind_of.get(edge["to"], "unknown")
@@ -415,7 +421,7 @@ class _View:
         for (outcome, path, is_final), count in s.outcomes.items():
             name = f"{outcome or 'not final'} ({path})" if path else outcome or "not final"
             merged[name, is_final, outcome in _BAD_OUTCOMES or path in _BAD_PATHS] += count
-        self.outcomes = [
+        self.outcomes: list[dict[str, Any]] = [
             {"name": name, "count": count, "final": is_final, "bad": bad}
             for (name, is_final, bad), count in sorted(merged.items(), key=lambda item: (-item[1], item[0]))
         ]
@@ -474,7 +480,7 @@ class _View:
             "validation_error": "validation",
             "transform_error": "transform",
         }
-        self.failures = [
+        self.failures: list[dict[str, Any]] = [
             {
                 "of": names[record_type],
                 "where": where,
@@ -494,7 +500,7 @@ class _View:
         kinds: dict[str, Counter[str]] = {}
         for (kind, status), count in sorted(s.calls.items()):
             kinds.setdefault(kind, Counter())[status] += count
-        self.calls = []
+        self.calls: list[dict[str, Any]] = []
         for kind, statuses in list(kinds.items())[:_MOST_KINDS]:
             count = sum(statuses.values())
             median, p95, p99 = s.latencies.percentiles(kind, 0.5, 0.95, 0.99)
@@ -556,8 +562,6 @@ class _View:
         given = self.run.get("settings")
         if given is None:
             return None
-        try:
+        with suppress(ValueError, RecursionError):
             given = json.dumps(json.loads(given), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass
         return text.visible_lines(given, _SETTINGS_CHARACTERS)

@@ -6,6 +6,7 @@ belong here: which figures are shown (`page.py`), and the layout of graphs in ge
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -153,7 +154,7 @@ def _along(start: tuple[float, float], end: tuple[float, float]) -> Callable[[fl
 
 def _curve(points: Sequence[tuple[float, float]]) -> str:
     path = [f"M{points[0][0]} {points[0][1]}"]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         middle = round((y0 + y1) / 2, 1)
         path.append(f"L{x1} {y1}" if x0 == x1 else f"C{x0} {middle} {x1} {middle} {x1} {y1}")
     return "".join(path)

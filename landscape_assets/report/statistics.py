@@ -129,6 +129,7 @@ class Failure:
     message: str = ""
 
     def add(self, other: Failure) -> None:
+        """Adds failures that come later."""
         self.message = self.message or other.message
         self.count += other.count
         self.examples = (self.examples + other.examples)[:EXAMPLES]
@@ -172,8 +173,8 @@ class PartStatistics:
     head: str | None = None
     """The node of the first state, when it is of a token that an earlier part has."""
     tail: tuple[str | None, str] | None = None
-    """Of the last token of the part: the node of its last state, and what comes before its first one. The latter is empty
-    when the token is of an earlier part; None when there are neither tokens nor states."""
+    """Of the last token of the part: the node of its last state, and what comes before its first one. The latter is
+    empty when the token is of an earlier part; None when there are neither tokens nor states."""
     last_source: str | None = None
 
 
@@ -327,7 +328,7 @@ def _gather_ways(chunk: Chunk, found: PartStatistics) -> None:
         found.tail = nodes[node[-1]], ""
 
 
-def _gather_calls(calls: pl.DataFrame, found: PartStatistics) -> None:
+def _gather_calls(calls: pa.RecordBatch, found: PartStatistics) -> None:
     if not len(calls):
         return
     kind = _coded(calls["call_type"])
@@ -337,7 +338,7 @@ def _gather_calls(calls: pl.DataFrame, found: PartStatistics) -> None:
     _gather_failures("call", failed, "call_type", "error_json", "call_id", found)
 
 
-def _gather_operations(operations: pl.DataFrame, found: PartStatistics) -> None:
+def _gather_operations(operations: pa.RecordBatch, found: PartStatistics) -> None:
     if not len(operations):
         return
     columns = operations["node_id"], operations["operation_type"], operations["status"]
@@ -449,8 +450,9 @@ def _tally(*columns: _Coded) -> Counter[Any]:
     found: Counter[Hashable] = Counter()
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         key: list[Any] = []
+        left = value
         for (_, names), size in zip(reversed(columns), reversed(sizes), strict=True):
-            value, code = divmod(value, size)
+            left, code = divmod(left, size)
             key.append(names[code])
         found[tuple(reversed(key))] += count
     return found

@@ -10,13 +10,17 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime
 
+NOTHING = "\N{EN DASH}"
+"""What is shown where there is nothing."""
+
+_MINUS = "\N{MINUS SIGN}"
 _MARKS_IN_A_ROW = 3
 """Combining marks that one letter may have; more of them would be drawn over the lines around it."""
 
 
 def visible(text: object, limit: int = 120, *, tell: bool = True) -> str:
-    """A text on one line: characters that cannot be seen or steer the direction of writing as ⟦U+202E⟧, and cut with its
-    length told.
+    """A text on one line: characters that cannot be seen or steer the direction of writing as ⟦U+202E⟧, and cut with
+    its length told.
 
     Args:
         text: any text; None is an en dash.
@@ -24,7 +28,7 @@ def visible(text: object, limit: int = 120, *, tell: bool = True) -> str:
         tell: whether the length of a text that is cut is told; where there is no room for it, a table tells it.
     """
     if text is None:
-        return "–"
+        return NOTHING
     given = str(text)
     if given == "":
         return "(empty)"
@@ -67,7 +71,7 @@ def whole(number: float) -> str:
 def share(part: float, whole_number: float) -> str:
     """A part in per cent; what is not 0 or all is never shown as such."""
     if not whole_number:
-        return "–"
+        return NOTHING
     value = 100 * part / whole_number
     if 0 < value < 0.1:
         return "< 0.1 %"
@@ -79,9 +83,9 @@ def share(part: float, whole_number: float) -> str:
 def duration(milliseconds: float | None) -> str:
     """A duration with three figures or to the second."""
     if milliseconds is None:
-        return "–"
+        return NOTHING
     if milliseconds < 0:
-        return f"−{duration(-milliseconds)}"
+        return f"{_MINUS}{duration(-milliseconds)}"
     if milliseconds == 0:
         return "0 ms"
     for unit, size in (("µs", 0.001), ("ms", 1.0), ("s", 1000.0)):
@@ -112,7 +116,7 @@ def size(count: int) -> str:
 def moment(time: datetime | None) -> str:
     """A time to the second, with its offset where it has one."""
     if time is None:
-        return "–"
+        return NOTHING
     offset = time.strftime("%z")
     zone = "" if not offset else " UTC" if offset == "+0000" else f" {offset}"
     return f"{time.year:04}-{time:%m-%d %H:%M:%S}{zone}"

@@ -5,6 +5,7 @@ by axe-core: `npm pack axe-core`, unpacked, its axe.min.js named by AXE_CORE.
 """
 
 import base64
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ def test_the_page_fits_and_loads_nothing(browser, pages, name):
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
     assert levels[0] == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     names = browser.execute_script("return [...document.querySelectorAll('svg[role]')].map(s => s.ariaLabel)")
     assert all(names)
 
@@ -121,7 +122,8 @@ def test_nothing_of_hostile_text_takes_effect(browser, pages, name):
     assert not [one for one in attributes if one.startswith("on") or one in ("style", "src", "srcdoc")]
     browser.execute_script(
         "const s = document.createElement('script'); s.textContent = 'document.title = 1'; document.body.append(s);"
-        "const p = document.createElement('p'); p.setAttribute('style', 'color: red'); p.id = 'p'; document.body.append(p)"
+        "const p = document.createElement('p'); p.setAttribute('style', 'color: red'); p.id = 'p';"
+        "document.body.append(p);"
     )
     assert browser.title != "1"
     assert browser.execute_script("return getComputedStyle(document.getElementById('p')).color") != "rgb(255, 0, 0)"

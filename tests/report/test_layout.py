@@ -22,7 +22,7 @@ def graphs(draw):
 
 @given(graphs())
 def test_nodes_are_apart_and_edges_reach_them(graph):
-    """Cycles, edges that occur twice and nodes without edges included; the same graph is always laid out the same way."""
+    """Cycles, edges that occur twice and nodes without edges included; the same graph is laid out the same way."""
     count, edges = graph
     layout = lay_out(count, edges, **SIZE)
     assert layout == lay_out(count, edges, **SIZE)

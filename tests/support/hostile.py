@@ -1,7 +1,7 @@
 """Records as a hostile pipeline would leave them, for pages that show them.
 
-Belongs here: strings that try to be markup, script, style or another direction of writing, and records of a run that has
-them everywhere.
+Belongs here: strings that try to be markup, script, style or another direction of writing, and records of a run
+that has them everywhere.
 """
 
 import json
