@@ -165,6 +165,8 @@ def formats() -> tuple[str, ...]:
     given = [name.strip() for name in (_value(FORMAT_NAMES) or ",".join(DEFAULT_FORMATS)).split(",")]
     if unknown := [name for name in given if name not in FORMATS]:
         raise ExportError(f"{FORMAT_NAMES} names {unknown[0]!r}; the formats are {', '.join(FORMATS)}.")
+    if set(given) == {"html"}:
+        raise ExportError(f"{FORMAT_NAMES} names html alone. A report proves nothing without records: name jsonl, too.")
     return tuple(name for name in FORMATS if name in given)
 
 

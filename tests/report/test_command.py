@@ -134,3 +134,10 @@ def test_a_folder_of_packages_is_listed(exporter, sample, tmp_path):
 
 def test_options_of_a_folder_are_refused_for_a_package(exporter, package):
     assert exporter.run("report", package, "--verify").exit_code == 2
+
+
+def test_the_report_alone_is_not_exported(exporter, sample):
+    """There would be nothing to verify."""
+    refused = exporter.export(sample, f"--run-id={COMPLETED_RUN}", "--format", "html")
+    assert (refused.exit_code, "names html alone" in refused.stderr) == (2, True), refused.stderr
+    assert not exporter.output.exists()
