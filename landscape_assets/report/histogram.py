@@ -98,7 +98,7 @@ def _middle(bucket: int) -> float:
     if bucket == 0:
         return 0.0
     low, high = (np.array([bucket, bucket + 1], np.int64) << _DROPPED_BITS).view(np.float64)
-    return float((low + high) / 2)
+    return float(low / 2 + high / 2) if np.isfinite(high) else float(low)
 
 
 _MILLISECOND = 1_000

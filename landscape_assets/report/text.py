@@ -86,6 +86,8 @@ def duration(milliseconds: float | None) -> str:
         return NOTHING
     if milliseconds < 0:
         return f"{_MINUS}{duration(-milliseconds)}"
+    if milliseconds > 1e16:
+        return "> 300,000 years"
     if milliseconds == 0:
         return "0 ms"
     for unit, size in (("µs", 0.001), ("ms", 1.0), ("s", 1000.0)):

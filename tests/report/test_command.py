@@ -85,6 +85,18 @@ def test_what_is_not_records_is_refused_with_a_sentence(exporter, tmp_path, line
     assert not (tmp_path / "page.html").exists()
 
 
+def test_any_number_is_a_duration(exporter, tmp_path):
+    """The largest and the smallest double included."""
+    some = [{"record_type": "run", "run_id": "r", "status": "completed"}]
+    some += [
+        {"record_type": "node_state", "node_id": f"n{i}", "status": "completed", "duration_ms": number}
+        for i, number in enumerate((1.7976931348623157e308, 5e-324, -1.0, 0, 1e17))
+    ]
+    folder = write_records(tmp_path / "numbers", iter(some))
+    assert exporter.run("report", folder, "-o", tmp_path / "page.html").exit_code == 0
+    assert "&gt; 300,000 years" in (tmp_path / "page.html").read_text("utf-8")
+
+
 def test_hostile_text_is_escaped_everywhere(exporter, tmp_path):
     """The tags of the page are those of the templates, whatever the records hold; characters that steer are shown."""
     folder = write_records(tmp_path / "hostile", records())
