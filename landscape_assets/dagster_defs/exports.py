@@ -155,6 +155,7 @@ _DESCRIPTIONS = {
     "jsonl": "records.jsonl: every record in order, canonical form, one a line.",
     "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused.",
     "parquet": "parquet/<record_type>.parquet: a derived view with typed columns.",
+    "html": "report.html: what happened in the run, as one page for people; a derived view.",
 }
 
 
@@ -212,7 +213,7 @@ def package(
         ArrowReader(workspace.stored(SIGNED_RECORDS, run_id)) as signatures,
     ):
         formats = workspace.settings.formats
-        key = workspace.settings.key
+        key, manifest_key = workspace.settings.key, workspace.settings.manifest_key
         _require_same_key(reader, signatures, run_id, workspace.settings)
         contract = _BY_NAME[reader.metadata["contract"]]
         options = workspace.settings.options
@@ -228,9 +229,10 @@ def package(
             lambda number: staging,
             workspace.settings.budget,
             options,
+            manifest_key.key_id if manifest_key else None,
         )
         comparisons = snapshots.results(0)
-        export = export_of(contract, facts, files, key, workspace.settings.manifest_key, options, comparisons)
+        export = export_of(contract, facts, files, key, manifest_key, options, comparisons)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     origin = None

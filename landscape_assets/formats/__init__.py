@@ -1,8 +1,8 @@
 """The output formats: from signed records to the files of packages.
 
-Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`; docs/package.md), what all formats have in
-common (`base.py`), and writing the files of run after run. A new format is one more module and one more entry in
-`_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
+Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`, `html.py`; docs/package.md), what all
+formats have in common (`base.py`), and writing the files of run after run. A new format is one more module and one more
+entry in `_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ from ..contract import Contract
 from ..database import RUN
 from ..parallel import in_order
 from ..records.manifest_v2 import ManifestOptions
-from ..records.sign import SignedBatch, SigningKey
+from ..records.sign import SignedBatch, SigningKey, now
 from ..storage.arrow_file import text_of
 from .base import Format, Part, RunEnd, StagedFile, Writer
 from .csv import Csv
+from .html import Html
 from .jsonl import Jsonl
 from .parquet import Parquet
 
-__all__ = ["FORMATS", "RunFiles", "StagedFile", "needs_fields", "write_files"]
+__all__ = ["FORMATS", "RunFiles", "StagedFile", "fields_needed", "needs_fields", "write_files"]
 
-_FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet}
+# The report lists the files of the other formats, and comes last.
+_FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet, "html": Html}
 
 FORMATS = tuple(_FORMATS)
 """The name of every output format."""
@@ -40,6 +42,17 @@ FORMATS = tuple(_FORMATS)
 def needs_fields(formats: Collection[str]) -> bool:
     """Whether one of the formats is written from the typed values of the records."""
     return any(_FORMATS[name].needs_fields for name in formats)
+
+
+def fields_needed(contract: Contract, formats: Collection[str]) -> dict[str, Collection[str]] | None:
+    """The fields that some formats are written from: record type → fields; None when one of them needs all."""
+    chosen = [_FORMATS[name] for name in formats if _FORMATS[name].needs_fields]
+    if any(each.needed is None for each in chosen):
+        return None
+    return {
+        record_type: {field for each in chosen for field in (each.needed or {}).get(record_type, ())}
+        for record_type in contract.record_types
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ def write_files(
     folder: Callable[[int], Path],
     budget: Budget,
     options: ManifestOptions,
+    public_key_id: str | None = None,
 ) -> Iterator[RunFiles]:
     """Writes the files of some runs, one run after the other.
 
@@ -80,6 +94,7 @@ def write_files(
         folder: number of a run → the empty folder for its files.
         budget: how many threads the stage may take.
         options: what manifest records depend on.
+        public_key_id: the id of the key that will sign the manifests, if there is one.
 
     Yields:
         Each run when its files are written.
@@ -106,7 +121,7 @@ def write_files(
                         yield writing.finish()
                         writing = None
                     if writing is None:
-                        writing = _Writing(part, contract, key, options, chosen, folder(part.number))
+                        writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
                     writing.add(part, by_format)
         if writing is not None:
             yield writing.finish()
@@ -134,11 +149,13 @@ class _Writing:
         contract: Contract,
         key: SigningKey | None,
         options: ManifestOptions,
+        public_key_id: str | None,
         formats: dict[str, Format],
         folder: Path,
     ) -> None:
         self.number, self._run_id = first.number, first.run_id
         self._types, self._key, self._options = list(contract.record_types), key, options
+        self._public_key_id = public_key_id
         self._counts: Counter[int] = Counter()
         self._chain = hashlib.sha256()
         self._writers: dict[str, Writer] = {}
@@ -158,10 +175,12 @@ class _Writing:
 
     def finish(self) -> RunFiles:
         counts = {name: self._counts[code] for code, name in enumerate(self._types) if self._counts[code]}
-        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key, self._options)
-        return RunFiles(
-            self.number, {name: writer.finish(end) for name, writer in self._writers.items()}, counts, end.final_hash
-        )
+        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key, self._options, self._public_key_id, now())
+        files: dict[str, list[StagedFile]] = {}
+        for name, writer in self._writers.items():
+            files[name] = writer.finish(end)
+            end = replace(end, files=(*end.files, *files[name]))
+        return RunFiles(self.number, files, counts, end.final_hash)
 
     def abandon(self) -> None:
         for writer in self._writers.values():

@@ -5,7 +5,7 @@ Belongs here: the protocol of a format, and what passes through it. Does not bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..contract import Contract, Table
 from ..records.encode import SIGNATURE
 from ..records.manifest_v2 import ManifestOptions
-from ..records.ordered import fields_of
+from ..records.ordered import fields_of, struct_of
 from ..records.sign import SigningKey
 from ..storage.files import FileFacts
 
@@ -64,16 +64,36 @@ class Part:
             signatures = self.signatures.filter(pa.array(types == code))
             yield tables[code], fields_of(self.batch, code, self.start, self.stop), signatures
 
+    def structs(self, contract: Contract) -> Iterator[tuple[str, pa.StructArray]]:
+        """For each record type that occurs: its name, and the typed values that the batch has, in record order."""
+        names = list(contract.record_types)
+        for code in np.unique(self.types):
+            yield names[code], struct_of(self.batch, code, self.start, self.stop)
+
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """What is known of a run when all its records have been written."""
+    """What is known of a run when all its records have been written.
+
+    Args:
+        run_id: the run.
+        record_counts: record type → records.
+        final_hash: what the records chain to.
+        key: the key of their signatures, if there is one.
+        options: what a manifest record depends on.
+        public_key_id: the id of the key that will sign the manifest, if there is one.
+        exported_at: the time of the export, for the files that name it.
+        files: the files of the formats that are finished.
+    """
 
     run_id: str
     record_counts: Mapping[str, int]
     final_hash: str
     key: SigningKey | None
     options: ManifestOptions
+    public_key_id: str | None
+    exported_at: str
+    files: Sequence[StagedFile] = ()
 
     @property
     def record_count(self) -> int:
@@ -91,6 +111,7 @@ class StagedFile:
         facts: what was written.
         content: the SHA-256 of the records in it, which two exports of the same records have in common.
         exported_at: when it says that it was exported, if it does.
+        figures, digest: of the report: key figures by name, and a summary in Markdown.
     """
 
     path: str
@@ -98,6 +119,8 @@ class StagedFile:
     facts: FileFacts
     content: str
     exported_at: str | None = None
+    figures: Mapping[str, float] | None = None
+    digest: str | None = None
 
 
 class Writer(Protocol):
@@ -125,6 +148,9 @@ class Format(Protocol):
     needs_fields: ClassVar[bool]
     """Whether it is written from typed values."""
 
+    needed: ClassVar[Mapping[str, Collection[str]] | None]
+    """The fields whose typed values it is written from: record type → fields; None for all."""
+
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None: ...
 
     def prepare(self, part: Part) -> Any:
@@ -138,6 +164,7 @@ class View:
     """A format with one file for each record type, written from typed values. Arguments as for `Format`."""
 
     needs_fields: ClassVar[bool] = True
+    needed: ClassVar[Mapping[str, Collection[str]] | None] = None
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract, self._is_signed = contract, is_signed

@@ -6,6 +6,7 @@ Belongs here: that file. Does not belong here: the views by type (`csv.py`, `par
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..contract import Contract
 from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
-from ..records.sign import manifest_record, now
+from ..records.sign import manifest_record
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
 
@@ -26,6 +27,7 @@ class Jsonl:
     """The format. Arguments as for `base.Format`."""
 
     needs_fields: ClassVar[bool] = False
+    needed: ClassVar[Mapping[str, Collection[str]] | None] = None
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._is_signed = is_signed
@@ -67,7 +69,7 @@ class _JsonlWriter:
             last = manifest_v2(self._chunks, **run, final_hash=end.final_hash, key=end.key, options=end.options)
             self._file.write(last.data + b"\n")
         elif end.key is not None:
-            exported_at = now()
+            exported_at = end.exported_at
             line = manifest_record(end.run_id, end.record_count, end.final_hash, exported_at, end.key)
             self._file.write(line + b"\n")
         self._file.close()

@@ -176,7 +176,7 @@ def _assemble(
     return assembly
 
 
-def _read_back(path: Path, file: StagedFile, expected: int) -> None:
+def _read_back(path: Path, file: StagedFile, expected: int | None) -> None:
     """Makes sure that a staged file is on disk as it was written.
 
     It is compared by the XXH3-128 of what was written, which finds what disks and programs do to a file as surely as
@@ -186,7 +186,7 @@ def _read_back(path: Path, file: StagedFile, expected: int) -> None:
     Args:
         path: where it is.
         file: what was written.
-        expected: how many records it must hold.
+        expected: how many records it must hold; None for a file without records.
     """
     if file.facts.rows != expected:
         raise PackageError(f"{path} has {file.facts.rows} records where there are {expected}. Nothing is published.")

@@ -11,7 +11,7 @@ from typed columns.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -50,7 +50,9 @@ _TEXT = pa.schema(
 )
 
 
-def records_schema(contract: Contract, *, utc: bool, with_fields: bool) -> pa.Schema:
+def records_schema(
+    contract: Contract, *, utc: bool, with_fields: bool, only: Mapping[str, Collection[str]] | None = None
+) -> pa.Schema:
     """The schema of records in order.
 
     - `run`: the number of the run; ascending.
@@ -60,10 +62,20 @@ def records_schema(contract: Contract, *, utc: bool, with_fields: bool) -> pa.Sc
     - `fields`, where wanted: the values of the record's fields, a dense union with one struct for each record type.
     Nested values
       (JSON) are text in canonical form.
+
+    Args:
+        contract: the contract of the records.
+        utc: whether times are instants.
+        with_fields: whether typed values are wanted.
+        only: record type → the fields that are wanted; None for all.
     """
     if not with_fields:
         return _TEXT
-    members = [pa.field(name, pa.struct(_fields_schema(table, utc))) for name, table in contract.record_types.items()]
+    wanted = {
+        name: [field for field in _fields_schema(table, utc) if only is None or field.name in only[name]]
+        for name, table in contract.record_types.items()
+    }
+    members = [pa.field(name, pa.struct(fields)) for name, fields in wanted.items()]
     return _TEXT.append(pa.field(FIELDS, pa.dense_union(members)))
 
 
@@ -100,10 +112,14 @@ def ordered_records(
         OSError: no room, or no right, to write.
     """
     _release_memory()
-    if FIELDS in schema.names:  # a batch then takes about twice as much
-        budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2))
+    if FIELDS in schema.names:
+        # With all fields a batch takes about twice as much; what the report needs of them is small.
+        has_all = sum(len(member.type) for member in schema.field(FIELDS).type) == sum(
+            len(table.fields) for table in contract.record_types.values()
+        )
+        budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2 if has_all else budget.memory_mb * 3 // 4))
     plan = plan_sort(contract, len(run_ids), tables, budget)
-    prepare = _preparation(contract, run_ids, tables, plan, FIELDS in schema.names)
+    prepare = _preparation(contract, run_ids, tables, plan, schema)
     with (
         BucketedRows(plan, tables, prepare, scratch, budget) as rows,
         ThreadPoolExecutor(budget.threads, "records") as pool,
@@ -128,10 +144,15 @@ def _preparation(
     run_ids: Sequence[str],
     tables: Mapping[str, ArrowReader],
     plan: SortPlan,
-    with_fields: bool,
+    schema: pa.Schema,
 ) -> Prepare:
     """Makes of table rows what the records need: their text, what they are ordered by, and their typed values."""
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
+    wanted: dict[str, set[str]] = {}
+    if FIELDS in schema.names:
+        union = schema.field(FIELDS).type
+        members = (union.field(code) for code in range(union.num_fields))
+        wanted = {member.name: {field.name for field in member.type} for member in members}
 
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
         table = contract.tables[name]
@@ -139,7 +160,7 @@ def _preparation(
         records = encode(rows, table, run_ids)
         _require_size(table, rows, run_ids, records["canonical"])
         frame = pl.DataFrame(rows.select(ordering[name])).hstack(records)
-        return frame.hstack(_typed_fields(rows, table)) if with_fields else frame
+        return frame.hstack(_typed_fields(rows, table, wanted[table.record_type])) if wanted else frame
 
     return prepare
 
@@ -161,9 +182,11 @@ _FIELD = "field "
 """Prefix of the columns of typed values, beside those of the same name that rows are ordered by."""
 
 
-def _typed_fields(rows: pa.RecordBatch, table: Table) -> list[pl.Series]:
+def _typed_fields(rows: pa.RecordBatch, table: Table, wanted: Collection[str]) -> list[pl.Series]:
     found = []
     for column in table.fields:
+        if column.field not in wanted:
+            continue
         values = pl.Series(rows.column(column.name))
         if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
             text = as_text(values, column.kind)
@@ -216,6 +239,9 @@ def _union(
         mine = np.flatnonzero(types == code)
         offsets[mine] = np.arange(len(mine), dtype=np.int32)
         struct = union.field(code).type
+        if not struct.num_fields:
+            children.append(pa.nulls(len(mine), struct))
+            continue
         frames, places, before = [], at[mine].astype(np.int64), 0
         for each, start in zip(placed, starts, strict=False):
             if each.group.table == table:
@@ -245,7 +271,11 @@ def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> list[p
     Returns:
         One array for each field of the type.
     """
+    return list(struct_of(batch, code, start, stop).flatten())
+
+
+def struct_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> pa.StructArray:
+    """As `fields_of`, with the fields by name."""
     types = batch.column("record_type").to_numpy()
     before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
-    struct = batch.column(FIELDS).field(code).slice(before, count)
-    return list(struct.flatten())
+    return batch.column(FIELDS).field(code).slice(before, count)

@@ -1,0 +1,32 @@
+"""The report as a file of the package.
+
+Belongs here: that it is listed, verified, and made again from the records byte for byte.
+"""
+
+from support.exporter import KEY, Exporter
+
+from landscape_assets.reporting import report_of
+from landscape_assets.sample import COMPLETED_RUN
+from landscape_assets.verify import Status, verify_package
+
+
+def test_the_report_is_a_file_of_the_package(exporter: Exporter, sample, tmp_path):
+    """Verified with it; made again it is the same bytes; changed by one byte the package is not verified."""
+    outcome = exporter.outcome(sample, COMPLETED_RUN)
+    assert outcome["status"] == "exported"
+    package = exporter.output / COMPLETED_RUN
+    assert verify_package(package, key=KEY.encode()).status == Status.VERIFIED
+    page = package / "report.html"
+    assert report_of(package) == page.read_bytes()
+    assert exporter.run("report", exporter.output, "-o", tmp_path / "index.html").exit_code == 0
+    assert f'href="./exports/{COMPLETED_RUN}/report.html"' in (tmp_path / "index.html").read_text("utf-8")
+    page.write_bytes(page.read_bytes().replace(b"The run completed", b"The run completes"))
+    assert verify_package(package, key=KEY.encode()).status == Status.INVALID
+    assert exporter.outcome(sample, COMPLETED_RUN)["status"] == "failed"
+
+
+def test_an_export_again_finds_the_same_package(exporter: Exporter, sample):
+    """The page differs in the export's time alone, which the comparison leaves out."""
+    assert exporter.outcome(sample, COMPLETED_RUN)["status"] == "exported"
+    assert exporter.outcome(sample, COMPLETED_RUN)["status"] == "unchanged"
+    assert exporter.outcome(sample, COMPLETED_RUN, "--format", "html", "--format", "csv")["status"] == "failed"
