@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
-from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop
+from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop, utf8_texts
 from .errors import ExportError
 from .printable import printable
 from .process import prepare_libraries, require_limits
+from .report_command import report as report_command
 
 if TYPE_CHECKING:
     from .database import AuditDatabase
@@ -80,7 +81,7 @@ def main() -> None:
     "run_ids",
     metavar="ID",
     multiple=True,
-    callback=lambda context, option, given: _texts(given),
+    callback=lambda context, option, given: utf8_texts(given),
     help="A run to export; may be repeated.",
 )
 @click.option("--all", "every", is_flag=True, help="Export every finished run.")
@@ -283,42 +284,6 @@ def verify(arguments: tuple[str, ...]) -> None:
     sys.exit(verify_main(list(arguments), prog="landscape-assets verify"))
 
 
-@main.command()
-@click.argument("folder", metavar="PACKAGE|EXPORT_DIR", type=NonEmptyPath(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=NonEmptyPath(dir_okay=False, path_type=Path),
-    help="The page; ./report.html for a package and ./index.html for an export folder, unless given.",
-)
-@click.option(
-    "--database", metavar="URL", type=NonEmptyText(), help="List the runs of this audit database without a package."
-)
-@click.option(
-    "--verify", "verifies", is_flag=True, help="Verify every package of the export folder, with the keys set."
-)
-def report(folder: Path, output: Path | None, database: str | None, verifies: bool) -> None:
-    """Write a page for people: the report of a PACKAGE, from its records.jsonl, or the list of an EXPORT_DIR.
-
-    The report of a package is not verified and not made part of the package.
-    """
-    with ending_with_errors("The page cannot be made"):
-        from .reporting import is_package, keys_at_hand, overview_of, report_of, write_page
-
-        if is_package(folder):
-            if database is not None or verifies:
-                raise click.UsageError("--database and --verify are for an export folder, and not for a package.")
-            output = output or Path("report.html")
-            page = report_of(folder)
-        else:
-            output = output or Path("index.html")
-            key, manifest_key = keys_at_hand() if verifies else (None, None)
-            page = overview_of(folder, output, database, verify=verifies, key=key, manifest_key=manifest_key)
-        write_page(page, output)
-    click.echo(printable(str(output)))
-
-
 @main.command("verifier-file")
 @click.argument("file", metavar="[FILE]", default="landscape-verify.pyz", type=click.Path(path_type=Path))
 def verifier_file(file: Path) -> None:
@@ -349,6 +314,9 @@ def keygen(private_key: Path) -> None:
     click.echo(f"private key  {private_key}\npublic key   {public_key}\nkey id       {key_id}")
 
 
+main.add_command(report_command)
+
+
 def _settings(
     database: str | None = None,
     output: Path | None = None,
@@ -367,14 +335,6 @@ def _settings(
         FORMAT_NAMES: ",".join(formats) or None,
     }
     return Settings.from_environment(options, supersede=supersede, interrupted=interrupted)
-
-
-def _texts(given: tuple[str, ...]) -> tuple[str, ...]:
-    """The values of an option, which must be UTF-8: Python keeps other bytes as surrogates."""
-    for text in given:
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            raise click.BadParameter(f"{text!r} is not UTF-8 text.")
-    return given
 
 
 def _open(url: str) -> AuditDatabase:

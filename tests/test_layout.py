@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             ("cli", "definitions"),
-            ("demo",),
+            ("demo", "report_command"),
             ("console", "dagster_defs", "keygen", "sample"),
             ("pipeline", "reporting", "status"),
             ("settings",),

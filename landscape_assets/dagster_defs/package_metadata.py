@@ -68,8 +68,8 @@ def package_events(published: Published, files: RunFiles | None = None) -> Itera
 
 
 def _report_metadata(published: Published, files: RunFiles | None) -> dict[str, Any]:
-    """Where the report is, its key figures as numbers, which Dagster plots over the partitions, and its digest, which an
-    export knows."""
+    """Where the report is, its key figures as numbers, which Dagster plots over the partitions, and its digest,
+    which an export knows."""
     path = published.path / REPORT
     (made,) = files.files["html"] if files else (None,)
     figures = figures_of(path) if made is None else dict(made.figures or {})

@@ -175,7 +175,9 @@ class _Writing:
 
     def finish(self) -> RunFiles:
         counts = {name: self._counts[code] for code, name in enumerate(self._types) if self._counts[code]}
-        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key, self._options, self._public_key_id, now())
+        end = RunEnd(
+            self._run_id, counts, self._chain.hexdigest(), self._key, self._options, self._public_key_id, now()
+        )
         files: dict[str, list[StagedFile]] = {}
         for name, writer in self._writers.items():
             files[name] = writer.finish(end)

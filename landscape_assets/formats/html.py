@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -73,8 +72,9 @@ class _HtmlWriter:
             version=__version__,
             is_listed=True,
         )
-        content = hashlib.sha256(render(self._statistics, replace(facts, exported_at=None))).hexdigest()
-        self._file.write(render(self._statistics, facts))
+        page = render(self._statistics, facts)
+        content = hashlib.sha256(page.replace(end.exported_at.encode(), b"")).hexdigest()
+        self._file.write(page)
         self._file.close()
         return [
             StagedFile(

@@ -15,11 +15,12 @@ from typing import Any
 
 from ..contract.canonical import InvalidJson, parse_json
 from ..errors import PackageError
-from ..formats.html import PATH as REPORT
+from ..formats import html
 from ..report import figures_in
 from ..storage.names import folder_name
 
 MANIFEST = "manifest.json"
+REPORT = html.PATH
 
 Manifest = dict[str, Any]
 
