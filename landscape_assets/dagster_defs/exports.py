@@ -239,13 +239,16 @@ def package(
     # What an ephemeral instance holds is never looked at, and to follow the lineage takes a while.
     if not context.instance.is_ephemeral:
         origin = made_of(context.instance, [RECORDS, SIGNED_RECORDS], run_id, context.run.run_id)
-    for name in set(FORMATS) - set(formats):  # the step must give something for each of its assets
+    events = list(package_events(published, files))
+    # The step must give something for each of its assets.
+    for name in (name for name in FORMATS if format_key(name) not in {event.asset_key for event in events}):
+        reason = "the package was made without it" if name in formats else f"{FORMAT_NAMES} leaves the format out"
         yield dg.MaterializeResult(
             asset_key=format_key(name),
             data_version=dg.DataVersion("none"),
-            metadata={"files": f"None: {FORMAT_NAMES} leaves the format out."},
+            metadata={"files": f"None: {reason}."},
         )
-    for event in package_events(published, files):
+    for event in events:
         metadata: dict[str, Any] = dict(event.metadata)
         if event.asset_key == MANIFEST:
             metadata |= manifest_metadata(context.instance, published, origin)

@@ -64,7 +64,7 @@ def test_the_manifest_says_what_is_in_the_package(exported, sample_database, kin
     counts: dict[str, int] = {}
     for record in records[:-1]:
         counts[record["record_type"]] = counts.get(record["record_type"], 0) + 1
-    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 1)
+    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 2)
     assert (manifest["contract"], manifest["run_id"], manifest["status"]) == ("v1", COMPLETED_RUN, "completed")
     assert (manifest["started_at"], manifest["completed_at"]) == (records[0]["started_at"], records[0]["completed_at"])
     assert manifest["started_at"] == "2026-11-03T06:00:00" + ("+00:00" if kind == "postgresql" else "")
@@ -91,6 +91,7 @@ def test_the_manifest_says_what_is_in_the_package(exported, sample_database, kin
         "text/csv; charset=utf-8; header=present",
         "application/vnd.apache.parquet",
         "text/markdown; charset=utf-8",
+        "text/html; charset=utf-8",
     }
 
 
@@ -234,7 +235,7 @@ def test_a_run_that_changed_since_is_an_error(database, exporter, package, state
         ((), {"LANDSCAPE_SIGNING_KEY": "another key of the tests"}, "signing key_id is hmac:"),
         ((), {"LANDSCAPE_SIGNING_KEY_ID": "renamed"}, "signing key_id is renamed and was hmac:"),
         (("--no-sign",), {}, "signing is None and was"),
-        (("--format", "jsonl"), {}, "the formats are jsonl and were csv, jsonl, parquet"),
+        (("--format", "jsonl"), {}, "the formats are jsonl and were csv, html, jsonl, parquet"),
     ],
 )
 def test_other_options_are_a_difference(database, exporter, package, arguments, environment, says):

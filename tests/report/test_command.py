@@ -11,20 +11,17 @@ import pytest
 from support.exporter import content
 from support.hostile import records, write_records
 from support.pipeline import make_files
+from support.report import body
 
 from landscape_assets.records.sign import SigningKey
 from landscape_assets.report.page import MAX_BYTES
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
-def body(page):
-    """What a page says of the run: without head, and without what it says of the export."""
-    return page[page.index("<main>") : page.index('<section id="export"')]
-
-
 @pytest.fixture
 def package(exporter, sample):
-    assert exporter.export(sample, f"--run-id={COMPLETED_RUN}").exit_code == 0
+    formats = [f"--format={name}" for name in ("jsonl", "csv", "parquet")]
+    assert exporter.export(sample, f"--run-id={COMPLETED_RUN}", *formats).exit_code == 0
     return exporter.output / COMPLETED_RUN
 
 
@@ -138,7 +135,8 @@ def test_a_folder_of_packages_is_listed(exporter, sample, tmp_path):
     for run_id, verdict in ((COMPLETED_RUN, "✓ verified"), (FAILED_RUN, "✓ verified"), ("broken", "▲ invalid")):
         (row,) = re.findall(rf"<tr><th[^>]*>(?:(?!</tr>).)*>{run_id}<.*?</tr>", packages, re.DOTALL)
         assert verdict in row
-        assert f'href="./exports/{run_id}/"' in row
+        page = "" if run_id == "broken" else "report.html"
+        assert f'href="./exports/{run_id}/{page}"' in row
     assert RUNNING_RUN in without
     assert "not finished" in without
     assert COMPLETED_RUN not in without

@@ -6,7 +6,6 @@ budgets do not matter. Does not belong here: the page in a browser (`tests/brows
 
 import json
 import math
-import re
 from collections import Counter
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.pipeline import jsonl, make_all_files, make_files
+from support.report import cells
 
 from landscape_assets.budget import Budget
 from landscape_assets.records.sign import SigningKey
@@ -21,17 +21,6 @@ from landscape_assets.report.histogram import MOST_BUCKETS, PERCENTILE_ERROR, Di
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 KEY = SigningKey("a key of the tests, longer than sixteen bytes", None)
-
-
-def cells(page, table_after):
-    """The rows of the first table after a text of the page, as texts."""
-    table = page[page.index(table_after) :]
-    table = table[table.index("<tbody>") : table.index("</tbody>")]
-    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
-    return [
-        [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
-        for row in rows
-    ]
 
 
 @pytest.mark.parametrize("run_id", [COMPLETED_RUN, FAILED_RUN])

@@ -59,7 +59,10 @@ def records(nodes: int = 12, rows: int = 40, *, failing: int = 5) -> Iterator[di
         "config_hash": text(3),
         "settings": settings,
         "reproducibility_grade": text(4),
+        "initiated_by_user_id": text(5),
+        "auth_provider_type": text(6),
     }
+    yield run | {"record_type": "web_plugin_policy", "schema_version": 1, "policy_hash": text(7)}
     for i in range(len(STRINGS)):
         yield (
             run
@@ -117,6 +120,10 @@ def records(nodes: int = 12, rows: int = 40, *, failing: int = 5) -> Iterator[di
             "error_details_json": text(i),
         }
         yield run | {"record_type": f"new_{i}", "field": text(i)}
+        yield run | {"record_type": "scheduler_event", "event_type": text(i)}
+        yield run | {"record_type": "sink_effect", "sink_node_id": text(i, i), "role": text(i), "state": text(i)}
+        yield run | {"record_type": "sink_effect_attempt", "action": text(i), "state": text(i)}
+        yield run | {"record_type": "sink_effect_member", "sink_node_id": text(i, i), "prepared_disposition": text(i)}
     for row in range(rows):
         yield run | {"record_type": "row", "row_id": text(row, row), "source_node_id": text(0, "0 ")}
         yield run | {"record_type": "token", "token_id": f"t{row}", "fork_group_id": None}
