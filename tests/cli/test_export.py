@@ -181,26 +181,33 @@ def test_an_export_again_is_unchanged(database, exporter, package, exported):
 
 
 def test_two_exports_differ_in_one_time_stamp(database, exporter, exported):
-    """Same run, key and options: the same bytes, but for the time in the manifest and in the last record, and what
-    follows from it:
-    the hash of records.jsonl in VERIFY.md."""
+    """Same run, key and options: the same bytes, but for the time in the manifest, the last record and the report, and
+    what follows from it: the hashes of these in VERIFY.md."""
     exporter.outcome(database.url, COMPLETED_RUN)
     old, new = content(exported[1] / COMPLETED_RUN), content(exporter.output / COMPLETED_RUN)
-    assert {name for name in old if old[name] != new.get(name)} == {"manifest.json", "records.jsonl", "VERIFY.md"}
+    changed = {name for name in old if old[name] != new.get(name)}
+    assert changed == {"manifest.json", "records.jsonl", "report.html", "VERIFY.md"}
     assert set(old) == set(new)
-    old_page, new_page = (
-        data["VERIFY.md"].replace(hashlib.sha256(data["records.jsonl"]).hexdigest().encode(), b"")
-        for data in (old, new)
-    )
-    assert old_page == new_page
+    guides = []
+    for data in (old, new):
+        guide = data["VERIFY.md"]
+        for name in ("records.jsonl", "report.html"):
+            guide = guide.replace(hashlib.sha256(data[name]).hexdigest().encode(), b"")
+        guides.append(guide)
+    assert guides[0] == guides[1]
     old_lines, new_lines = (data["records.jsonl"].splitlines() for data in (old, new))
     assert old_lines[:-1] == new_lines[:-1]
     stamps = [manifest_of(path / COMPLETED_RUN) for path in (exported[1], exporter.output)]
+    old_report, new_report = (
+        data["report.html"].replace(manifest["exported_at"].encode(), b"")
+        for data, manifest in zip((old, new), stamps, strict=True)
+    )
+    assert old_report == new_report
     for manifest in stamps:
         for name in ("exported_at", "signature"):
             del manifest[name]
         for file in manifest["files"]:
-            if file["path"] in ("records.jsonl", "VERIFY.md"):
+            if file["path"] in ("records.jsonl", "report.html", "VERIFY.md"):
                 del file["sha256"]
     assert stamps[0] == stamps[1]
 
