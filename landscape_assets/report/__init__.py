@@ -2,8 +2,8 @@
 
 Belongs here: the figures of a run, gathered in one bounded pass over its records (`chunk.py`, `gather.py`,
 `statistics.py`, `histogram.py`), the layout of its graph (`layout.py`), pictures (`pictures.py`), what is shown of them
-(`view.py`, `pipeline_view.py`), and the page (`page.py`, `templates/`). Does not belong here: where records come from,
-and files of packages (`formats/html.py`, `reporting.py`).
+(`summary.py`, `view.py`, `pipeline_view.py`), and the page (`page.py`, `templates/`). Does not belong here: where
+records come from, and files of packages (`formats/html.py`, `reporting.py`).
 """
 
 from .chunk import NEEDED, Chunk

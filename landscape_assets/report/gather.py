@@ -48,6 +48,7 @@ def gather(chunk: Chunk) -> PartStatistics:
     taken = outcomes.filter(outcomes["sink_name"].is_valid())
     found.sinks = _tally(_coded(taken["sink_name"]), _coded(taken["outcome"]), _coded(taken["path"]))
     found.batches = _tally_of(chunk, "batch", "status", "trigger_type")
+    found.not_valid = _tally_of(chunk, "validation_error", "node_id")
     found.scheduling = _tally_of(chunk, "scheduler_event", "event_type")
     found.effects = _tally_of(chunk, "sink_effect", "sink_node_id", "role", "state")
     found.effect_members = _tally_of(chunk, "sink_effect_member", "sink_node_id", "prepared_disposition")

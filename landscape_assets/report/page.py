@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from . import text
 from .statistics import Statistics
+from .summary import Summary
 from .view import View
 
 MAX_BYTES = 2_000_000
@@ -112,7 +113,7 @@ def render(statistics: Statistics, facts: Facts) -> bytes:
 
 def key_figures(statistics: Statistics) -> dict[str, float]:
     """The figures that runs are compared by; what is not known is left out."""
-    view = View(statistics)
+    view = Summary(statistics)
     found: dict[str, float] = {
         "rows": view.rows,
         "failures": view.failure_count,

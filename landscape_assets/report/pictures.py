@@ -14,9 +14,9 @@ from datetime import datetime
 from .layout import lay_out
 from .text import visible
 
-NODE_WIDTH, NODE_HEIGHT = 178.0, 62.0
+NODE_WIDTH, NODE_HEIGHT = 204.0, 62.0
 _GAP, _RISE, _MARGIN = 26.0, 72.0, 16.0
-_LABEL_CHARACTERS = 22
+_TITLE_CHARACTERS, _LABEL_CHARACTERS = 22, 26
 _LETTER = 6.2
 """Width of a letter of an edge's label, about."""
 
@@ -58,7 +58,7 @@ def graph(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[str, object]:
         {
             "x": round(x - NODE_WIDTH / 2 + left, 1),
             "y": round(y - NODE_HEIGHT / 2 + _MARGIN, 1),
-            "title": visible(node.title, _LABEL_CHARACTERS, tell=False),
+            "title": visible(node.title, _TITLE_CHARACTERS, tell=False),
             "kind": visible(node.kind, _LABEL_CHARACTERS, tell=False),
             "figures": node.figures,
             "failed": node.has_failures,

@@ -122,6 +122,7 @@ class PipelineView:
                 "label": edge["label"],
                 "count": sum(events.get(edge["edge_id"], Counter()).values()) or None,
                 "diverted": edge["default_mode"] == "divert" or events.get(edge["edge_id"], Counter())["divert"] > 0,
+                "diversions": events.get(edge["edge_id"], Counter())["divert"],
                 "mode": edge["default_mode"],
             }
             for edge in s.listed["edge"]
@@ -197,8 +198,8 @@ class PipelineView:
 
     @staticmethod
     def _figures_of(node: Mapping[str, Any]) -> str:
-        states = _states(node["states"])
-        return f"{states} · ▲ {node['failed']:,} failed" if node["failed"] else states
+        states = f"{text.short(node['states'])} {'state' if node['states'] == 1 else 'states'}"
+        return f"▲ {text.short(node['failed'])} of {states} failed" if node["failed"] else states
 
     def _by_kind(self, edges: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """One node for each kind of node, and one edge for each pair of them: what is drawn of a large pipeline."""

@@ -74,6 +74,8 @@ class PartStatistics:
     operations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     operation_time: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: Counter[tuple[str, str]] = field(default_factory=Counter)
+    not_valid: Counter[tuple[str]] = field(default_factory=Counter)
+    """(node,) → validation errors."""
     scheduling: Counter[tuple[str]] = field(default_factory=Counter)
     """(kind of event of the scheduler,) → events."""
     effects: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -111,6 +113,7 @@ _COUNTERS = (
     "operations",
     "operation_time",
     "batches",
+    "not_valid",
     "scheduling",
     "effects",
     "effect_members",

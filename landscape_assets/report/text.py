@@ -68,6 +68,18 @@ def whole(number: float) -> str:
     return f"{int(number):,}"
 
 
+def short(number: int) -> str:
+    """A whole number in a few characters, for pictures; from 10,000 on with three figures."""
+    if number < 10_000:
+        return f"{number:,}"
+    value, units = float(number), ["k", "M", "G", "T"]
+    value /= 1000
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.{0 if value >= 99.95 else 1}f} {units[0]}"
+
+
 def share(part: float, whole_number: float) -> str:
     """A part in per cent; what is not 0 or all is never shown as such."""
     if not whole_number:

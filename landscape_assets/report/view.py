@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import Any
 
 from . import text
-from .histogram import PERCENTILE_ERROR
 from .pictures import bars, over_time
 from .pipeline_view import MOST_BARS, MOST_ROWS, PipelineView, node_name
 from .statistics import EXPAND, FORK, JOIN, Statistics
+from .summary import Summary
 
 _MOST_FAILURES = 100
 _MOST_LISTED = 100
@@ -31,17 +31,6 @@ _BAD_OUTCOMES = ("failed", "failure", "quarantined", "diverted")
 _BAD_PATHS = ("quarantined_at_source", "sink_fallback_to_failsink", "sink_discarded", "on_error_routed", "unrouted")
 _BAD_ATTEMPTS = ("response_lost", "error")
 
-_ENDINGS = {
-    "completed": "The run completed",
-    "completed_with_failures": "The run completed with failures",
-    "empty": "The run completed without any rows",
-    "failed": "The run failed",
-    "interrupted": "The run was interrupted",
-    "running": "The run had not ended when it was exported",
-}
-_WAYS = {"source_load": ("load", "loads"), "sink_write": ("write", "writes")}
-"""Kinds of operation in words; any other is called an operation."""
-
 _PLACES = {
     "node_state": "node",
     "operation": "operation",
@@ -51,7 +40,7 @@ _PLACES = {
 }
 
 
-class View:
+class View(Summary):
     """The figures as the template shows them.
 
     Args:
@@ -59,68 +48,9 @@ class View:
     """
 
     def __init__(self, statistics: Statistics) -> None:
-        s = self._s = statistics
-        self.rows = s.counts["row"]
-        self.token_count = s.counts["token"]
-        self.state_count = s.counts["node_state"]
-        self.call_count = s.counts["call"]
-        self.failed_states = sum(count for (_, status), count in s.states.items() if status == "failed")
-        self.failed_calls = sum(count for (_, status), count in s.calls.items() if status == "error")
-        self.failed_operations = sum(count for (_, _, status), count in s.operations.items() if status == "failed")
-        self.failure_count = self.failed_states + self.failed_operations + s.counts["validation_error"]
-        self.retries = sum(s.retries.values())
-        run = s.run or {}
-        self.status: str = run.get("status") or "unknown"
-        self.started, self.completed = run.get("started_at"), run.get("completed_at")
-        self.duration_ms: float | None = None
-        if self.started is not None and self.completed is not None:
-            self.duration_ms = (self.completed - self.started).total_seconds() * 1000
-        self.run = run
-        self.percentile_error = f"{100 * PERCENTILE_ERROR:.1f} %"
+        super().__init__(statistics)
         self._outcomes()
         self._failures()
-
-    # The run.
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether the run did not end well."""
-        return self.status != "completed" and self.status != "empty"
-
-    @property
-    def sentence(self) -> str:
-        """How the run ended."""
-        other = f"The run ended with the status “\u2068{text.visible(self.status, 40)}\u2069”"
-        how = _ENDINGS.get(self.status, other)
-        after = f" after {text.duration(self.duration_ms)}" if self.duration_ms is not None else ""
-        rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} came in" if self.rows else "no rows came in"
-        if not self.failure_count:
-            failed = "nothing failed"
-        else:
-            attempts = f"{self.failed_states:,} of {self.state_count:,} attempts of nodes failed"
-            parts = [attempts] if self.failed_states else []
-            failed_ways: Counter[tuple[str, str]] = Counter()
-            for (_, kind, status), count in self._s.operations.items():
-                if status == "failed":
-                    failed_ways[_WAYS.get(kind, ("other operation", "other operations"))] += count
-            for way, count in sorted(failed_ways.items()):
-                parts.append(f"{count:,} {way[count != 1]} failed")
-            if count := self._s.counts["validation_error"]:
-                parts.append(f"{count:,} {'row was' if count == 1 else 'rows were'} not valid")
-            failed = ", and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
-        return f"{how}{after}: {rows}; {failed}."
-
-    @property
-    def headline(self) -> list[tuple[str, str, bool]]:
-        """The key figures: name, value, and whether it is one of failures."""
-        return [
-            ("Duration", text.duration(self.duration_ms), False),
-            ("Rows", text.whole(self.rows), False),
-            ("Failures", text.whole(self.failure_count), bool(self.failure_count)),
-            ("Error rate", text.share(self.failed_states, self.state_count), bool(self.failed_states)),
-            ("Retries", text.whole(self.retries), False),
-            ("External calls", text.whole(self.call_count), False),
-        ]
 
     # What became of rows and tokens.
 
@@ -184,9 +114,15 @@ class View:
             ]
         events = sorted(s.scheduling.items(), key=lambda item: (-item[1], item[0]))
         if events:
-            found.append(("Scheduler events", text.whole(s.counts["scheduler_event"]), "work given to workers"))
+            found.append(
+                (
+                    "Scheduler events",
+                    text.whole(s.counts["scheduler_event"]),
+                    "steps of work queued, taken and given back",
+                )
+            )
         found += [
-            (f"Events {text.visible(kind.replace('_', ' '), 40)}", text.whole(count), "of the scheduler")
+            (f"Scheduler: {text.visible(kind.replace('_', ' '), 40)}", text.whole(count), "events")
             for (kind,), count in events[:_MOST_KINDS]
         ]
         return found
