@@ -160,7 +160,7 @@ def _curve(points: Sequence[tuple[float, float]]) -> str:
     return "".join(path)
 
 
-_BAR_WIDTH, _BAR_HEIGHT, _BAR_STEP = 300.0, 16.0, 44.0
+_BAR_WIDTH, _BAR_HEIGHT, _BAR_STEP = 230.0, 16.0, 44.0
 
 
 def bars(rows: Sequence[tuple[str, float, float, str]]) -> dict[str, object]:

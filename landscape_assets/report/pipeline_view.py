@@ -23,8 +23,10 @@ MOST_ROWS = 150
 MOST_BARS = 12
 _MOST_VERSIONS = 6
 
-_NODE_ID = re.compile(r"(?:config_)?(?:source|transform|gate|aggregation|coalesce|queue|sink)_(.+)_[0-9a-f]{12}", re.S)
-"""An id as ELSPETH makes it: the kind of the node, its name in the settings, and a hash."""
+_NODE_ID = re.compile(
+    r"(?:config_)?(?:source|transform|gate|aggregation|coalesce|queue|sink)_(.+)_[0-9a-f]{12}(?:_\d+)?", re.S
+)
+"""An id as ELSPETH makes it: the kind of the node, name in the settings, hash, and in older versions a place."""
 
 
 def node_name(node_id: str) -> str:
@@ -34,7 +36,7 @@ def node_name(node_id: str) -> str:
 
 
 def _states(count: int) -> str:
-    return f"{count:,} {'state' if count == 1 else 'states'}"
+    return f"{text.short(count)} {'state' if count == 1 else 'states'}"
 
 
 class PipelineView:
@@ -198,7 +200,7 @@ class PipelineView:
 
     @staticmethod
     def _figures_of(node: Mapping[str, Any]) -> str:
-        states = f"{text.short(node['states'])} {'state' if node['states'] == 1 else 'states'}"
+        states = _states(node["states"])
         return f"▲ {text.short(node['failed'])} of {states} failed" if node["failed"] else states
 
     def _by_kind(self, edges: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
