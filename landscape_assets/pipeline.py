@@ -21,7 +21,7 @@ from .database import AuditDatabase
 from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
 from .failures import explain
-from .formats import RunFiles, fields_needed, needs_fields, write_files
+from .formats import RunFiles, fields_wanted, write_files
 from .package import Export, Published, publish
 from .parallel import in_order
 from .records.manifest_v2 import ManifestOptions
@@ -159,13 +159,11 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
         scratch.mkdir()
         with StoredTables(lambda table: work / f"{table}.arrow") as tables:
             facts = tables.facts()
-            schema = records_schema(
-                tables.contract,
-                utc=tables.utc,
-                with_fields=needs_fields(settings.formats),
-                only=fields_needed(tables.contract, settings.formats),
+            wanted = fields_wanted(settings.formats)
+            schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
+            records = ordered_records(
+                tables.contract, run_ids, tables.readers, scratch, settings.budget, schema, wanted
             )
-            records = ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema)
             total = sum(sum(run.tables.values()) for run in facts)
             snapshots = OwnSnapshots(tables.contract, facts, settings.key, settings.options)
             signed = snapshots.watch(sign(records, settings.key, settings.budget, tables.contract.tagged_key))

@@ -21,10 +21,10 @@ from pydantic import Field
 from ..contract import ALL_TABLES, CONTRACTS, Contract
 from ..database.tables import RunFacts, StoredTables
 from ..errors import PackageError
-from ..formats import FORMATS, needs_fields, write_files
+from ..formats import FORMATS, fields_wanted, write_files
 from ..package import publish
 from ..pipeline import export_of
-from ..records.ordered import FIELDS, ordered_records, records_schema
+from ..records.ordered import ordered_records, records_schema
 from ..records.own_snapshot import OwnSnapshots
 from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, sign
 from ..settings import FORMAT_NAMES, RAW_ERROR_ROWS, Settings
@@ -70,16 +70,18 @@ def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Works
         StoredTables(lambda name: workspace.stored(table_key(name), run_id)) as tables,
     ):
         contract, (facts,) = tables.contract, tables.facts()
-        schema = records_schema(contract, utc=tables.utc, with_fields=needs_fields(workspace.settings.formats))
+        wanted = fields_wanted(workspace.settings.formats)
+        schema = records_schema(contract, utc=tables.utc, wanted=wanted)
         metadata = {
             "contract": contract.name,
             "run": json.dumps(asdict(facts)),
             "raw_error_rows": json.dumps(tables.raw_error_rows),
+            "fields": json.dumps(wanted.names),
         }
         unfinished = workspace.unfinished(RECORDS, run_id)
         with ArrowWriter(unfinished, schema, metadata) as writer:
             for batch in ordered_records(
-                contract, [run_id], tables.readers, scratch, workspace.settings.budget, schema
+                contract, [run_id], tables.readers, scratch, workspace.settings.budget, schema, wanted
             ):
                 for code, count in enumerate(np.bincount(batch.column("record_type").to_numpy())):
                     counts[code] += int(count)
@@ -268,10 +270,10 @@ def _require_same_key(records: ArrowReader, signatures: ArrowReader, run_id: str
             f"The signed records of run {run_id!r} are not of its present records. Materialize export/signed_records "
             f"again."
         )
-    if needs_fields(settings.formats) and FIELDS not in records.schema.names:
+    if not set(fields_wanted(settings.formats).names) <= set(json.loads(records.metadata["fields"])):
         raise PackageError(
-            f"The records of run {run_id!r} were stored for other formats, without typed values. Materialize "
-            f"export/records and what follows it again (the job export_run)."
+            f"The records of run {run_id!r} were stored for other formats. Materialize export/records and what follows "
+            f"it again (the job export_run)."
         )
     is_raw: bool = json.loads(records.metadata["raw_error_rows"])
     if _BY_NAME[records.metadata["contract"]].redacts and is_raw != settings.options.raw_error_rows:

@@ -22,6 +22,7 @@ from ..contract import Contract
 from ..database import RUN
 from ..parallel import in_order
 from ..records.manifest_v2 import ManifestOptions
+from ..records.ordered import FieldsWanted
 from ..records.sign import SignedBatch, SigningKey, now
 from ..storage.arrow_file import text_of
 from .base import Format, Part, RunEnd, StagedFile, Writer
@@ -30,7 +31,7 @@ from .html import Html
 from .jsonl import Jsonl
 from .parquet import Parquet
 
-__all__ = ["FORMATS", "RunFiles", "StagedFile", "fields_needed", "needs_fields", "write_files"]
+__all__ = ["FORMATS", "RunFiles", "StagedFile", "fields_wanted", "write_files"]
 
 # The report lists the files of the other formats, and comes last.
 _FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet, "html": Html}
@@ -39,20 +40,16 @@ FORMATS = tuple(_FORMATS)
 """The name of every output format."""
 
 
-def needs_fields(formats: Collection[str]) -> bool:
-    """Whether one of the formats is written from the typed values of the records."""
-    return any(_FORMATS[name].needs_fields for name in formats)
-
-
-def fields_needed(contract: Contract, formats: Collection[str]) -> dict[str, Collection[str]] | None:
-    """The fields that some formats are written from: record type → fields; None when one of them needs all."""
-    chosen = [_FORMATS[name] for name in formats if _FORMATS[name].needs_fields]
-    if any(each.needed is None for each in chosen):
-        return None
-    return {
-        record_type: {field for each in chosen for field in (each.needed or {}).get(record_type, ())}
-        for record_type in contract.record_types
-    }
+def fields_wanted(formats: Collection[str]) -> FieldsWanted:
+    """What some formats are written from besides the canonical form of the records."""
+    wanted = [_FORMATS[name].wanted for name in formats]
+    texts = {name: text for each in wanted for name, text in each.texts.items()}
+    typed = [each.only for each in wanted if each.typed]
+    only: dict[str, set[str]] = {}
+    for each in typed:
+        for record_type, fields in (each or {}).items():
+            only.setdefault(record_type, set()).update(fields)
+    return FieldsWanted(bool(typed), texts, None if None in typed else only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def write_files(
     """Writes the files of some runs, one run after the other.
 
     Args:
-        batches: the signed records of the runs in order; with typed values where a format needs them.
+        batches: the signed records of the runs in order, with the `fields_wanted`.
         contract: their contract.
         run_ids: the runs by number.
         key: the key of the signatures; None for an unsigned export.

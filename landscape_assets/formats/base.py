@@ -5,7 +5,7 @@ Belongs here: the protocol of a format, and what passes through it. Does not bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..contract import Contract, Table
 from ..records.encode import SIGNATURE
 from ..records.manifest_v2 import ManifestOptions
-from ..records.ordered import fields_of, struct_of
+from ..records.ordered import FieldsWanted, fields_of
 from ..records.sign import SigningKey
 from ..storage.files import FileFacts
 
@@ -56,19 +56,13 @@ class Part:
         types: np.ndarray = self.batch.column("record_type").to_numpy()[self.start : self.stop]
         return types
 
-    def by_type(self, contract: Contract) -> Iterator[tuple[Table, list[pa.Array], pa.LargeStringArray]]:
-        """For each record type that occurs: its table, an array for each of `Table.fields`, and the signatures; in
-        record order."""
+    def by_type(self, contract: Contract) -> Iterator[tuple[Table, pa.StructArray, pa.LargeStringArray]]:
+        """For each record type that occurs: its table, the fields that are wanted, and the signatures; in record
+        order."""
         types, tables = self.types, list(contract.record_types.values())
         for code in np.unique(types):
             signatures = self.signatures.filter(pa.array(types == code))
             yield tables[code], fields_of(self.batch, code, self.start, self.stop), signatures
-
-    def structs(self, contract: Contract) -> Iterator[tuple[str, pa.StructArray]]:
-        """For each record type that occurs: its name, and the typed values that the batch has, in record order."""
-        names = list(contract.record_types)
-        for code in np.unique(self.types):
-            yield names[code], struct_of(self.batch, code, self.start, self.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +139,8 @@ class Format(Protocol):
         options: what a manifest record depends on.
     """
 
-    needs_fields: ClassVar[bool]
-    """Whether it is written from typed values."""
-
-    needed: ClassVar[Mapping[str, Collection[str]] | None]
-    """The fields whose typed values it is written from: record type → fields; None for all."""
+    wanted: ClassVar[FieldsWanted]
+    """What it is written from besides the canonical form of the records."""
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None: ...
 
@@ -161,10 +152,7 @@ class Format(Protocol):
 
 
 class View:
-    """A format with one file for each record type, written from typed values. Arguments as for `Format`."""
-
-    needs_fields: ClassVar[bool] = True
-    needed: ClassVar[Mapping[str, Collection[str]] | None] = None
+    """A format with one file for each record type. Arguments as for `Format`."""
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract, self._is_signed = contract, is_signed

@@ -6,15 +6,19 @@ other formats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contract import Column, Kind, Table
-from ..records.encode import as_text, change_text
+from ..contract import Kind, Table
+from ..database import RUN
+from ..records.encode import Texts, change_text
+from ..records.ordered import FieldsWanted
 from ..storage.arrow_file import text_of
 from ..storage.files import FileFacts, NewFile
 from .base import Part, View, ViewWriter
@@ -25,23 +29,46 @@ FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "\0")
 _FREE_TEXT = (Kind.TEXT, Kind.JSON, Kind.JSON_OBJECTS)
 """Times begin with a digit, and the values of an enum with a letter; neither holds a comma."""
 
+_TEXT = pa.large_string()
+
 _Rows = tuple[memoryview, int]
 """The UTF-8 of lines, and how many records they are."""
+
+
+_ROW = "csv row"
+"""The text of a record's cells, without its signature and the end of the line."""
+
+
+def _rows(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[str]) -> pl.Series:
+    cells = [pa.scalar(table.record_type, _TEXT), _run_cells(rows.column(RUN), run_ids)]
+    for column in table.fields:
+        if column.name in texts:
+            values = texts[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
+        else:
+            values = rows.column(column.name).cast(_TEXT)
+        cells.append(_text_cells(values) if column.kind in _FREE_TEXT else values)
+    return pl.Series(_joined(*cells, separator=","))
+
+
+def _run_cells(runs: pa.UInt32Array, run_ids: Sequence[str]) -> pa.LargeStringArray | pa.LargeStringScalar:
+    """The run_id of each record: one for all where all are of one run."""
+    distinct = runs.dictionary_encode()
+    texts = _text_cells(pa.array([run_ids[number] for number in distinct.dictionary.to_pylist()], _TEXT))
+    return texts[0] if len(texts) == 1 else texts.take(distinct.indices)
 
 
 class Csv(View):
     """The format. Arguments as for `base.Format`."""
 
+    wanted: ClassVar[FieldsWanted] = FieldsWanted(texts={_ROW: _rows})
+
     def prepare(self, part: Part) -> list[tuple[str, _Rows]]:
         """The lines of each record type."""
-        run_id = _text_cells(pa.array([part.run_id], pa.large_string()))[0]
         found = []
         for table, fields, signatures in part.by_type(self._contract):
-            cells = [pa.scalar(table.record_type, pa.large_string()), run_id, *map(_cells, table.fields, fields)]
-            if self._is_signed:
-                cells.append(signatures)
-            cells[-1] = _joined([cells[-1], "\r\n"], "")
-            found.append((table.record_type, (text_of(_joined(cells, ",")), len(signatures))))
+            rows = fields.field(_ROW)
+            lines = _joined(rows, ",", signatures, "\r\n") if self._is_signed else _joined(rows, "\r\n")
+            found.append((table.record_type, (text_of(lines), len(signatures))))
         return found
 
     def open(self, run_id: str, folder: Path) -> ViewWriter[_Rows]:
@@ -53,18 +80,10 @@ class Csv(View):
         return ViewWriter(self._contract, folder / "csv", "text/csv; charset=utf-8; header=present", begin)
 
 
-def _joined(cells: list[pa.Array | pa.Scalar | str], separator: str) -> pa.LargeStringArray:
+def _joined(*cells: pa.Array | pa.Scalar | str, separator: str = "") -> pa.LargeStringArray:
     """The cells of each row as one text; null is empty."""
-    texts = [pa.scalar(cell, pa.large_string()) if isinstance(cell, str) else cell for cell in [*cells, separator]]
+    texts = [pa.scalar(cell, _TEXT) if isinstance(cell, str) else cell for cell in (*cells, separator)]
     return pc.binary_join_element_wise(*texts, null_handling="replace", null_replacement="")
-
-
-def _cells(column: Column, values: pa.Array) -> pa.LargeStringArray:
-    if column.kind in _FREE_TEXT:
-        return _text_cells(values)
-    if column.kind in (Kind.ENUM, Kind.INTEGER):
-        return values.cast(pa.large_string())
-    return as_text(pl.Series(values), column.kind).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _text_cells(values: pa.LargeStringArray) -> pa.LargeStringArray:

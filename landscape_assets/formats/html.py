@@ -7,13 +7,15 @@ page (`report/`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
+
+import numpy as np
 
 from .. import __version__
 from ..contract import Contract
 from ..records.manifest_v2 import ManifestOptions
+from ..records.ordered import FieldsWanted, fields_of
 from ..report import NEEDED, Chunk, Facts, ListedFile, PartStatistics, Statistics, digest, gather, key_figures, render
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
@@ -25,8 +27,7 @@ MEDIA_TYPE = "text/html; charset=utf-8"
 class Html:
     """The format. Arguments as for `base.Format`."""
 
-    needs_fields: ClassVar[bool] = True
-    needed: ClassVar[Mapping[str, Collection[str]] | None] = NEEDED
+    wanted: ClassVar[FieldsWanted] = FieldsWanted(typed=True, only=NEEDED)
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._contract = contract
@@ -34,11 +35,12 @@ class Html:
 
     def prepare(self, part: Part) -> PartStatistics:
         """The figures of the records."""
-        fields = {
-            name: {field.name: struct.field(field.name) for field in struct.type if field.name in NEEDED[name]}
-            for name, struct in part.structs(self._contract)
-            if name in NEEDED
-        }
+        fields = {}
+        for code in np.unique(part.types):
+            name = self._names[code]
+            if name in NEEDED:
+                struct = fields_of(part.batch, code, part.start, part.stop)
+                fields[name] = {one.name: struct.field(one.name) for one in struct.type if one.name in NEEDED[name]}
         return gather(Chunk(self._names, part.types, fields))
 
     def open(self, run_id: str, folder: Path) -> _HtmlWriter:

@@ -6,7 +6,6 @@ Belongs here: that file. Does not belong here: the views by type (`csv.py`, `par
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ import numpy as np
 from ..contract import Contract
 from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
+from ..records.ordered import FieldsWanted
 from ..records.sign import manifest_record
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
@@ -26,8 +26,7 @@ _Lines = tuple[memoryview, np.ndarray]
 class Jsonl:
     """The format. Arguments as for `base.Format`."""
 
-    needs_fields: ClassVar[bool] = False
-    needed: ClassVar[Mapping[str, Collection[str]] | None] = None
+    wanted: ClassVar[FieldsWanted] = FieldsWanted()
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
         self._is_signed = is_signed

@@ -6,11 +6,13 @@ Belongs here: these files. Does not belong here: other formats.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..contract import Table
+from ..records.ordered import FieldsWanted
 from ..storage.files import FileFacts, NewFile
 from .base import Part, View, ViewWriter
 
@@ -21,6 +23,8 @@ ROW_GROUP_BYTES = 4 * 2**20
 class Parquet(View):
     """The format. Arguments as for `base.Format`."""
 
+    wanted: ClassVar[FieldsWanted] = FieldsWanted(typed=True)
+
     def prepare(self, part: Part) -> list[tuple[str, pa.RecordBatch]]:
         """The rows of each record type."""
         found = []
@@ -29,7 +33,8 @@ class Parquet(View):
                 pa.repeat(pa.scalar(text, pa.large_string()), len(signatures))
                 for text in (table.record_type, part.run_id)
             ]
-            arrays = [*both, *fields, *([signatures] if self._is_signed else [])]
+            values = [fields.field(column.field) for column in table.fields]
+            arrays = [*both, *values, *([signatures] if self._is_signed else [])]
             found.append((table.record_type, pa.RecordBatch.from_arrays(arrays, self.header(table))))
         return found
 

@@ -7,7 +7,7 @@ single values (`contract/canonical.py`), order (`sort.py`), signatures (`sign.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -24,16 +24,27 @@ SIGNATURE_BYTES = len(',"signature":""') + 64
 
 _QUOTED = (Kind.TEXT, Kind.ENUM, Kind.TIME)
 
+Texts = Mapping[str, pl.Series]
+"""Column → the text of its values' canonical form, strings without quotation marks or escapes; null where the value is
+null. Columns that are text already are left out."""
+
 _Parts = list[str | pl.Expr]
 """Literals and columns of text without nulls, one behind the other."""
 
 
-def encode(rows: pa.RecordBatch, table: Table, run_ids: Sequence[str]) -> pl.DataFrame:
+def column_texts(rows: pa.RecordBatch, table: Table) -> Texts:
+    """The text of each column of table rows that is not text already."""
+    columns = [column for column in table.fields if column.kind in _TEXT]
+    return {column.name: _TEXT[column.kind](pl.Series(rows.column(column.name))) for column in columns}
+
+
+def encode(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[str]) -> pl.DataFrame:
     """The records of table rows.
 
     Args:
         rows: rows with the declared types of `table.columns`, the number of their run as RUN, and perhaps with columns
             besides.
+        texts: `column_texts` of the rows.
         table: the table.
         run_ids: the runs by number.
 
@@ -53,7 +64,7 @@ def encode(rows: pa.RecordBatch, table: Table, run_ids: Sequence[str]) -> pl.Dat
         elif isinstance(value, str):
             parts.append(value)
         else:
-            parts.extend(_column(rows.column(value.name), value.kind))
+            parts.extend(_column(rows.column(value.name), texts.get(value.name), value.kind))
     after.append("}")
     heads = pl.DataFrame(rows.select([RUN])).with_columns(before=_joined(before))
     return heads.select(canonical=pl.concat_str("before", _joined(after)), head=pl.col("before").str.len_bytes())
@@ -76,17 +87,17 @@ def _run(runs: pl.Series, run_ids: Sequence[str]) -> str | pl.Expr:
     return pl.lit(runs.replace_strict(numbers, texts, return_dtype=pl.String))
 
 
-def _column(values: pa.Array, kind: Kind) -> _Parts:
+def _column(values: pa.Array, text: pl.Series | None, kind: Kind) -> _Parts:
     """The JSON values of a column."""
     if values.null_count == len(values):
         return ["null"]
     quote = '"' if kind in _QUOTED else ""
-    text = pl.lit(_escaped(values) if kind is Kind.TEXT else as_text(pl.Series(values), kind))
-    if values.null_count:
-        return [
-            pl.concat_str(pl.lit(quote), text, pl.lit(quote)).fill_null("null") if quote else text.fill_null("null")
-        ]
-    return [quote, text, quote]
+    if text is None:
+        text = _escaped(values) if kind is Kind.TEXT else pl.Series(values)
+    if text.null_count():
+        quoted = pl.concat_str(pl.lit(quote), pl.lit(text), pl.lit(quote)) if quote else pl.lit(text)
+        return [quoted.fill_null("null")]
+    return [quote, pl.lit(text), quote]
 
 
 def _joined(parts: _Parts) -> pl.Expr:
@@ -126,12 +137,6 @@ def _needs_escapes(values: pa.StringArray) -> bool:
     return len(octets) > 0 and bool(octets.min() < 0x20 or any((octets == ord(each)).any() for each in ('"', "\\")))
 
 
-def as_text(values: pl.Series, kind: Kind) -> pl.Series:
-    """A column's values as the text of their canonical form, strings without quotation marks or escapes; nulls stay
-    null."""
-    return _TEXT[kind](values)
-
-
 def number_text(values: pl.Series) -> pl.Series:
     """Finite doubles as ECMAScript prints them (RFC 8785 section 3.2.2.3).
 
@@ -159,15 +164,13 @@ def _time_text(values: pl.Series) -> pl.Series:
 
 
 def _json_text(values: pl.Series) -> pl.Series:
-    """Stored JSON text as the canonical form of its value; tables with such columns are small."""
-    return pl.Series(
-        values.name, [None if text is None else canonical_json(parse_json(text)) for text in values], dtype=pl.String
-    )
+    """Stored JSON text as the canonical form of its value; tables with such columns are small. The value null is a null,
+    as in other columns."""
+    parsed = [None if text is None else parse_json(text) for text in values]
+    return pl.Series(values.name, [None if one is None else canonical_json(one) for one in parsed], dtype=pl.String)
 
 
 _TEXT: dict[Kind, Callable[[pl.Series], pl.Series]] = {
-    Kind.TEXT: lambda values: values,
-    Kind.ENUM: lambda values: values,
     Kind.INTEGER: lambda values: values.cast(pl.String),
     Kind.FLOAT: number_text,
     Kind.TIME: _time_text,

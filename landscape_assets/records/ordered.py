@@ -5,16 +5,16 @@ package (`formats/`).
 
 Records come in batches. A record is of one type, and has the columns of its type: the batch holds them as a union
 (Arrow's dense union: one child for each record type, with a row for each record of the type), so that views are written
-from typed columns.
+from columns.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from ..errors import CorruptTable
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
 from .buckets import BucketedRows, Prepare
-from .encode import SIGNATURE_BYTES, as_text, encode
+from .encode import SIGNATURE_BYTES, Texts, column_texts, encode
 from .plan import SortPlan, plan_sort
 from .sort import BucketSorter, KeyedRows, ordering_columns
 
@@ -50,32 +50,58 @@ _TEXT = pa.schema(
 )
 
 
-def records_schema(
-    contract: Contract, *, utc: bool, with_fields: bool, only: Mapping[str, Collection[str]] | None = None
-) -> pa.Schema:
+RowText = Callable[[pa.RecordBatch, Texts, Table, Sequence[str]], pl.Series]
+"""Makes a text of each row. Arguments as for `encode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsWanted:
+    """What is wanted of records besides their canonical form.
+
+    Args:
+        typed: whether their typed values are.
+        texts: name → makes a text of each record. It is made before records are ordered: of many rows at once, and with
+            the texts of columns that the canonical form is made of too.
+        only: record type → the fields whose typed values are; None for all.
+    """
+
+    typed: bool = False
+    texts: Mapping[str, RowText] = field(default_factory=dict)
+    only: Mapping[str, Collection[str]] | None = None
+
+    def __bool__(self) -> bool:
+        return self.typed or bool(self.texts)
+
+    @property
+    def names(self) -> list[str]:
+        """What it is, by name."""
+        typed = ["some typed values", *([] if self.only is not None else ["typed values"])]
+        return [*(typed if self.typed else []), *self.texts]
+
+    def is_wanted(self, record_type: str, name: str) -> bool:
+        """Whether the typed values of a field are."""
+        return self.typed and (self.only is None or name in self.only.get(record_type, ()))
+
+
+def records_schema(contract: Contract, *, utc: bool, wanted: FieldsWanted) -> pa.Schema:
     """The schema of records in order.
 
     - `run`: the number of the run; ascending.
     - `record_type`: its place among `Contract.record_types`.
     - `canonical`: the canonical form without signature.
     - `head`: how many bytes of it come before the signature's place.
-    - `fields`, where wanted: the values of the record's fields, a dense union with one struct for each record type.
-    Nested values
-      (JSON) are text in canonical form.
-
-    Args:
-        contract: the contract of the records.
-        utc: whether times are instants.
-        with_fields: whether typed values are wanted.
-        only: record type → the fields that are wanted; None for all.
+    - `fields`, where wanted: a dense union with one struct for each record type. It holds the values of the record's
+      fields, where nested values (JSON) are text in canonical form; and the texts that are wanted, by their names.
     """
-    if not with_fields:
+    if not wanted:
         return _TEXT
-    wanted = {
-        name: [field for field in _fields_schema(table, utc) if only is None or field.name in only[name]]
+    texts = [pa.field(name, pa.large_string()) for name in wanted.texts]
+    members = [
+        pa.field(
+            name, pa.struct([*(one for one in _fields_schema(table, utc) if wanted.is_wanted(name, one.name)), *texts])
+        )
         for name, table in contract.record_types.items()
-    }
-    members = [pa.field(name, pa.struct(fields)) for name, fields in wanted.items()]
+    ]
     return _TEXT.append(pa.field(FIELDS, pa.dense_union(members)))
 
 
@@ -92,6 +118,7 @@ def ordered_records(
     scratch: Path,
     budget: Budget,
     schema: pa.Schema,
+    wanted: FieldsWanted,
 ) -> Iterator[pa.RecordBatch]:
     """The records of some runs, one run after the other, in record order (contract, section 2).
 
@@ -102,6 +129,7 @@ def ordered_records(
         scratch: an empty folder for temporary files.
         budget: how much memory the stage may take.
         schema: of `records_schema`.
+        wanted: as for `records_schema`.
 
     Yields:
         Batches of the schema, one a bucket.
@@ -112,14 +140,11 @@ def ordered_records(
         OSError: no room, or no right, to write.
     """
     _release_memory()
-    if FIELDS in schema.names:
-        # With all fields a batch takes about twice as much; what the report needs of them is small.
-        has_all = sum(len(member.type) for member in schema.field(FIELDS).type) == sum(
-            len(table.fields) for table in contract.record_types.values()
-        )
-        budget = replace(budget, memory_mb=max(1, budget.memory_mb // 2 if has_all else budget.memory_mb * 3 // 4))
+    if wanted:  # a batch then takes about twice as much; with a few fields alone, a little more
+        is_little = wanted.only is not None and not wanted.texts
+        budget = replace(budget, memory_mb=max(1, budget.memory_mb * 3 // 4 if is_little else budget.memory_mb // 2))
     plan = plan_sort(contract, len(run_ids), tables, budget)
-    prepare = _preparation(contract, run_ids, tables, plan, schema)
+    prepare = _preparation(contract, run_ids, tables, plan, wanted)
     with (
         BucketedRows(plan, tables, prepare, scratch, budget) as rows,
         ThreadPoolExecutor(budget.threads, "records") as pool,
@@ -144,23 +169,21 @@ def _preparation(
     run_ids: Sequence[str],
     tables: Mapping[str, ArrowReader],
     plan: SortPlan,
-    schema: pa.Schema,
+    wanted: FieldsWanted,
 ) -> Prepare:
-    """Makes of table rows what the records need: their text, what they are ordered by, and their typed values."""
+    """Makes of table rows what the records need: their text, what they are ordered by, and what is wanted besides."""
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
-    wanted: dict[str, set[str]] = {}
-    if FIELDS in schema.names:
-        union = schema.field(FIELDS).type
-        members = (union.field(code) for code in range(union.num_fields))
-        wanted = {member.name: {field.name for field in member.type} for member in members}
 
     def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
         table = contract.tables[name]
         plan.require(contract, table, rows)
-        records = encode(rows, table, run_ids)
+        texts = column_texts(rows, table)
+        records = encode(rows, texts, table, run_ids)
         _require_size(table, rows, run_ids, records["canonical"])
-        frame = pl.DataFrame(rows.select(ordering[name])).hstack(records)
-        return frame.hstack(_typed_fields(rows, table, wanted[table.record_type])) if wanted else frame
+        fields = _typed_fields(rows, texts, table, wanted)
+        fields |= {name: make(rows, texts, table, run_ids) for name, make in wanted.texts.items()}
+        further = [values.alias(f"{_FIELD}{name}") for name, values in fields.items()]
+        return pl.DataFrame(rows.select(ordering[name])).hstack(records).hstack(further)
 
     return prepare
 
@@ -179,23 +202,21 @@ def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], ca
 
 
 _FIELD = "field "
-"""Prefix of the columns of typed values, beside those of the same name that rows are ordered by."""
+"""Prefix of the columns of `fields`, beside those of the same name that rows are ordered by."""
 
 
-def _typed_fields(rows: pa.RecordBatch, table: Table, wanted: Collection[str]) -> list[pl.Series]:
-    found = []
+def _typed_fields(rows: pa.RecordBatch, texts: Texts, table: Table, wanted: FieldsWanted) -> dict[str, pl.Series]:
+    found = {}
     for column in table.fields:
-        if column.field not in wanted:
+        assert column.field is not None
+        if not wanted.is_wanted(table.record_type, column.field):
             continue
         values = pl.Series(rows.column(column.name))
         if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
-            text = as_text(values, column.kind)
-            values = pl.select(
-                pl.when(text != "null").then(text)
-            ).to_series()  # a field that is null, as other fields are
+            values = texts[column.name]
         elif column.kind is Kind.FLOAT:
             values = values + 0.0  # canonical form knows no negative zero
-        found.append(values.alias(f"{_FIELD}{column.field}"))
+        found[column.field] = values
     return found
 
 
@@ -224,7 +245,7 @@ def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schem
 def _union(
     union: pa.DenseUnionType, tables: list[str], types: np.ndarray, at: np.ndarray, placed: Sequence[KeyedRows]
 ) -> pa.UnionArray:
-    """The typed values of records in order.
+    """The fields of records in order.
 
     Args:
         union: the type to make.
@@ -260,22 +281,14 @@ def _union(
     return pa.UnionArray.from_dense(pa.array(types), pa.array(offsets), children, names)
 
 
-def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> list[pa.Array]:
-    """The typed values of the records of one type in a part of a batch, in record order.
+def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> pa.StructArray:
+    """The fields of the records of one type in a part of a batch, in record order.
 
     Args:
         batch: of `records_schema`, with fields.
         code: the record type's place among `Contract.record_types`.
         start, stop: the part.
-
-    Returns:
-        One array for each field of the type.
     """
-    return list(struct_of(batch, code, start, stop).flatten())
-
-
-def struct_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> pa.StructArray:
-    """As `fields_of`, with the fields by name."""
     types = batch.column("record_type").to_numpy()
     before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
     return batch.column(FIELDS).field(code).slice(before, count)

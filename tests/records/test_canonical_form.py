@@ -20,7 +20,8 @@ from landscape_assets.contract.canonical import InvalidJson, canonical_json, par
 from landscape_assets.contract.model import OrderKey
 from landscape_assets.database import RUN
 from landscape_assets.database.schemas import ARROW_TYPES
-from landscape_assets.records.encode import encode, lines
+from landscape_assets.records.encode import column_texts, lines
+from landscape_assets.records.encode import encode as encode_with_texts
 
 
 def table(kind: Kind, field: str = "value") -> Table:
@@ -35,6 +36,10 @@ def rows(kind: Kind, values: list) -> pa.RecordBatch:
 def of_one_run(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Rows that all belong to the first run."""
     return batch.append_column(RUN, pa.array([0] * batch.num_rows, pa.uint32()))
+
+
+def encode(batch: pa.RecordBatch, of: Table, run_ids: list[str]) -> pl.DataFrame:
+    return encode_with_texts(batch, column_texts(batch, of), of, run_ids)
 
 
 def encoded(kind: Kind, values: list, field: str = "value", run_id: str = "r") -> list[str]:

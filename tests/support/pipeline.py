@@ -15,9 +15,9 @@ import pyarrow as pa
 from landscape_assets.budget import Budget
 from landscape_assets.database import RUN, AuditDatabase, RunNumbers, RunsOfIds
 from landscape_assets.database.tables import StoredTables, load_tables
-from landscape_assets.formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
+from landscape_assets.formats import FORMATS, RunFiles, StagedFile, fields_wanted, write_files
 from landscape_assets.records.manifest_v2 import ManifestOptions
-from landscape_assets.records.ordered import ordered_records, records_schema
+from landscape_assets.records.ordered import FieldsWanted, ordered_records, records_schema
 from landscape_assets.records.sign import SigningKey, sign
 from landscape_assets.storage.arrow_file import ArrowReader
 
@@ -81,10 +81,10 @@ def loaded(
         yield tables
 
 
-def _records(tables: StoredTables, folder: Path, budget: Budget, *, with_fields: bool) -> Iterator[pa.RecordBatch]:
+def _records(tables: StoredTables, folder: Path, budget: Budget, wanted: FieldsWanted) -> Iterator[pa.RecordBatch]:
     (folder / "scratch").mkdir()
-    schema = records_schema(tables.contract, utc=tables.utc, with_fields=with_fields)
-    return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, schema)
+    schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
+    return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, schema, wanted)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def make_records(
         by_run: dict[str, list[str]] = {run_id: [] for run_id in tables.run_ids}
         counts: dict[str, int] = {}
         types = list(tables.contract.record_types)
-        for batch in _records(tables, folder, budget or Budget(), with_fields=False):
+        for batch in _records(tables, folder, budget or Budget(), FieldsWanted()):
             for run, code, text in zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True):
                 by_run[tables.run_ids[run]].append(text)
                 counts[types[code]] = counts.get(types[code], 0) + 1
@@ -140,7 +140,7 @@ def make_all_files(
 
     raw = options is not None and options.raw_error_rows
     with loaded(database, run_ids, folder / "tables", by_scan=by_scan, raw_error_rows=raw) as tables:
-        records = _records(tables, folder, budget, with_fields=needs_fields(formats))
+        records = _records(tables, folder, budget, fields_wanted(formats))
         signed = sign(records, key, budget, tables.contract.tagged_key)
         made = write_files(
             signed, tables.contract, tables.run_ids, key, formats, target, budget, options or ManifestOptions()
