@@ -66,7 +66,7 @@ NEEDED: dict[str, dict[str, pa.DataType]] = {
         "error_json": _TEXT,
     },
     "routing_event": {"edge_id": _TEXT, "mode": _TEXT},
-    "batch": {"status": _TEXT, "trigger_type": _TEXT},
+    "batch": {"aggregation_node_id": _TEXT, "attempt": _INTEGER, "status": _TEXT, "trigger_type": _TEXT},
     "scheduler_event": {"event_type": _TEXT},
     "sink_effect": {"sink_node_id": _TEXT, "role": _TEXT, "state": _TEXT},
     "sink_effect_attempt": {"action": _TEXT, "state": _TEXT},

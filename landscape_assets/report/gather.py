@@ -48,6 +48,7 @@ def gather(chunk: Chunk) -> PartStatistics:
     taken = outcomes.filter(outcomes["sink_name"].is_valid())
     found.sinks = _tally(_coded(taken["sink_name"]), _coded(taken["outcome"]), _coded(taken["path"]))
     found.batches = _tally_of(chunk, "batch", "status", "trigger_type")
+    _gather_members(chunk, found)
     found.not_valid = _tally_of(chunk, "validation_error", "node_id")
     found.scheduling = _tally_of(chunk, "scheduler_event", "event_type")
     found.effects = _tally_of(chunk, "sink_effect", "sink_node_id", "role", "state")
@@ -115,6 +116,22 @@ def _gather_ways(chunk: Chunk, found: PartStatistics) -> None:
         found.tail = last, before[origin[-1]]
     elif len(node):
         found.tail = nodes[node[-1]], ""
+
+
+def _gather_members(chunk: Chunk, found: PartStatistics) -> None:
+    """How many tokens came to each aggregation. In record order each member follows its batch; a batch that is tried
+    again has the same members once more."""
+    batches = chunk.records("batch")
+    is_batch, is_member = chunk.is_of("batch"), chunk.is_of("batch_member")
+    batch_of_member = np.cumsum(is_batch)[is_member] - 1
+    found.head_members = int(np.count_nonzero(batch_of_member < 0))
+    if not len(batches):
+        return
+    node, nodes = _coded(batches["aggregation_node_id"])
+    sizes = np.bincount(batch_of_member[batch_of_member >= 0], minlength=len(batches))
+    is_first = _numbers(pc.fill_null(batches["attempt"], 0)) == 0
+    found.members = Counter(_named(np.bincount(node, sizes * is_first, len(nodes)), nodes))
+    found.last_aggregation = nodes[node[-1]] if is_first[-1] else ""
 
 
 def _gather_calls(calls: pa.RecordBatch, found: PartStatistics) -> None:

@@ -130,6 +130,8 @@ class PipelineView:
             for edge in s.listed["edge"]
         ]
         self._count_steps(found, kinds)
+        self._count_members(found)
+        self._count_queued(found, kinds)
         self.edge_count = max(len(found), s.counts["edge"])
         ranked = sorted(range(len(found)), key=lambda i: (not found[i]["diverted"], -(found[i]["count"] or 0), i))
         self.edges = [found[i] for i in sorted(ranked[:MOST_ROWS])]
@@ -167,6 +169,35 @@ class PipelineView:
                 edge = next((one for one in open_edges if not one["diverted"]), open_edges[0])
                 edge["count"] = (edge["count"] or 0) + count - told
                 edge["steps"] = True
+
+    def _count_members(self, edges: list[dict[str, Any]]) -> None:
+        """Counts the tokens of the edges into aggregations: not each of them has a state there, but all are members of
+        its batches."""
+        for node, count in self._s.members.items():
+            into = [edge for edge in edges if edge["to"] == node and not edge["diverted"]]
+            silent = [edge for edge in into if edge["count"] is None or "steps" in edge]
+            told = sum(edge["count"] for edge in into if edge["count"] is not None and "steps" not in edge)
+            if len(silent) == 1 and count > told:
+                silent[0]["count"] = max(silent[0]["count"] or 0, count - told)
+                silent[0]["steps"] = True
+
+    def _count_queued(self, edges: list[dict[str, Any]], kinds: Mapping[str, str]) -> None:
+        """Counts the tokens of the edges of queues in which no token has a state: it goes on to the node behind it."""
+        s = self._s
+        queues = [node["id"] for node in self._all_nodes if node["kind"] == "queue" and not node["states"]]
+        for queue in queues:
+            into = [edge for edge in edges if edge["to"] == queue and not edge["diverted"]]
+            out = [edge for edge in edges if edge["from"] == queue and not edge["diverted"]]
+            for edge in into:
+                if edge["count"] is None:
+                    before = edge["from"]
+                    is_only = sum(one["from"] == before and not one["diverted"] for one in edges) == 1
+                    if kinds.get(before) == "source" and is_only:
+                        edge["count"] = s.states[before, "completed"]
+                    else:
+                        edge["count"] = sum(s.steps[before, one["to"]] for one in out)
+            if len(out) == 1 and (out[0]["count"] is None or "steps" in out[0]):
+                out[0]["count"] = max(out[0]["count"] or 0, sum(edge["count"] for edge in into))
 
     def _draw(self, edges: list[dict[str, Any]]) -> None:
         nodes = self._all_nodes

@@ -76,6 +76,12 @@ class PartStatistics:
     batches: Counter[tuple[str, str]] = field(default_factory=Counter)
     not_valid: Counter[tuple[str]] = field(default_factory=Counter)
     """(node,) → validation errors."""
+    members: Counter[str] = field(default_factory=Counter)
+    """Aggregation → tokens that came to it."""
+    head_members: int = 0
+    """Members of a batch that an earlier part has."""
+    last_aggregation: str | None = None
+    """Where the last batch was made; empty where its members are not to be counted, None when there is none."""
     scheduling: Counter[tuple[str]] = field(default_factory=Counter)
     """(kind of event of the scheduler,) → events."""
     effects: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -114,6 +120,7 @@ _COUNTERS = (
     "operation_time",
     "batches",
     "not_valid",
+    "members",
     "scheduling",
     "effects",
     "effect_members",
@@ -131,6 +138,10 @@ class Statistics(PartStatistics):
     def add(self, part: PartStatistics) -> None:
         """Adds the figures of the next records of the run."""
         self._tie(part)
+        if part.head_members and self.last_aggregation:
+            self.members[self.last_aggregation] += part.head_members
+        if part.last_aggregation is not None:
+            self.last_aggregation = part.last_aggregation
         for name in _COUNTERS:
             getattr(self, name).update(getattr(part, name))
         self.run = self.run or part.run

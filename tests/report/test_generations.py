@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.databases import make_v0
 from support.generations import GENERATIONS, SUBJECT, database
+from support.hostile import write_records
 from support.pipeline import jsonl, make_all_files
 from support.report import body, cells
 
@@ -190,12 +191,15 @@ def test_an_edge_is_taken_by_no_more_tokens_than_there_are(made: list[tuple[str,
         rows = table(page, 'id="h-edges"')
         assert len(rows) == len(edges)
         states = Counter(one["node_id"] for one in of(records, "node_state"))
+        aggregations = {one["aggregation_node_id"] for one in of(records, "batch")}
         for edge, row in zip(edges, rows, strict=True):
             taken = int(row[4].replace(",", ""))
             if events[edge["edge_id"]]:
                 assert taken == events[edge["edge_id"]]
-            else:
+            elif edge["to_node_id"] not in aggregations:
                 assert taken <= states[edge["to_node_id"]]
+            else:
+                assert taken <= len(of(records, "batch_member"))
 
 
 @pytest.mark.parametrize("seen", [re.compile(r"\bNone\b"), re.compile(r"\bnan\b"), re.compile(r"\{\{|\}\}")])
@@ -204,3 +208,66 @@ def test_no_value_is_shown_that_is_not_there(made: list[tuple[str, RunFiles]], s
     for _, files in made:
         page = body(files.files["html"][0].facts.path.read_text("utf-8"))
         assert not seen.search(re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL))
+
+
+def run_of(*nodes: tuple[str, str], edges: list[tuple[str, str]], rest: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of a run with nodes (id and kind) and edges without routing events."""
+    return [
+        {"record_type": "run", "run_id": "r", "status": "completed"},
+        *({"record_type": "node", "node_id": node, "plugin_name": "p", "node_type": kind} for node, kind in nodes),
+        *(
+            {"record_type": "edge", "edge_id": f"{a}-{b}", "from_node_id": a, "to_node_id": b}
+            | {"label": "continue", "default_mode": "move"}
+            for a, b in edges
+        ),
+        *rest,
+    ]
+
+
+def taken(folder: Path, records: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """How many tokens took each edge, by the report."""
+    page = report_of(write_records(folder, iter(records))).decode()
+    return {(row[0], row[1]): int(row[4]) for row in table(page, 'id="h-edges"')}
+
+
+def state(node: str, status: str = "completed") -> dict[str, Any]:
+    """A state of the token before it."""
+    return {"record_type": "node_state", "node_id": node, "attempt": 0, "status": status}
+
+
+def test_tokens_come_to_an_aggregation_as_members_of_its_batches(tmp_path: Path) -> None:
+    """One state for each batch, and each token once, though a batch was tried again."""
+    tokens = [one for i in range(5) for one in row_of("s", i, state("s"))]
+    batches = [
+        {
+            "record_type": "batch",
+            "batch_id": f"b{i}",
+            "aggregation_node_id": "a",
+            "attempt": attempt,
+            "status": "failed",
+        }
+        for i, attempt in enumerate((0, 1, 0))
+    ]
+    members = [[{"record_type": "batch_member", "batch_id": f"b{i}"}] * count for i, count in enumerate((3, 3, 2))]
+    rest = [*tokens, *(one for batch, some in zip(batches, members, strict=True) for one in (batch, *some))]
+    records = run_of(("s", "source"), ("a", "aggregation"), edges=[("s", "a")], rest=rest)
+    assert taken(tmp_path / "records", records) == {("s", "a"): 5}
+
+
+def test_tokens_pass_a_queue_without_a_state(tmp_path: Path) -> None:
+    """What completed at the sources came to it, and went on."""
+    rest = [
+        *(one for i in range(3) for one in row_of("s", i, state("s"), state("t"))),
+        *(one for i in range(4) for one in row_of("z", i, state("z"), state("t"))),
+        *row_of("z", 9, state("z", "failed")),
+    ]
+    nodes = [("s", "source"), ("z", "source"), ("q", "queue"), ("t", "transform")]
+    records = run_of(*nodes, edges=[("s", "q"), ("z", "q"), ("q", "t")], rest=rest)
+    assert taken(tmp_path / "records", records) == {("s", "q"): 3, ("z", "q"): 4, ("q", "t"): 7}
+
+
+def row_of(source: str, number: int, *states: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row with one token and its states."""
+    name = f"{source}{number}"
+    row = {"record_type": "row", "row_id": name, "source_node_id": source}
+    return [row, {"record_type": "token", "token_id": name, "row_id": name}, *states]
