@@ -72,15 +72,27 @@ def _facts(statistics: Statistics, manifest: dict[str, Any] | None, last: dict[s
     listed = manifest["files"]
     return Facts(
         run_id=manifest["run_id"],
-        contract=manifest["contract"],
-        final_hash=manifest["final_hash"],
-        key_id=manifest["signing"] and manifest["signing"]["key_id"],
-        public_key_id=manifest["public_key"] and manifest["public_key"]["key_id"],
-        files=[ListedFile(one["path"], one["size"], one["records"]) for one in listed if one["records"] is not None],
+        contract=_text(manifest.get("contract")),
+        final_hash=_text(manifest.get("final_hash")),
+        key_id=_key_id(manifest.get("signing")),
+        public_key_id=_key_id(manifest.get("public_key")),
+        files=[
+            ListedFile(one["path"], one["size"], one["records"])
+            for one in listed
+            if type(one.get("records")) is int and type(one.get("size")) is int
+        ],
         exported_at=manifest["exported_at"],
-        version=manifest["exporter"]["version"],
+        version=_version(manifest.get("exporter")),
         is_listed=any(one["path"] == REPORT for one in listed),
     )
+
+
+def _key_id(signing: object) -> str | None:
+    return _text(signing.get("key_id")) if isinstance(signing, dict) else None
+
+
+def _version(exporter: object) -> str:
+    return (_text(exporter.get("version")) if isinstance(exporter, dict) else None) or __version__
 
 
 def _text(value: object) -> str | None:
@@ -207,14 +219,16 @@ def _entry(folder: Path, base: str) -> Entry:
     except PackageError as error:
         return Entry(folder.name, folder=way, problem=str(error), is_sound=False)
     has_report = any(file["path"] == REPORT for file in manifest["files"])
+    counts = manifest.get("record_counts")
+    rows = counts.get("row", 0) if isinstance(counts, dict) else None
     return Entry(
         run_id=manifest["run_id"],
-        status=manifest["status"],
-        started_at=manifest["started_at"],
-        completed_at=manifest["completed_at"],
+        status=_text(manifest.get("status")),
+        started_at=_text(manifest.get("started_at")),
+        completed_at=_text(manifest.get("completed_at")),
         folder=way,
         report=_url(base, folder.name, REPORT) if has_report else None,
-        rows=manifest["record_counts"].get("row", 0),
+        rows=rows if type(rows) is int else None,
         failures=_whole(figures_of(folder / REPORT).get("failures")) if has_report else None,
         exported_at=manifest["exported_at"],
     )

@@ -112,7 +112,9 @@ def test_packages_that_dagster_does_not_know_are_reported_with_what_their_manife
     metadata = reported["export/manifest"].metadata
     assert metadata["final_hash"].value == manifest["final_hash"]
     assert metadata["record_count"].value == manifest["record_count"]
-    assert manifest["files"][-1]["sha256"] in reported["export/jsonl"].metadata["files"].value
+    for name, path in (("jsonl", "records.jsonl"), ("html", "report.html")):
+        (file,) = [file for file in manifest["files"] if file["path"] == path]
+        assert file["sha256"] in reported[f"export/{name}"].metadata["files"].value
     for event in (reported["export/html"], reported["export/manifest"]):
         assert event.metadata["rows"].value == manifest["record_counts"]["row"]
         assert event.metadata["failures"].value > 0

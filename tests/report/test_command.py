@@ -142,6 +142,30 @@ def test_a_folder_of_packages_is_listed(exporter, sample, tmp_path):
     assert COMPLETED_RUN not in without
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict.fromkeys(("status", "started_at", "completed_at", "record_counts", "contract", "signing", "exporter"), 7),
+        {name: {"key_id": 7, "version": []} for name in ("public_key", "signing", "exporter")},
+        {"record_counts": {"row": "many"}, "status": None, "final_hash": {}},
+        {"files": [{"path": "records.jsonl", "size": "x", "records": True}, {"path": "report.html"}]},
+        {"run_id": "<b>\u202e", "exported_at": '"><script>'},
+    ],
+)
+def test_a_manifest_that_is_wrong_is_shown_as_far_as_it_goes(exporter, package, tmp_path, change):
+    """What it says is not trusted to be of any form; it ends in no traceback."""
+    manifest = json.loads((package / "manifest.json").read_bytes())
+    (package / "manifest.json").write_text(json.dumps(manifest | change))
+    for source, output in ((package, "page.html"), (exporter.output, "index.html")):
+        made = exporter.run("report", source, "-o", tmp_path / output)
+        assert made.exit_code == 0, made.stderr
+        page = (tmp_path / output).read_text("utf-8")
+        assert "<script>" not in page.replace('<script>"use strict"', "")
+        assert "\u202e" not in page
+    (package / "manifest.json").write_text(json.dumps({**manifest, "files": None}))
+    assert exporter.run("report", package, "-o", tmp_path / "page.html").exit_code == 2
+
+
 def test_options_of_a_folder_are_refused_for_a_package(exporter, package):
     assert exporter.run("report", package, "--verify").exit_code == 2
 
