@@ -181,6 +181,19 @@ def test_it_is_the_same_made_from_records_alone(made: list[tuple[str, RunFiles]]
         assert body(report_of(page.parent).decode()) == body(page.read_text("utf-8"))
 
 
+@pytest.mark.parametrize("size", [1, 3_000, 20_000])
+def test_it_is_the_same_whatever_is_read_at_a_time(
+    made: list[tuple[str, RunFiles]], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what belongs together, a token and its states or a batch and its members, some is in the next piece."""
+    for _, files in made:
+        folder = files.files["html"][0].facts.path.parent
+        whole = report_of(folder)
+        with monkeypatch.context() as smaller:
+            smaller.setattr("landscape_assets.reporting._BLOCK", size)
+            assert report_of(folder) == whole
+
+
 def test_an_edge_is_taken_by_no_more_tokens_than_there_are(made: list[tuple[str, RunFiles]]) -> None:
     """Routing events of an edge, one by one; steps between nodes for the others."""
     for _, files in made:
