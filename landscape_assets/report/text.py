@@ -32,6 +32,8 @@ def visible(text: object, limit: int = 120, *, tell: bool = True) -> str:
     given = str(text)
     if given == "":
         return "(empty)"
+    if len(given) <= limit and given.isascii() and given.isprintable() and not given.isspace():
+        return given  # as nearly all are
     shown: list[str] = []
     marks = length = 0
     is_blank = given[:limit].isspace()
