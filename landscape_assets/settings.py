@@ -16,6 +16,7 @@ from pathlib import Path
 from .budget import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from .errors import ExportError, SigningKeyError
 from .formats import FORMATS
+from .mail import MailServer
 from .records.manifest_v2 import ManifestOptions
 from .records.sign import ManifestKey, SigningKey
 from .storage.work_dirs import staging_root
@@ -47,6 +48,7 @@ EXPORTS_PER_TICK = "LANDSCAPE_EXPORTS_PER_TICK"
 CHECKS_PER_TICK = "LANDSCAPE_CHECKS_PER_TICK"
 KEEP_DAYS = "LANDSCAPE_KEEP_DAYS"
 ALERT_URL = "LANDSCAPE_ALERT_URL"
+ALERT_MAIL = "LANDSCAPE_ALERT_MAIL"
 UI_URL = "LANDSCAPE_UI_URL"
 DAGSTER_HOME = "DAGSTER_HOME"
 
@@ -241,6 +243,15 @@ class Settings:
     def alert_url(self) -> str | None:
         """Where alerts are posted; None for nowhere."""
         return self._value(ALERT_URL)
+
+    @cached_property
+    def alert_mail(self) -> MailServer | None:
+        """The server and the addresses that alerts are mailed by; None for none."""
+        given = self._value(ALERT_MAIL)
+        try:
+            return None if given is None else MailServer.parse(given)
+        except ValueError as error:
+            raise ExportError(f"{ALERT_MAIL} cannot be read: {error}.") from None  # not repeated: it holds a password
 
     @cached_property
     def ui_url(self) -> str:

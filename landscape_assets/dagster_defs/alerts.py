@@ -1,5 +1,5 @@
-"""Alerts (https://docs.dagster.io/guides/automate/sensors/run-status-sensors): one JSON document to a webhook for each
-Dagster run that failed, and for each tick of a schedule that failed.
+"""Alerts (https://docs.dagster.io/guides/automate/sensors/run-status-sensors): a JSON document to a webhook, or a mail,
+for each Dagster run that failed, and for each tick of a schedule that failed.
 
 Belongs here: what an alert says, and how it is sent. A package or a database that does not pass its checks fails the
 Dagster run that checked it, so that failed checks alert, too. Does not belong here: why something failed.
@@ -11,13 +11,15 @@ times, and then only the sensor's log has it.
 import json
 import time
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from ..errors import ExportError
-from ..settings import ALERT_URL, Settings
+from ..printable import printable
+from ..settings import ALERT_MAIL, ALERT_URL, Settings
 from .partitions import PARTITION_TAG
 
 _ATTEMPTS, _TIMEOUT_SECONDS = 3, 5
@@ -33,7 +35,10 @@ _TICKS = 20
 @dg.run_failure_sensor(
     name="alert_on_failed_run",
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description=f"Posts a JSON document to {ALERT_URL} for each Dagster run that failed: run_id, step, reason, link.",
+    description=(
+        f"Tells {ALERT_URL} (a JSON document) and {ALERT_MAIL} (a mail) of each Dagster run that failed: run_id, step, "
+        f"reason, link."
+    ),
 )
 def alert_on_failed_run(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Tells of one failed Dagster run."""
@@ -65,7 +70,8 @@ def alert_on_failed_run(context: dg.RunFailureSensorContext) -> dg.SkipReason | 
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
-        f"Posts a JSON document to {ALERT_URL} for each tick of a schedule that failed: no Dagster run tells of it."
+        f"Tells {ALERT_URL} (a JSON document) and {ALERT_MAIL} (a mail) of each tick of a schedule that failed: no "
+        f"Dagster run tells of it."
     ),
 )
 def alert_on_failed_tick(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -105,30 +111,48 @@ def _link(path: str) -> str:
 
 
 def _send(log: Any, document: dict[str, str | None]) -> dg.SkipReason | None:
-    """Posts a document; why it did not arrive, as a skip reason of the tick."""
+    """Sends a document to every receiver; why it did not arrive, as a skip reason of the tick."""
     try:
-        url = Settings.from_environment().alert_url
+        settings = Settings.from_environment()
+        url, server = settings.alert_url, settings.alert_mail
     except ExportError as error:
         return dg.SkipReason(f"No alert was sent: {error}")
-    if url is None:
-        return dg.SkipReason(f"{ALERT_URL} is not set: no alert was sent.")
+    if url is None and server is None:
+        return dg.SkipReason(f"Neither {ALERT_URL} nor {ALERT_MAIL} is set: no alert was sent.")
+    refused = []
+    if url is not None:
+        refused += _attempt(ALERT_URL, lambda: _post(url, document))
+    if server is not None:
+        lines = [f"{name}: {text}" for name, text in document.items() if text and name != "event"]
+        subject = f"landscape_assets: {document['event']}: {document.get('run_id') or document.get('schedule') or ''}"
+        refused += _attempt(ALERT_MAIL, lambda: server.send(printable(subject), "\n".join(lines), _TIMEOUT_SECONDS))
+    if not refused:
+        return None
+    said = f"{' '.join(refused)} The alert: {document['message']}"
+    log.warning(said)
+    return dg.SkipReason(said)
+
+
+def _post(url: str, document: dict[str, str | None]) -> None:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(document).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):
+        """The answer's status is all that is asked for."""
+
+
+def _attempt(name: str, send: Callable[[], None]) -> list[str]:
+    """Sends, a few times if need be; what is said of a receiver that did not take it, named by its setting."""
     reason = ""
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(attempt)
         try:
-            headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(url, json.dumps(document).encode(), headers, method="POST")
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):
-                return None
+            send()
+            return []
         except (OSError, ValueError) as error:
             # Not what it says: it may hold the URL, which may hold a secret.
             reason = f"HTTP {code}" if (code := getattr(error, "code", None)) else type(error).__name__
-    said = (
-        f"The receiver of {ALERT_URL} did not take the alert in {_ATTEMPTS} attempts ({reason}): {document['message']}"
-    )
-    log.warning(said)
-    return dg.SkipReason(said)
+    return [f"The receiver of {name} did not take the alert in {_ATTEMPTS} attempts ({reason})."]
 
 
 ALERTS = [alert_on_failed_run, alert_on_failed_tick]

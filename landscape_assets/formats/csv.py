@@ -39,7 +39,7 @@ _ROW = "csv row"
 """The text of a record's cells, without its signature and the end of the line."""
 
 
-def _rows(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[str]) -> pl.Series:
+def _rows(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[str]) -> pa.LargeStringArray:
     cells = [pa.scalar(table.record_type, _TEXT), _run_cells(rows.column(RUN), run_ids)]
     for column in table.fields:
         if column.name in texts:
@@ -47,7 +47,7 @@ def _rows(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[st
         else:
             values = rows.column(column.name).cast(_TEXT)
         cells.append(_text_cells(values) if column.kind in _FREE_TEXT else values)
-    return pl.Series(_joined(*cells, separator=","))
+    return _joined(*cells, separator=",")
 
 
 def _run_cells(runs: pa.UInt32Array, run_ids: Sequence[str]) -> pa.LargeStringArray | pa.LargeStringScalar:

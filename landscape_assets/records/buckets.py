@@ -8,7 +8,7 @@ which bucket a row goes to (`plan.py`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class BucketedRows:
         for rows in self._tables.values():
             rows.close()
 
-    def frames(self, number: int) -> dict[str, pl.DataFrame]:
+    def of(self, number: int) -> dict[str, PreparedRows]:
         """Table → its prepared rows of one bucket, where there are any.
 
         Each bucket is asked for once, the first ones first.
@@ -68,14 +68,41 @@ class BucketedRows:
         Raises:
             StorageError: a file is not as it was written.
         """
-        return {name: frame for name, rows in self._tables.items() if (frame := rows.of(number)) is not None}
+        return {name: found for name, rows in self._tables.items() if (found := rows.of(number)) is not None}
 
 
-Prepare = Callable[[str, pa.RecordBatch], pl.DataFrame]
+@dataclass(frozen=True, slots=True)
+class PreparedRows:
+    """Rows of a table, prepared for sorting.
+
+    Args:
+        frame: what they are ordered by, and their records.
+        fields: the fields that are wanted of as many rows, if any are. They stay in Arrow's arrays: to put many short
+            columns of text in order takes it a third of the time that it takes Polars (measured).
+    """
+
+    frame: pl.DataFrame
+    fields: pa.RecordBatch | None
+
+    def slice(self, start: int, count: int) -> PreparedRows:
+        """Some of the rows."""
+        fields = None if self.fields is None else self.fields.slice(start, count)
+        return PreparedRows(self.frame.slice(start, count), fields)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[PreparedRows]) -> PreparedRows:
+        """The rows of several, at least one."""
+        if len(pieces) == 1:
+            return pieces[0]
+        fields = [each.fields for each in pieces if each.fields is not None]
+        return cls(pl.concat(each.frame for each in pieces), pa.concat_batches(fields) if fields else None)
+
+
+Prepare = Callable[[str, pa.RecordBatch], PreparedRows]
 
 
 class _Rows(Protocol):
-    def of(self, number: int) -> pl.DataFrame | None:
+    def of(self, number: int) -> PreparedRows | None:
         """The rows of one bucket, if it has any."""
 
     def close(self) -> None:
@@ -143,24 +170,24 @@ def _pieces(buckets: pl.Series) -> Iterator[_Piece]:
 class _ClusteredRows:
     """Rows that are taken from the table's file, each batch of which is read once and kept as long as it is needed."""
 
-    def __init__(self, batches: _Batches, prepare: Callable[[pa.RecordBatch], pl.DataFrame]) -> None:
+    def __init__(self, batches: _Batches, prepare: Callable[[pa.RecordBatch], PreparedRows]) -> None:
         self._batches, self._prepare = batches, prepare
         self._wanted: dict[int, list[tuple[int, _Piece]]] = {}
         for i, pieces in enumerate(batches.pieces):
             for piece in pieces:
                 self._wanted.setdefault(piece.bucket, []).append((i, piece))
         self._left = [len(pieces) for pieces in batches.pieces]
-        self._read: dict[int, Future[pl.DataFrame]] = {}
+        self._read: dict[int, Future[PreparedRows]] = {}
         self._lock = threading.Lock()
 
-    def of(self, number: int) -> pl.DataFrame | None:
+    def of(self, number: int) -> PreparedRows | None:
         pieces = [self._rows(i).slice(piece.start, piece.count) for i, piece in self._wanted.get(number, [])]
-        return pl.concat(pieces) if pieces else None
+        return PreparedRows.joined(pieces) if pieces else None
 
     def close(self) -> None:
         """Nothing of its own is open."""
 
-    def _rows(self, i: int) -> pl.DataFrame:
+    def _rows(self, i: int) -> PreparedRows:
         with self._lock:
             rows = self._read.get(i)
             is_first = rows is None
@@ -181,7 +208,7 @@ class _SpilledRows:
     """Rows that are moved into a temporary file, each batch of which has rows of one bucket."""
 
     def __init__(
-        self, batches: _Batches, prepare: Callable[[pa.RecordBatch], pl.DataFrame], path: Path, buckets: int
+        self, batches: _Batches, prepare: Callable[[pa.RecordBatch], PreparedRows], path: Path, buckets: int
     ) -> None:
         self._prepare = prepare
         self._stored: list[list[int]] = [[] for _ in range(buckets)]
@@ -195,7 +222,7 @@ class _SpilledRows:
                     count += 1
         self._reader = ArrowReader(path)
 
-    def of(self, number: int) -> pl.DataFrame | None:
+    def of(self, number: int) -> PreparedRows | None:
         if not self._stored[number]:
             return None
         return self._prepare(pa.concat_batches([self._reader.batch(i) for i in self._stored[number]]))

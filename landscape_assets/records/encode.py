@@ -164,8 +164,7 @@ def _time_text(values: pl.Series) -> pl.Series:
 
 
 def _json_text(values: pl.Series) -> pl.Series:
-    """Stored JSON text as the canonical form of its value; tables with such columns are small. The value null is a null,
-    as in other columns."""
+    """Stored JSON text as the canonical form of its value, or null; tables with such columns are small."""
     parsed = [None if text is None else parse_json(text) for text in values]
     return pl.Series(values.name, [None if one is None else canonical_json(one) for one in parsed], dtype=pl.String)
 

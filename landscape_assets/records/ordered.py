@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..budget import Budget
 from ..contract import Contract, Kind, Table
@@ -29,13 +30,16 @@ from ..database.validation import row_label
 from ..errors import CorruptTable
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
-from .buckets import BucketedRows, Prepare
+from .buckets import BucketedRows, Prepare, PreparedRows
 from .encode import SIGNATURE_BYTES, Texts, column_texts, encode
 from .plan import SortPlan, plan_sort
-from .sort import BucketSorter, KeyedRows, ordering_columns
+from .sort import BucketSorter, ordering_columns
 
 FIELDS = "fields"
 """The column of a record's typed values."""
+
+_ROW = "row"
+"""The column of a row's place among the rows of its table in the bucket."""
 
 MAX_RECORD = 64 * 2**20
 """Bytes of a record with its signature (docs/package.md, "Limits")."""
@@ -50,7 +54,7 @@ _TEXT = pa.schema(
 )
 
 
-RowText = Callable[[pa.RecordBatch, Texts, Table, Sequence[str]], pl.Series]
+RowText = Callable[[pa.RecordBatch, Texts, Table, Sequence[str]], pa.LargeStringArray]
 """Makes a text of each row. Arguments as for `encode`."""
 
 
@@ -140,9 +144,9 @@ def ordered_records(
         OSError: no room, or no right, to write.
     """
     _release_memory()
-    if wanted:  # a batch then takes about twice as much; with a few fields alone, a little more
+    if wanted:  # a batch then takes more than twice as much; with a few fields alone, a little more
         is_little = wanted.only is not None and not wanted.texts
-        budget = replace(budget, memory_mb=max(1, budget.memory_mb * 3 // 4 if is_little else budget.memory_mb // 2))
+        budget = replace(budget, memory_mb=max(1, budget.memory_mb * 2 // (3 if is_little else 5)))
     plan = plan_sort(contract, len(run_ids), tables, budget)
     prepare = _preparation(contract, run_ids, tables, plan, wanted)
     with (
@@ -151,7 +155,7 @@ def ordered_records(
     ):
 
         def ordered(number: int) -> pa.RecordBatch:
-            return _order(contract, rows.frames(number), schema)
+            return _order(contract, rows.of(number), schema)
 
         # One is worked on by the next stage while the others are made.
         yield from in_order(pool, ordered, range(plan.buckets), budget.threads + 1)
@@ -174,7 +178,7 @@ def _preparation(
     """Makes of table rows what the records need: their text, what they are ordered by, and what is wanted besides."""
     ordering = {name: ordering_columns(contract, contract.tables[name]) for name in tables}
 
-    def prepare(name: str, rows: pa.RecordBatch) -> pl.DataFrame:
+    def prepare(name: str, rows: pa.RecordBatch) -> PreparedRows:
         table = contract.tables[name]
         plan.require(contract, table, rows)
         texts = column_texts(rows, table)
@@ -182,8 +186,10 @@ def _preparation(
         _require_size(table, rows, run_ids, records["canonical"])
         fields = _typed_fields(rows, texts, table, wanted)
         fields |= {name: make(rows, texts, table, run_ids) for name, make in wanted.texts.items()}
-        further = [values.alias(f"{_FIELD}{name}") for name, values in fields.items()]
-        return pl.DataFrame(rows.select(ordering[name])).hstack(records).hstack(further)
+        return PreparedRows(
+            pl.DataFrame(rows.select(ordering[name])).hstack(records),
+            pa.RecordBatch.from_pydict(fields) if fields else None,
+        )
 
     return prepare
 
@@ -201,35 +207,34 @@ def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], ca
     raise CorruptTable(table.name, label, column, found, rule)
 
 
-_FIELD = "field "
-"""Prefix of the columns of `fields`, beside those of the same name that rows are ordered by."""
-
-
-def _typed_fields(rows: pa.RecordBatch, texts: Texts, table: Table, wanted: FieldsWanted) -> dict[str, pl.Series]:
+def _typed_fields(rows: pa.RecordBatch, texts: Texts, table: Table, wanted: FieldsWanted) -> dict[str, pa.Array]:
     found = {}
     for column in table.fields:
-        assert column.field is not None
+        assert column.field is not None  # as of all of `Table.fields`
         if not wanted.is_wanted(table.record_type, column.field):
             continue
-        values = pl.Series(rows.column(column.name))
+        values = rows.column(column.name)
         if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
-            values = texts[column.name]
+            values = texts[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
         elif column.kind is Kind.FLOAT:
-            values = values + 0.0  # canonical form knows no negative zero
+            values = pc.add(values, 0.0)  # canonical form knows no negative zero
+        elif pa.types.is_string(values.type):
+            values = values.cast(pa.large_string())
         found[column.field] = values
     return found
 
 
-def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schema) -> pa.RecordBatch:
+def _order(contract: Contract, rows: Mapping[str, PreparedRows], schema: pa.Schema) -> pa.RecordBatch:
     """The records of one bucket in order, as a batch of `records_schema`."""
-    order = BucketSorter(contract, frames)
+    order = BucketSorter(contract, {name: each.frame.with_row_index(_ROW) for name, each in rows.items()})
     at = order.permutation()
     codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
     code_of_row = np.repeat(
         np.array([codes[placed.group.table] for placed in order.placed], np.int8),
         [len(placed.frame) for placed in order.placed],
     )
-    records = pl.concat([placed.frame.select(RUN, "canonical", "head") for placed in order.placed], rechunk=True)[at]
+    wanted = [placed.frame.select(RUN, "canonical", "head", _ROW) for placed in order.placed]
+    records = pl.concat(wanted, rechunk=True)[at]
     types = code_of_row[at.to_numpy()]
     columns = [
         records[RUN].to_arrow(),
@@ -238,45 +243,31 @@ def _order(contract: Contract, frames: dict[str, pl.DataFrame], schema: pa.Schem
         records["head"].to_arrow(),
     ]
     if FIELDS in schema.names:
-        columns.append(_union(schema.field(FIELDS).type, list(codes), types, at.to_numpy(), order.placed))
+        fields = [rows[name].fields if name in rows else None for name in codes]
+        columns.append(_union(schema.field(FIELDS).type, types, records[_ROW].to_numpy(), fields))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _union(
-    union: pa.DenseUnionType, tables: list[str], types: np.ndarray, at: np.ndarray, placed: Sequence[KeyedRows]
+    union: pa.DenseUnionType, types: np.ndarray, places: np.ndarray, fields: Sequence[pa.RecordBatch | None]
 ) -> pa.UnionArray:
     """The fields of records in order.
 
     Args:
         union: the type to make.
-        tables: the tables by code.
         types: the code of each record.
-        at: the place of each record among the rows of `placed`.
-        placed: the rows.
+        places: the place of each record among the rows of its table.
+        fields: for each code the fields of these rows, if there are any.
     """
-    starts = np.cumsum([0, *(len(each.frame) for each in placed)])
     offsets, children = np.zeros(len(types), np.int32), []
-    for code, table in enumerate(tables):
-        mine = np.flatnonzero(types == code)
+    for code, rows in enumerate(fields):
+        mine, struct = np.flatnonzero(types == code), union.field(code).type
         offsets[mine] = np.arange(len(mine), dtype=np.int32)
-        struct = union.field(code).type
         if not struct.num_fields:
             children.append(pa.nulls(len(mine), struct))
             continue
-        frames, places, before = [], at[mine].astype(np.int64), 0
-        for each, start in zip(placed, starts, strict=False):
-            if each.group.table == table:
-                # From the place among all rows to that among the table's.
-                inside = (at[mine] >= start) & (at[mine] < start + len(each.frame))
-                places[inside] += before - start
-                before += len(each.frame)
-                frames.append(each.frame.select(pl.col(f"^{_FIELD}.*$")))
-        if frames:
-            rows = pl.concat(frames)[pl.Series(places)]
-            arrays = [series.to_arrow(compat_level=pl.CompatLevel.oldest()) for series in rows.rechunk()]
-            children.append(pa.StructArray.from_arrays(arrays, fields=list(struct)))
-        else:
-            children.append(pa.array([], struct))
+        columns = [pa.array([], one.type) for one in struct] if rows is None else rows.take(places[mine]).columns
+        children.append(pa.StructArray.from_arrays(columns, fields=list(struct)))
     names = [union.field(code).name for code in range(union.num_fields)]
     return pa.UnionArray.from_dense(pa.array(types), pa.array(offsets), children, names)
 

@@ -1,15 +1,21 @@
 """Alerts: what a receiver is told, and that one that is dead stops nothing."""
 
+import email
+import email.policy
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -51,6 +57,32 @@ class Receiver:
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook?token=a-secret"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class Mailbox:
+    """A mail server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.port = 0
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's)
+        mail = email.message_from_bytes(envelope.original_content or b"", policy=email.policy.default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        return "250 taken"
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    box = Mailbox()
+    with socket.socket() as free:  # the server looks for itself at the port that it is given
+        free.bind(("127.0.0.1", 0))
+        box.port = free.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller.start()
+    yield box
+    controller.stop()
 
 
 @pytest.fixture
@@ -104,7 +136,50 @@ def test_a_dead_receiver_stops_nothing(
     assert "in 3 attempts (HTTP 503)" in said
     assert "a-secret" not in said
     monkeypatch.delenv("LANDSCAPE_ALERT_URL")
-    assert "is not set" in tell(operate, failed).skip_message
+    assert "is set: no alert was sent" in tell(operate, failed).skip_message
+
+
+def test_a_failed_run_is_mailed(
+    operate: Operator, failed: dg.ExecuteInProcessResult, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
+) -> None:
+    """The same by mail, through a server of the network."""
+    url = f"smtp://127.0.0.1:{mailbox.port}?from=export@mail.example&to=duty@mail.example,law@mail.example"
+    monkeypatch.setenv("LANDSCAPE_ALERT_MAIL", url)
+    assert tell(operate, failed) is None
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == f"landscape_assets: run failed: {COMPLETED_RUN}"
+    assert (mail["From"], mail["To"]) == ("export@mail.example", "duty@mail.example, law@mail.example")
+    lines = mail.get_content().splitlines()
+    assert "step: landscape__tables" in lines
+    assert any(line.startswith("message: Corrupt audit data: table calls, call_id ") for line in lines)
+
+
+def test_a_password_is_never_mailed_in_the_clear(
+    operate: Operator, failed: dg.ExecuteInProcessResult, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
+) -> None:
+    """A server without encryption gets neither the password nor the alert; the other receiver still gets its own."""
+    receiver = Receiver()
+    monkeypatch.setenv("LANDSCAPE_ALERT_URL", receiver.url)
+    address = f"127.0.0.1:{mailbox.port}?from=export@mail.example&to=duty@mail.example"
+    monkeypatch.setenv("LANDSCAPE_ALERT_MAIL", f"smtp://user:a-secret@{address}")
+    said = tell(operate, failed).skip_message
+    assert "LANDSCAPE_ALERT_MAIL did not take the alert in 3 attempts (SMTPNotSupportedError)" in said
+    assert "a-secret" not in said
+    assert (len(receiver.documents), mailbox.mails) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["mail.example", "http://h?from=a@b&to=c@d", "smtp://h?to=c@d", "smtp://h?from=a@b", "smtp://h?from=a&to=b"],
+)
+def test_a_mail_server_that_cannot_be_read_is_told(
+    operate: Operator, failed: dg.ExecuteInProcessResult, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """In the tick, with the form that it must have, without its value."""
+    monkeypatch.setenv("LANDSCAPE_ALERT_MAIL", wrong)
+    said = tell(operate, failed).skip_message
+    assert "LANDSCAPE_ALERT_MAIL cannot be read: it must be smtps://" in said
+    assert wrong not in said
 
 
 def test_a_package_that_is_found_bad_is_told(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ WITHOUT: dict[str, Callable[[Settings], object]] = {
     settings.STORAGE_DIR: attrgetter("storage_dir"),
     settings.SCRATCH_DIR: attrgetter("scratch_dir"),
     settings.ALERT_URL: attrgetter("alert_url"),
+    settings.ALERT_MAIL: attrgetter("alert_mail"),
     settings.UI_URL: attrgetter("ui_url"),
 }
 """How it reads the others: nothing comes of it, or an error that says what is missing."""
