@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -91,10 +92,15 @@ class Chunk:
     types: np.ndarray
     fields: Mapping[str, Mapping[str, pa.Array]]
 
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many records there are of each type that occurs."""
+        counts = np.bincount(self.types, minlength=len(self.names))
+        return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}
+
     def records(self, name: str) -> pa.RecordBatch:
         """The needed fields of the records of a type; null where there are none."""
-        there, wanted = self.fields.get(name, {}), NEEDED[name]
-        count = int(np.count_nonzero(self.is_of(name)))
+        there, wanted, count = self.fields.get(name, {}), NEEDED[name], self.counts.get(name, 0)
         arrays = [there[field] if field in there else pa.nulls(count, kind) for field, kind in wanted.items()]
         return pa.RecordBatch.from_arrays(arrays, list(wanted))
 

@@ -28,25 +28,16 @@ _MESSAGES = ("message", "error", "exception", "reason", "detail")
 def gather(chunk: Chunk) -> PartStatistics:
     """The figures of some records; may be called on several threads."""
     found = PartStatistics()
-    for code, count in enumerate(np.bincount(chunk.types, minlength=len(chunk.names))):
-        if count:
-            found.counts[chunk.names[code]] = int(count)
-    runs = chunk.records("run")
-    if len(runs):
-        (found.run,) = runs.slice(0, 1).to_pylist()
+    found.counts = Counter(chunk.counts)
+    if "run" in chunk.counts:
+        (found.run,) = chunk.records("run").slice(0, 1).to_pylist()
     for name, most in MOST_LISTED.items():
-        found.listed[name] = chunk.records(name).slice(0, most).to_pylist()
+        if name in chunk.counts:
+            found.listed[name] = chunk.records(name).slice(0, most).to_pylist()
     _gather_states(chunk, found)
     _gather_ways(chunk, found)
-
-    events = chunk.records("routing_event")
-    found.events = _tally(_coded(events["edge_id"]), _coded(events["mode"]))
-    outcomes = chunk.records("token_outcome")
-    is_final = pc.or_(pc.fill_null(outcomes["is_terminal"], False), pc.fill_null(outcomes["completed"], False))
-    outcome, path = _coded(outcomes["outcome"]), _coded(outcomes["path"])
-    found.outcomes = _tally(outcome, path, (_numbers(is_final), [False, True]))
-    taken = outcomes.filter(outcomes["sink_name"].is_valid())
-    found.sinks = _tally(_coded(taken["sink_name"]), _coded(taken["outcome"]), _coded(taken["path"]))
+    _gather_outcomes(chunk, found)
+    found.events = _tally_of(chunk, "routing_event", "edge_id", "mode")
     found.batches = _tally_of(chunk, "batch", "status", "trigger_type")
     _gather_members(chunk, found)
     found.not_valid = _tally_of(chunk, "validation_error", "node_id")
@@ -54,20 +45,21 @@ def gather(chunk: Chunk) -> PartStatistics:
     found.effects = _tally_of(chunk, "sink_effect", "sink_node_id", "role", "state")
     found.effect_members = _tally_of(chunk, "sink_effect_member", "sink_node_id", "prepared_disposition")
     found.attempts = _tally_of(chunk, "sink_effect_attempt", "action", "state")
-    _gather_calls(chunk.records("call"), found)
-    _gather_operations(chunk.records("operation"), found)
+    _gather_calls(chunk, found)
+    _gather_operations(chunk, found)
     for name, where, what, kind, identity in (
         ("validation_error", "node_id", "error", "violation_type", "error_id"),
         ("transform_error", "transform_id", "error_details_json", None, "error_id"),
     ):
-        _gather_failures(name, chunk.records(name), where, what, identity, found, kind)
+        if name in chunk.counts:
+            _gather_failures(name, chunk.records(name), where, what, identity, found, kind)
     return found
 
 
 def _gather_states(chunk: Chunk, found: PartStatistics) -> None:
-    states = chunk.records("node_state")
-    if not len(states):
+    if "node_state" not in chunk.counts:
         return
+    states = chunk.records("node_state")
     node = _coded(states["node_id"])
     found.states = _tally(node, _coded(states["status"]))
     codes, nodes = node
@@ -79,6 +71,17 @@ def _gather_states(chunk: Chunk, found: PartStatistics) -> None:
     known = _bits(started.is_valid())
     found.times = Times(_numbers(pc.fill_null(started, 0))[known], _bits(failed)[known])
     _gather_failures("node_state", states.filter(failed), "node_id", "error_json", "state_id", found)
+
+
+def _gather_outcomes(chunk: Chunk, found: PartStatistics) -> None:
+    if "token_outcome" not in chunk.counts:
+        return
+    outcomes = chunk.records("token_outcome")
+    is_final = pc.or_(pc.fill_null(outcomes["is_terminal"], False), pc.fill_null(outcomes["completed"], False))
+    outcome, path = _coded(outcomes["outcome"]), _coded(outcomes["path"])
+    found.outcomes = _tally(outcome, path, (_numbers(is_final), [False, True]))
+    taken = outcomes.filter(outcomes["sink_name"].is_valid())
+    found.sinks = _tally(_coded(taken["sink_name"]), _coded(taken["outcome"]), _coded(taken["path"]))
 
 
 def _gather_ways(chunk: Chunk, found: PartStatistics) -> None:
@@ -121,6 +124,8 @@ def _gather_ways(chunk: Chunk, found: PartStatistics) -> None:
 def _gather_members(chunk: Chunk, found: PartStatistics) -> None:
     """How many tokens came to each aggregation. In record order each member follows its batch; a batch that is tried
     again has the same members once more."""
+    if not {"batch", "batch_member"} & chunk.counts.keys():
+        return
     batches = chunk.records("batch")
     is_batch, is_member = chunk.is_of("batch"), chunk.is_of("batch_member")
     batch_of_member = np.cumsum(is_batch)[is_member] - 1
@@ -134,9 +139,10 @@ def _gather_members(chunk: Chunk, found: PartStatistics) -> None:
     found.last_aggregation = nodes[node[-1]] if is_first[-1] else ""
 
 
-def _gather_calls(calls: pa.RecordBatch, found: PartStatistics) -> None:
-    if not len(calls):
+def _gather_calls(chunk: Chunk, found: PartStatistics) -> None:
+    if "call" not in chunk.counts:
         return
+    calls = chunk.records("call")
     kind = _coded(calls["call_type"])
     found.calls = _tally(kind, _coded(calls["status"]))
     found.call_time, found.latencies = _durations(kind, calls["latency_ms"])
@@ -144,9 +150,10 @@ def _gather_calls(calls: pa.RecordBatch, found: PartStatistics) -> None:
     _gather_failures("call", failed, "call_type", "error_json", "call_id", found)
 
 
-def _gather_operations(operations: pa.RecordBatch, found: PartStatistics) -> None:
-    if not len(operations):
+def _gather_operations(chunk: Chunk, found: PartStatistics) -> None:
+    if "operation" not in chunk.counts:
         return
+    operations = chunk.records("operation")
     columns = operations["node_id"], operations["operation_type"], operations["status"]
     found.operations = _tally(*map(_coded, columns))
     spent = _numbers(pc.fill_null(operations["duration_ms"], 0.0))
@@ -266,8 +273,10 @@ def _tally(*columns: _Coded) -> Counter[Any]:
 
 def _tally_of(chunk: Chunk, record_type: str, *fields: str) -> Counter[Any]:
     """How often each combination of the values of some fields occurs in the records of a type."""
+    if record_type not in chunk.counts:
+        return Counter()
     records = chunk.records(record_type)
-    return _tally(*(_coded(records[name]) for name in fields)) if len(records) else Counter()
+    return _tally(*(_coded(records[name]) for name in fields))
 
 
 def _named(numbers: np.ndarray, names: Sequence[str]) -> dict[str, int]:

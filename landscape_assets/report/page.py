@@ -78,6 +78,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     made.filters.update(
         visible=text.visible, whole=text.whole, duration=text.duration, moment=text.moment, size=text.size

@@ -195,29 +195,27 @@ def over_time(series: Sequence[tuple[datetime, int, int]]) -> dict[str, object]:
     """Columns over time, failures at their foot."""
     largest = max((count for _, count, _ in series), default=0) or 1
     step = _TIME_WIDTH / max(1, len(series))
-    columns = []
+    width = round(max(0.8, step - (1 if step > 4 else 0.2)), 2)
+    base = 8 + _TIME_HEIGHT
+    good_columns, bad_columns = [], []
     for number, (_, count, failed) in enumerate(series):
         if not count:
             continue
         height = max(1.5, count / largest * _TIME_HEIGHT)
         bad = max(1.5, failed / largest * _TIME_HEIGHT) if failed else 0.0
         good = max(0.0, height - bad)
-        columns.append(
-            {
-                "x": round(_AXIS + number * step, 2),
-                "width": round(max(0.8, step - (1 if step > 4 else 0.2)), 2),
-                "good_y": round(8 + _TIME_HEIGHT - bad - good, 2),
-                "good": round(good, 2),
-                "bad_y": round(8 + _TIME_HEIGHT - bad, 2),
-                "bad": round(bad, 2),
-            }
-        )
+        x = round(_AXIS + number * step, 2)
+        if good:
+            good_columns.append(f"M{x} {round(base - bad - good, 2)}h{width}v{round(good, 2)}h-{width}z")
+        if bad:
+            bad_columns.append(f"M{x} {round(base - bad, 2)}h{width}v{round(bad, 2)}h-{width}z")
     return {
-        "columns": columns,
+        "good": "".join(good_columns),
+        "bad": "".join(bad_columns),
         "largest": largest,
         "left": _AXIS,
         "right": _AXIS + _TIME_WIDTH,
-        "base": 8 + _TIME_HEIGHT,
+        "base": base,
         "width": _AXIS + _TIME_WIDTH + 14,
         "height": 8 + _TIME_HEIGHT + 26,
     }
