@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 KEY = "the signing key of the benchmark"
 
-ALL_FORMATS = ("jsonl", "csv", "parquet")
+ALL_FORMATS = ("jsonl", "csv", "parquet", "html")
 JSONL = ("jsonl",)
 
 DEFINITIONS = "landscape_assets.definitions"

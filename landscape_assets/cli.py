@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
-from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop
+from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop, utf8_texts
 from .errors import ExportError
 from .printable import printable
 from .process import prepare_libraries, require_limits
+from .report_command import report as report_command
 
 if TYPE_CHECKING:
     from .database import AuditDatabase
     from .pipeline import Outcome
     from .settings import Settings
 
-_FORMATS = ("jsonl", "csv", "parquet")
+_FORMATS = ("jsonl", "csv", "parquet", "html")
 
 _database_option = click.option(
     "--database",
@@ -80,7 +81,7 @@ def main() -> None:
     "run_ids",
     metavar="ID",
     multiple=True,
-    callback=lambda context, option, given: _texts(given),
+    callback=lambda context, option, given: utf8_texts(given),
     help="A run to export; may be repeated.",
 )
 @click.option("--all", "every", is_flag=True, help="Export every finished run.")
@@ -313,6 +314,9 @@ def keygen(private_key: Path) -> None:
     click.echo(f"private key  {private_key}\npublic key   {public_key}\nkey id       {key_id}")
 
 
+main.add_command(report_command)
+
+
 def _settings(
     database: str | None = None,
     output: Path | None = None,
@@ -331,14 +335,6 @@ def _settings(
         FORMAT_NAMES: ",".join(formats) or None,
     }
     return Settings.from_environment(options, supersede=supersede, interrupted=interrupted)
-
-
-def _texts(given: tuple[str, ...]) -> tuple[str, ...]:
-    """The values of an option, which must be UTF-8: Python keeps other bytes as surrogates."""
-    for text in given:
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            raise click.BadParameter(f"{text!r} is not UTF-8 text.")
-    return given
 
 
 def _open(url: str) -> AuditDatabase:

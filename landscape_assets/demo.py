@@ -90,6 +90,7 @@ See how the exports came about, in the Dagster UI:
   from it back to every table. The whole graph is at http://127.0.0.1:3000/asset-groups.
 
 Look at a package:
+  {exports / COMPLETED_RUN / "report.html"}      what happened in the run, as a page for people
   {exports / COMPLETED_RUN / "manifest.json"}    what makes it complete
   {exports / COMPLETED_RUN / "records.jsonl"}    every record, signed, in order
   {exports / COMPLETED_RUN / "VERIFY.md"}        how anyone can check it"""

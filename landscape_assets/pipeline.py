@@ -177,6 +177,7 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
                 staging,
                 settings.budget,
                 settings.options,
+                settings.manifest_key.key_id if settings.manifest_key else None,
             )
 
             def published(files: RunFiles) -> Outcome:

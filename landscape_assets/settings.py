@@ -192,6 +192,8 @@ class Settings:
         given = [name.strip() for name in (self._value(FORMAT_NAMES) or ",".join(FORMATS)).split(",")]
         if unknown := [name for name in given if name not in FORMATS]:
             raise ExportError(f"{FORMAT_NAMES} names {unknown[0]!r}; the formats are {', '.join(FORMATS)}.")
+        if set(given) == {"html"}:
+            raise ExportError(f"{FORMAT_NAMES} names html alone. A report proves nothing without records: name jsonl.")
         return tuple(name for name in FORMATS if name in given)
 
     @cached_property

@@ -157,6 +157,7 @@ _DESCRIPTIONS = {
     "jsonl": "records.jsonl: every record in order, canonical form, one a line.",
     "csv": "csv/<record_type>.csv: a derived view for spreadsheets, formulas defused.",
     "parquet": "parquet/<record_type>.parquet: a derived view with typed columns.",
+    "html": "report.html: what happened in the run, as one page for people; a derived view.",
 }
 
 
@@ -214,7 +215,7 @@ def package(
         ArrowReader(workspace.stored(SIGNED_RECORDS, run_id)) as signatures,
     ):
         formats = workspace.settings.formats
-        key = workspace.settings.key
+        key, manifest_key = workspace.settings.key, workspace.settings.manifest_key
         _require_same_key(reader, signatures, run_id, workspace.settings)
         contract = _BY_NAME[reader.metadata["contract"]]
         options = workspace.settings.options
@@ -230,22 +231,26 @@ def package(
             lambda number: staging,
             workspace.settings.budget,
             options,
+            manifest_key.key_id if manifest_key else None,
         )
         comparisons = snapshots.results(0)
-        export = export_of(contract, facts, files, key, workspace.settings.manifest_key, options, comparisons)
+        export = export_of(contract, facts, files, key, manifest_key, options, comparisons)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
     origin = None
     # What an ephemeral instance holds is never looked at, and to follow the lineage takes a while.
     if not context.instance.is_ephemeral:
         origin = made_of(context.instance, [RECORDS, SIGNED_RECORDS], run_id, context.run.run_id)
-    for name in set(FORMATS) - set(formats):  # the step must give something for each of its assets
+    events = list(package_events(published, files))
+    # The step must give something for each of its assets.
+    for name in (name for name in FORMATS if format_key(name) not in {event.asset_key for event in events}):
+        reason = "the package was made without it" if name in formats else f"{FORMAT_NAMES} leaves the format out"
         yield dg.MaterializeResult(
             asset_key=format_key(name),
             data_version=dg.DataVersion("none"),
-            metadata={"files": f"None: {FORMAT_NAMES} leaves the format out."},
+            metadata={"files": f"None: {reason}."},
         )
-    for event in package_events(published, files):
+    for event in events:
         metadata: dict[str, Any] = dict(event.metadata)
         if event.asset_key == MANIFEST:
             metadata |= manifest_metadata(context.instance, published, origin)

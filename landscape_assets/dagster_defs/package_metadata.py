@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from ..formats import FORMATS, RunFiles, StagedFile
-from ..package import Published
+from ..package import REPORT, Published, figures_of
 from ..pipeline import EXPORTED, UNCHANGED
 from .lineage import DATA_VERSION_TAG
 
@@ -43,8 +43,9 @@ def package_events(published: Published, files: RunFiles | None = None) -> Itera
     run_id = published.manifest["run_id"]
     by_format: dict[str, list[dict[str, Any]]] = {}
     for file in published.manifest["files"]:
-        name = "jsonl" if file["path"] == "records.jsonl" else file["path"].partition("/")[0]
+        name = {"records.jsonl": "jsonl", REPORT: "html"}.get(file["path"]) or file["path"].partition("/")[0]
         by_format.setdefault(name, []).append(file)
+    report = _report_metadata(published, files) if "html" in by_format else {}
     for name in FORMATS:
         if name in by_format:
             yield dg.AssetMaterialization(
@@ -53,6 +54,7 @@ def package_events(published: Published, files: RunFiles | None = None) -> Itera
                 metadata={
                     "files": _files_table(by_format[name]),
                     "bytes": sum(file["size"] for file in by_format[name]),
+                    **(report if name == "html" else {}),
                 },
                 tags={DATA_VERSION_TAG: _digest(files.files[name])} if files else None,
             )
@@ -60,9 +62,19 @@ def package_events(published: Published, files: RunFiles | None = None) -> Itera
     yield dg.AssetMaterialization(
         MANIFEST,
         partition=run_id,
-        metadata=_metadata_of_manifest(published) | found,
+        metadata=_metadata_of_manifest(published) | report | found,
         tags={DATA_VERSION_TAG: published.manifest_sha256},
     )
+
+
+def _report_metadata(published: Published, files: RunFiles | None) -> dict[str, Any]:
+    """Where the report is, its key figures as numbers, which Dagster plots over the partitions, and its digest,
+    which an export knows."""
+    path = published.path / REPORT
+    (made,) = files.files["html"] if files else (None,)
+    figures = figures_of(path) if made is None else dict(made.figures or {})
+    digest = {"digest": dg.MetadataValue.md(made.digest)} if made is not None and made.digest is not None else {}
+    return {"report": dg.MetadataValue.path(str(path)), **figures, **digest}
 
 
 def _digest(files: list[StagedFile]) -> str:
@@ -74,7 +86,9 @@ def _digest(files: list[StagedFile]) -> str:
 
 def _files_table(files: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
     rows = "\n".join(
-        f"| {file['path']} | {file['size']:,} | {file['records']:,} | `{file['sha256']}` |" for file in files
+        f"| {file['path']} | {file['size']:,} | {'' if file['records'] is None else format(file['records'], ',')} "
+        f"| `{file['sha256']}` |"
+        for file in files
     )
     return dg.MetadataValue.md(f"| file | bytes | records | SHA-256 |\n|---|---:|---:|---|\n{rows}")
 

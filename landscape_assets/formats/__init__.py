@@ -1,8 +1,8 @@
 """The output formats: from signed records to the files of packages.
 
-Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`; docs/package.md), what all formats have in
-common (`base.py`), and writing the files of run after run. A new format is one more module and one more entry in
-`_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
+Belongs here: one module for each format (`jsonl.py`, `csv.py`, `parquet.py`, `html.py`; docs/package.md), what all
+formats have in common (`base.py`), and writing the files of run after run. A new format is one more module and one more
+entry in `_FORMATS`. Does not belong here: how files become a package (`package/publish.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,18 @@ from ..database import RUN
 from ..parallel import in_order
 from ..records.manifest_v2 import ManifestOptions
 from ..records.ordered import FieldsWanted
-from ..records.sign import SignedBatch, SigningKey
+from ..records.sign import SignedBatch, SigningKey, now
 from ..storage.arrow_file import text_of
 from .base import Format, Part, RunEnd, StagedFile, Writer
 from .csv import Csv
+from .html import Html
 from .jsonl import Jsonl
 from .parquet import Parquet
 
 __all__ = ["FORMATS", "RunFiles", "StagedFile", "fields_wanted", "write_files"]
 
-_FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet}
+# The report lists the files of the other formats, and comes last.
+_FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet, "html": Html}
 
 FORMATS = tuple(_FORMATS)
 """The name of every output format."""
@@ -42,7 +44,12 @@ def fields_wanted(formats: Collection[str]) -> FieldsWanted:
     """What some formats are written from besides the canonical form of the records."""
     wanted = [_FORMATS[name].wanted for name in formats]
     texts = {name: text for each in wanted for name, text in each.texts.items()}
-    return FieldsWanted(any(each.typed for each in wanted), texts)
+    typed = [each.only for each in wanted if each.typed]
+    only: dict[str, set[str]] = {}
+    for each in typed:
+        for record_type, fields in (each or {}).items():
+            only.setdefault(record_type, set()).update(fields)
+    return FieldsWanted(bool(typed), texts, None if None in typed else only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ def write_files(
     folder: Callable[[int], Path],
     budget: Budget,
     options: ManifestOptions,
+    public_key_id: str | None = None,
 ) -> Iterator[RunFiles]:
     """Writes the files of some runs, one run after the other.
 
@@ -83,6 +91,7 @@ def write_files(
         folder: number of a run → the empty folder for its files.
         budget: how many threads the stage may take.
         options: what manifest records depend on.
+        public_key_id: the id of the key that will sign the manifests, if there is one.
 
     Yields:
         Each run when its files are written.
@@ -109,7 +118,7 @@ def write_files(
                         yield writing.finish()
                         writing = None
                     if writing is None:
-                        writing = _Writing(part, contract, key, options, chosen, folder(part.number))
+                        writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
                     writing.add(part, by_format)
         if writing is not None:
             yield writing.finish()
@@ -137,11 +146,13 @@ class _Writing:
         contract: Contract,
         key: SigningKey | None,
         options: ManifestOptions,
+        public_key_id: str | None,
         formats: dict[str, Format],
         folder: Path,
     ) -> None:
         self.number, self._run_id = first.number, first.run_id
         self._types, self._key, self._options = list(contract.record_types), key, options
+        self._public_key_id = public_key_id
         self._counts: Counter[int] = Counter()
         self._chain = hashlib.sha256()
         self._writers: dict[str, Writer] = {}
@@ -161,10 +172,14 @@ class _Writing:
 
     def finish(self) -> RunFiles:
         counts = {name: self._counts[code] for code, name in enumerate(self._types) if self._counts[code]}
-        end = RunEnd(self._run_id, counts, self._chain.hexdigest(), self._key, self._options)
-        return RunFiles(
-            self.number, {name: writer.finish(end) for name, writer in self._writers.items()}, counts, end.final_hash
+        end = RunEnd(
+            self._run_id, counts, self._chain.hexdigest(), self._key, self._options, self._public_key_id, now()
         )
+        files: dict[str, list[StagedFile]] = {}
+        for name, writer in self._writers.items():
+            files[name] = writer.finish(end)
+            end = replace(end, files=(*end.files, *files[name]))
+        return RunFiles(self.number, files, counts, end.final_hash)
 
     def abandon(self) -> None:
         for writer in self._writers.values():

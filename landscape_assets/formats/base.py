@@ -5,7 +5,7 @@ Belongs here: the protocol of a format, and what passes through it. Does not bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -67,13 +67,27 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """What is known of a run when all its records have been written."""
+    """What is known of a run when all its records have been written.
+
+    Args:
+        run_id: the run.
+        record_counts: record type → records.
+        final_hash: what the records chain to.
+        key: the key of their signatures, if there is one.
+        options: what a manifest record depends on.
+        public_key_id: the id of the key that will sign the manifest, if there is one.
+        exported_at: the time of the export, for the files that name it.
+        files: the files of the formats that are finished.
+    """
 
     run_id: str
     record_counts: Mapping[str, int]
     final_hash: str
     key: SigningKey | None
     options: ManifestOptions
+    public_key_id: str | None
+    exported_at: str
+    files: Sequence[StagedFile] = ()
 
     @property
     def record_count(self) -> int:
@@ -91,6 +105,7 @@ class StagedFile:
         facts: what was written.
         content: the SHA-256 of the records in it, which two exports of the same records have in common.
         exported_at: when it says that it was exported, if it does.
+        figures, digest: of the report: key figures by name, and a summary in Markdown.
     """
 
     path: str
@@ -98,6 +113,8 @@ class StagedFile:
     facts: FileFacts
     content: str
     exported_at: str | None = None
+    figures: Mapping[str, float] | None = None
+    digest: str | None = None
 
 
 class Writer(Protocol):

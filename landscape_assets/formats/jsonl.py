@@ -15,7 +15,7 @@ from ..contract import Contract
 from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
 from ..records.ordered import FieldsWanted
-from ..records.sign import manifest_record, now
+from ..records.sign import manifest_record
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
 
@@ -68,7 +68,7 @@ class _JsonlWriter:
             last = manifest_v2(self._chunks, **run, final_hash=end.final_hash, key=end.key, options=end.options)
             self._file.write(last.data + b"\n")
         elif end.key is not None:
-            exported_at = now()
+            exported_at = end.exported_at
             line = manifest_record(end.run_id, end.record_count, end.final_hash, exported_at, end.key)
             self._file.write(line + b"\n")
         self._file.close()

@@ -6,12 +6,14 @@ verifier, which shares no code with it (`verify/`).
 
 from .manifest import Export
 from .publish import Published, publish
-from .read import MANIFEST, is_complete, package_path, read_manifest, run_id_in
+from .read import MANIFEST, REPORT, figures_of, is_complete, package_path, read_manifest, run_id_in
 
 __all__ = [
     "MANIFEST",
+    "REPORT",
     "Export",
     "Published",
+    "figures_of",
     "is_complete",
     "package_path",
     "publish",

@@ -7,7 +7,7 @@ Belongs here: the manifest of an export as data. Does not belong here: writing i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from .. import __version__
 from ..contract.canonical import canonical_json
 from ..formats.base import StagedFile
 from ..records.sign import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey
-from .read import Manifest
+from .read import REPORT, Manifest
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
@@ -50,11 +50,10 @@ class Export:
     manifest_key: ManifestKey | None
     said: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def format_version(self) -> int:
-        """The version of the package's form: the first where it is enough."""
+    def format_version(self, paths: Collection[str]) -> int:
+        """The version of the form of a package with these files: the first where it is enough."""
         is_enough = self.contract in ("v0", "v1") and self.status in ("completed", "failed") and not self.said
-        return 1 if is_enough else 2
+        return 1 if is_enough and REPORT not in paths else 2
 
     def identity(self) -> Manifest:
         """What two exports of the same run with the same key and options have in common."""
@@ -75,9 +74,11 @@ class Export:
             **self.said,
         }
 
-    def records_in(self, path: str) -> int:
-        """How many records a file of the package must hold: those of its type, or all."""
+    def records_in(self, path: str) -> int | None:
+        """How many records a file of the package must hold: those of its type, or all; None for the report."""
         counts = self.record_counts
+        if path == REPORT:
+            return None
         return sum(counts.values()) if path == RECORDS else counts[path.rpartition("/")[2].partition(".")[0]]
 
     def texts(
@@ -105,7 +106,7 @@ class Export:
         manifest: Manifest = {
             **self.identity(),
             "format": FORMAT,
-            "format_version": self.format_version,
+            "format_version": self.format_version({file.path for file in staged}),
             "files": sorted(files, key=_by_path),
             "exporter": {"name": "landscape-assets", "version": __version__},
             "exported_at": exported_at,
@@ -145,8 +146,9 @@ def differences(export: Export, formats: set[str], manifest: Manifest) -> list[s
 
 
 def formats_of(paths: Iterable[str]) -> set[str]:
-    """The formats that the files of a package are of: records.jsonl, csv/..., parquet/..."""
-    return {"jsonl" if path == RECORDS else path.partition("/")[0] for path in paths} - {VERIFY_MD}
+    """The formats that the files of a package are of: records.jsonl, csv/..., parquet/..., report.html."""
+    names = {RECORDS: "jsonl", REPORT: "html"}
+    return {names.get(path, path.partition("/")[0]) for path in paths} - {VERIFY_MD}
 
 
 def _entry(file: StagedFile) -> dict[str, Any]:

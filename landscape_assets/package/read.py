@@ -15,14 +15,20 @@ from typing import Any
 
 from ..contract.canonical import InvalidJson, parse_json
 from ..errors import PackageError
+from ..formats import html
+from ..report import figures_in
 from ..storage.names import folder_name
 
 MANIFEST = "manifest.json"
+REPORT = html.PATH
 
 Manifest = dict[str, Any]
 
 _MAX_BYTES = 4 * 2**20
 """Of manifest.json (docs/package.md, "Limits")."""
+
+_HEAD_OF_REPORT = 32_768
+"""Bytes at the beginning of a report in which its key figures stand."""
 
 _FORM: dict[str, tuple[type, str]] = {
     "run_id": (str, "text"),
@@ -111,3 +117,12 @@ def manifest_bytes(package: Path) -> bytes:
     if len(data) > _MAX_BYTES:
         raise PackageError(f"{path} cannot be read: it has more than {_MAX_BYTES:,} bytes, and no manifest has.")
     return data
+
+
+def figures_of(report: Path) -> dict[str, float]:
+    """The key figures that a report tells at its beginning; none when it cannot be read."""
+    try:
+        with open(os.open(report, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return figures_in(file.read(_HEAD_OF_REPORT))
+    except OSError:
+        return {}

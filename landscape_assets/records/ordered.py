@@ -11,7 +11,7 @@ from columns.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -66,10 +66,12 @@ class FieldsWanted:
         typed: whether their typed values are.
         texts: name → makes a text of each record. It is made before records are ordered: of many rows at once, and with
             the texts of columns that the canonical form is made of too.
+        only: record type → the fields whose typed values are; None for all.
     """
 
     typed: bool = False
     texts: Mapping[str, RowText] = field(default_factory=dict)
+    only: Mapping[str, Collection[str]] | None = None
 
     def __bool__(self) -> bool:
         return self.typed or bool(self.texts)
@@ -77,7 +79,12 @@ class FieldsWanted:
     @property
     def names(self) -> list[str]:
         """What it is, by name."""
-        return [*(["typed values"] if self.typed else []), *self.texts]
+        typed = ["some typed values", *([] if self.only is not None else ["typed values"])]
+        return [*(typed if self.typed else []), *self.texts]
+
+    def is_wanted(self, record_type: str, name: str) -> bool:
+        """Whether the typed values of a field are."""
+        return self.typed and (self.only is None or name in self.only.get(record_type, ()))
 
 
 def records_schema(contract: Contract, *, utc: bool, wanted: FieldsWanted) -> pa.Schema:
@@ -94,7 +101,9 @@ def records_schema(contract: Contract, *, utc: bool, wanted: FieldsWanted) -> pa
         return _TEXT
     texts = [pa.field(name, pa.large_string()) for name in wanted.texts]
     members = [
-        pa.field(name, pa.struct([*(_fields_schema(table, utc) if wanted.typed else []), *texts]))
+        pa.field(
+            name, pa.struct([*(one for one in _fields_schema(table, utc) if wanted.is_wanted(name, one.name)), *texts])
+        )
         for name, table in contract.record_types.items()
     ]
     return _TEXT.append(pa.field(FIELDS, pa.dense_union(members)))
@@ -135,8 +144,9 @@ def ordered_records(
         OSError: no room, or no right, to write.
     """
     _release_memory()
-    if wanted:  # a batch then takes more than twice as much
-        budget = replace(budget, memory_mb=max(1, budget.memory_mb * 2 // 5))
+    if wanted:  # a batch then takes more than twice as much; with a few fields alone, a little more
+        is_little = wanted.only is not None and not wanted.texts
+        budget = replace(budget, memory_mb=max(1, budget.memory_mb * 2 // (3 if is_little else 5)))
     plan = plan_sort(contract, len(run_ids), tables, budget)
     prepare = _preparation(contract, run_ids, tables, plan, wanted)
     with (
@@ -174,11 +184,11 @@ def _preparation(
         texts = column_texts(rows, table)
         records = encode(rows, texts, table, run_ids)
         _require_size(table, rows, run_ids, records["canonical"])
-        fields = _typed_fields(rows, texts, table) if wanted.typed else {}
+        fields = _typed_fields(rows, texts, table, wanted)
         fields |= {name: make(rows, texts, table, run_ids) for name, make in wanted.texts.items()}
         return PreparedRows(
             pl.DataFrame(rows.select(ordering[name])).hstack(records),
-            pa.RecordBatch.from_pydict(fields) if wanted else None,
+            pa.RecordBatch.from_pydict(fields) if fields else None,
         )
 
     return prepare
@@ -197,10 +207,12 @@ def _require_size(table: Table, rows: pa.RecordBatch, run_ids: Sequence[str], ca
     raise CorruptTable(table.name, label, column, found, rule)
 
 
-def _typed_fields(rows: pa.RecordBatch, texts: Texts, table: Table) -> dict[str, pa.Array]:
+def _typed_fields(rows: pa.RecordBatch, texts: Texts, table: Table, wanted: FieldsWanted) -> dict[str, pa.Array]:
     found = {}
     for column in table.fields:
         assert column.field is not None  # as of all of `Table.fields`
+        if not wanted.is_wanted(table.record_type, column.field):
+            continue
         values = rows.column(column.name)
         if column.kind in (Kind.JSON, Kind.JSON_OBJECTS):
             values = texts[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -251,6 +263,9 @@ def _union(
     for code, rows in enumerate(fields):
         mine, struct = np.flatnonzero(types == code), union.field(code).type
         offsets[mine] = np.arange(len(mine), dtype=np.int32)
+        if not struct.num_fields:
+            children.append(pa.nulls(len(mine), struct))
+            continue
         columns = [pa.array([], one.type) for one in struct] if rows is None else rows.take(places[mine]).columns
         children.append(pa.StructArray.from_arrays(columns, fields=list(struct)))
     names = [union.field(code).name for code in range(union.num_fields)]

@@ -21,13 +21,13 @@ import xxhash
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     """A finished file: its size in bytes, the hex SHA-256 and XXH3-128 of its content (where there are), its rows or
-    records."""
+    records (None when it has none)."""
 
     path: Path
     size: int
     sha256: str | None
     checksum: str | None
-    rows: int
+    rows: int | None
 
 
 _LARGE = 2**20
@@ -123,7 +123,7 @@ class NewFile(io.RawIOBase):
             self.close()
         self.path.unlink(missing_ok=True)
 
-    def facts(self, rows: int) -> FileFacts:
+    def facts(self, rows: int | None) -> FileFacts:
         """What was written."""
         sha256, xxh3 = (each.hexdigest() if each is not None else None for each in (self._sha256, self._xxh3))
         return FileFacts(self.path, self._size, sha256, xxh3, rows)

@@ -31,11 +31,13 @@ CHAINS = {True: "sha256-of-record-signatures", False: "sha256-of-record-sha256"}
 
 RECORDS = "records.jsonl"
 GUIDE = "VERIFY.md"
+REPORT = "report.html"
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
     "csv": "text/csv; charset=utf-8; header=present",
     "parquet": "application/vnd.apache.parquet",
     "md": "text/markdown; charset=utf-8",
+    "html": "text/html; charset=utf-8",
 }
 """The media type of each file name extension."""
 
@@ -192,7 +194,9 @@ class _Reader:
         signed = value.get("signing") is not None
         contract, status = _contract(value), value.get("status")
         is_second = contract is not None and (
-            contract.name not in FIRST_CONTRACTS or (status in contract.statuses and status not in FIRST_STATUSES)
+            contract.name not in FIRST_CONTRACTS
+            or (status in contract.statuses and status not in FIRST_STATUSES)
+            or _has_report(value)
         )
         pinned: dict[str, tuple[object, ...]] = {
             "format": ("landscape-export",),
@@ -319,7 +323,7 @@ class _Reader:
         paths = {listed.path for listed in manifest.files}
         if GUIDE not in paths:
             self.note(codes.MANIFEST_FILE_SET, "VERIFY.md is not listed.")
-        if not paths - {GUIDE}:
+        if not paths - {GUIDE, REPORT}:
             self.note(
                 codes.MANIFEST_FILE_SET, "No records.jsonl, CSV or Parquet file is listed: there is nothing to verify."
             )
@@ -342,15 +346,21 @@ def _contract(value: dict[str, Any]) -> Contract | None:
     return CONTRACTS.get(name) if isinstance(name, str) else None
 
 
+def _has_report(value: dict[str, Any]) -> bool:
+    """Whether a manifest lists report.html, which format version 1 does not have."""
+    files = value.get("files")
+    return isinstance(files, list) and any(isinstance(one, dict) and one.get("path") == REPORT for one in files)
+
+
 def permitted_paths(contract: Contract | None) -> set[str]:
     """Every path that may be listed (docs/package.md, "The folder"). A list of what is allowed, so that none leaves
     the folder."""
     types = (contract or CONTRACTS["v1"]).types
-    return {GUIDE, RECORDS, *(f"{kind}/{name}.{kind}" for kind in ("csv", "parquet") for name in types)}
+    return {GUIDE, RECORDS, REPORT, *(f"{kind}/{name}.{kind}" for kind in ("csv", "parquet") for name in types)}
 
 
 def _records_of(listed: Listed, manifest: Manifest) -> int | None:
-    if listed.path == GUIDE:
+    if listed.path in (GUIDE, REPORT):
         return None
     if listed.path == RECORDS:
         return manifest.record_count

@@ -14,7 +14,7 @@ from . import codes
 from .codes import Status
 from .folder import STAGING, Folder, Measure, Unreadable, folder_name, may_open, opened, survey
 from .limits import MANIFEST_BYTES, SIGNATURE_BYTES
-from .manifest import NAME, RECORDS, SIGNATURE_NAME, Listed, Manifest, judge_manifest
+from .manifest import NAME, RECORDS, REPORT, SIGNATURE_NAME, Listed, Manifest, judge_manifest
 from .records_file import RecordsFile
 from .report import Check, Findings, Report
 from .signatures import HmacKey, PublicKey, UsageError
@@ -314,6 +314,8 @@ class _Verification:
         if manifest.elspeth_snapshots:
             reason = f"{manifest.elspeth_snapshots} listed in manifest.json; they rest on the audit database"
             self.skip("comparisons with ELSPETH's own exports", reason)
+        if manifest.file(REPORT) is not None:
+            self.skip("content of report.html", "it is a derived view; only its size and SHA-256 are checked")
         if parquet:
             self.skip("content of Parquet files", "only their size and SHA-256 are checked, as for every file")
 

@@ -64,7 +64,7 @@ def test_the_manifest_says_what_is_in_the_package(exported, sample_database, kin
     counts: dict[str, int] = {}
     for record in records[:-1]:
         counts[record["record_type"]] = counts.get(record["record_type"], 0) + 1
-    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 1)
+    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 2)
     assert (manifest["contract"], manifest["run_id"], manifest["status"]) == ("v1", COMPLETED_RUN, "completed")
     assert (manifest["started_at"], manifest["completed_at"]) == (records[0]["started_at"], records[0]["completed_at"])
     assert manifest["started_at"] == "2026-11-03T06:00:00" + ("+00:00" if kind == "postgresql" else "")
@@ -91,6 +91,7 @@ def test_the_manifest_says_what_is_in_the_package(exported, sample_database, kin
         "text/csv; charset=utf-8; header=present",
         "application/vnd.apache.parquet",
         "text/markdown; charset=utf-8",
+        "text/html; charset=utf-8",
     }
 
 
@@ -180,26 +181,33 @@ def test_an_export_again_is_unchanged(database, exporter, package, exported):
 
 
 def test_two_exports_differ_in_one_time_stamp(database, exporter, exported):
-    """Same run, key and options: the same bytes, but for the time in the manifest and in the last record, and what
-    follows from it:
-    the hash of records.jsonl in VERIFY.md."""
+    """Same run, key and options: the same bytes, but for the time in the manifest, the last record and the report, and
+    what follows from it: the hashes of these in VERIFY.md."""
     exporter.outcome(database.url, COMPLETED_RUN)
     old, new = content(exported[1] / COMPLETED_RUN), content(exporter.output / COMPLETED_RUN)
-    assert {name for name in old if old[name] != new.get(name)} == {"manifest.json", "records.jsonl", "VERIFY.md"}
+    changed = {name for name in old if old[name] != new.get(name)}
+    assert changed == {"manifest.json", "records.jsonl", "report.html", "VERIFY.md"}
     assert set(old) == set(new)
-    old_page, new_page = (
-        data["VERIFY.md"].replace(hashlib.sha256(data["records.jsonl"]).hexdigest().encode(), b"")
-        for data in (old, new)
-    )
-    assert old_page == new_page
+    guides = []
+    for data in (old, new):
+        guide = data["VERIFY.md"]
+        for name in ("records.jsonl", "report.html"):
+            guide = guide.replace(hashlib.sha256(data[name]).hexdigest().encode(), b"")
+        guides.append(guide)
+    assert guides[0] == guides[1]
     old_lines, new_lines = (data["records.jsonl"].splitlines() for data in (old, new))
     assert old_lines[:-1] == new_lines[:-1]
     stamps = [manifest_of(path / COMPLETED_RUN) for path in (exported[1], exporter.output)]
+    old_report, new_report = (
+        data["report.html"].replace(manifest["exported_at"].encode(), b"")
+        for data, manifest in zip((old, new), stamps, strict=True)
+    )
+    assert old_report == new_report
     for manifest in stamps:
         for name in ("exported_at", "signature"):
             del manifest[name]
         for file in manifest["files"]:
-            if file["path"] in ("records.jsonl", "VERIFY.md"):
+            if file["path"] in ("records.jsonl", "report.html", "VERIFY.md"):
                 del file["sha256"]
     assert stamps[0] == stamps[1]
 
@@ -234,7 +242,7 @@ def test_a_run_that_changed_since_is_an_error(database, exporter, package, state
         ((), {"LANDSCAPE_SIGNING_KEY": "another key of the tests"}, "signing key_id is hmac:"),
         ((), {"LANDSCAPE_SIGNING_KEY_ID": "renamed"}, "signing key_id is renamed and was hmac:"),
         (("--no-sign",), {}, "signing is None and was"),
-        (("--format", "jsonl"), {}, "the formats are jsonl and were csv, jsonl, parquet"),
+        (("--format", "jsonl"), {}, "the formats are jsonl and were csv, html, jsonl, parquet"),
     ],
 )
 def test_other_options_are_a_difference(database, exporter, package, arguments, environment, says):

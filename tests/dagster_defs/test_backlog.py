@@ -16,7 +16,7 @@ from support.operator import Operator, messages
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 RUNS = [f"run-{number}" for number in range(5)]
-ASSETS = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "manifest")]
+ASSETS = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "html", "manifest")]
 
 
 @pytest.fixture(autouse=True)

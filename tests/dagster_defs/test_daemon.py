@@ -29,6 +29,7 @@ from support.operator import Operator
 from benchmarks.generate import generate
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.tables import group_of
+from landscape_assets.formats import FORMATS
 
 RUNS = [f"run-{number:02}" for number in range(5)]
 BROKEN = RUNS[1]
@@ -152,7 +153,7 @@ def test_the_graph_runs_from_the_audit_database_to_the_manifest(daemon: Daemon) 
     above = {name: {"/".join(key["path"]) for key in node["dependencyKeys"]} for name, node in graph.items()}
     assert all("landscape/audit_database" in above[name] for name in tables)
     assert above["export/records"] == tables
-    assert above["export/manifest"] == {"export/signed_records", "export/jsonl", "export/csv", "export/parquet"}
+    assert above["export/manifest"] == {"export/signed_records", *(f"export/{name}" for name in FORMATS)}
     node = manifest_node(daemon)
     assert node["partitionKeys"] == RUNS
     assert node["owners"] == [{"team": "audit-exports"}]

@@ -18,10 +18,12 @@ from support.server import Audit
 from landscape_assets.contract import ALL_TABLES, V1
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.tables import group_of
+from landscape_assets.formats import FORMATS
+from landscape_assets.package import figures_of
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 TABLES = [f"landscape__{table}" for table in ALL_TABLES]
-EXPORTS = [f"export__{name}" for name in ("records", "signed_records", "jsonl", "csv", "parquet", "manifest")]
+EXPORTS = [f"export__{name}" for name in ("records", "signed_records", *FORMATS, "manifest")]
 
 
 @pytest.fixture
@@ -68,6 +70,38 @@ def test_every_asset_is_materialized_for_the_run(operate: Operator) -> None:
     assert manifest["record_count"].value == rows == 202
     assert manifest["result"].value == "exported"
     assert (operate.exports / COMPLETED_RUN / "manifest.json").is_file()
+
+
+def test_the_key_figures_are_numbers_of_the_manifest(operate: Operator) -> None:
+    """As the command reads them from the page: Dagster plots numbers over the partitions. A digest stands with them."""
+    result = operate.run("export_run", COMPLETED_RUN)
+    made = {event.asset_key.path[-1]: event for event in result.get_asset_materialization_events()}
+    report = operate.exports / COMPLETED_RUN / "report.html"
+    figures = figures_of(report)
+    assert set(figures) == {"rows", "failures", "error_rate", "calls", "duration_seconds"}
+    for name in ("html", "manifest"):
+        metadata = made[name].step_materialization_data.materialization.metadata
+        assert metadata["report"].value == str(report)
+        assert {figure: metadata[figure].value for figure in figures} == figures
+        assert "The run completed" in metadata["digest"].value
+
+
+def test_a_package_made_without_report_is_found_unchanged(
+    operate: Operator, exporter: Exporter, database: AuditFile | Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an older version left it. The export says that it has none; superseding gives it one."""
+    monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl,csv,parquet")
+    assert operate.run("export_run", COMPLETED_RUN).success
+    before = content(operate.exports)
+    monkeypatch.delenv("LANDSCAPE_FORMATS")
+    result = operate.run("export_run", COMPLETED_RUN)
+    assert result.success
+    made = {event.asset_key.path[-1]: event for event in result.get_asset_materialization_events()}
+    said = made["html"].step_materialization_data.materialization.metadata["files"].value
+    assert said == "None: the package was made without it."
+    assert content(operate.exports) == before
+    assert operate.export(COMPLETED_RUN, export__package={"config": {"supersede": True}}).success
+    assert (operate.exports / COMPLETED_RUN / "report.html").is_file()
 
 
 def test_the_same_content_has_the_same_data_version(operate: Operator) -> None:
@@ -143,7 +177,7 @@ def test_the_package_is_that_of_the_command(operate: Operator, exporter: Exporte
     assert operate.exports != exporter.output
     assert set(packages[0]) == set(packages[1])
     changed = {name for name in packages[0] if packages[0][name] != packages[1][name]}
-    assert changed == {"manifest.json", "records.jsonl", "VERIFY.md"}
+    assert changed == {"manifest.json", "records.jsonl", "VERIFY.md", "report.html"}
 
 
 def test_every_asset_is_described() -> None:

@@ -106,13 +106,18 @@ def test_packages_that_dagster_does_not_know_are_reported_with_what_their_manife
     (operate.exports / FAILED_RUN / "manifest.json").write_text("{}")
     operate.discover()
     reported = {event.asset_key.to_user_string(): event for event in operate.discover().asset_events}
-    assert set(reported) == {f"export/{name}" for name in ("jsonl", "csv", "parquet", "manifest")}
+    assert set(reported) == {f"export/{name}" for name in ("jsonl", "csv", "parquet", "html", "manifest")}
     assert {event.partition for event in reported.values()} == {COMPLETED_RUN}
     manifest = json.loads((operate.exports / COMPLETED_RUN / "manifest.json").read_text())
     metadata = reported["export/manifest"].metadata
     assert metadata["final_hash"].value == manifest["final_hash"]
     assert metadata["record_count"].value == manifest["record_count"]
-    assert manifest["files"][-1]["sha256"] in reported["export/jsonl"].metadata["files"].value
+    for name, path in (("jsonl", "records.jsonl"), ("html", "report.html")):
+        (file,) = [file for file in manifest["files"] if file["path"] == path]
+        assert file["sha256"] in reported[f"export/{name}"].metadata["files"].value
+    for event in (reported["export/html"], reported["export/manifest"]):
+        assert event.metadata["rows"].value == manifest["record_counts"]["row"]
+        assert event.metadata["failures"].value > 0
     assert operate.instance.get_runs() == []
     for event in reported.values():  # as the daemon does it
         operate.instance.report_runless_asset_event(event)

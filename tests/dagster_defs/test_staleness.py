@@ -14,12 +14,13 @@ from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, RECORDS, SIGNED_RECORDS
 from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.tables import table_key, tables
+from landscape_assets.formats import FORMATS
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package
 
 ASSETS = [tables, *EXPORT_ASSETS]
 TABLES = [table_key(name) for name in ALL_TABLES]
-PACKAGE = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "manifest")]
+PACKAGE = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "html", "manifest")]
 
 
 def stale(operator: Operator) -> set[str]:
@@ -54,7 +55,7 @@ def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_
     assert materialize(operate, *TABLES).success
     assert stale(operate) == {"export/records"}
     assert materialize(operate, RECORDS).success
-    assert stale(operate) == {"export/signed_records", "export/jsonl", "export/csv", "export/parquet"}
+    assert stale(operate) == {"export/signed_records", *(f"export/{name}" for name in FORMATS)}
 
     # The package is not replaced by accident; superseding it is a choice, after which all is fresh again.
     (message,) = messages(operate.export(COMPLETED_RUN))

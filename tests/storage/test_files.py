@@ -97,11 +97,15 @@ def cell_of(field: str, value: object) -> tuple[str, bool]:
 
 
 def require_files(database: Path, run_id: str, folder: Path, key: SigningKey | None) -> None:
-    """All three formats hold the reference's records."""
+    """The formats of records hold the reference's records, and the report is beside them."""
     signed, files = make_files(database, run_id, folder, key)
     wanted = records_of(database, run_id, key.secret.encode() if key else None)
     types = by_type(wanted)
-    assert set(files) == {"records.jsonl", *(f"{f}/{name}.{f}" for f in ("csv", "parquet") for name in types)}
+    assert set(files) == {
+        "records.jsonl",
+        "report.html",
+        *(f"{f}/{name}.{f}" for f in ("csv", "parquet") for name in types),
+    }
     for file in files.values():
         data = file.facts.path.read_bytes()
         assert (file.facts.size, file.facts.sha256) == (len(data), hashlib.sha256(data).hexdigest())

@@ -29,6 +29,7 @@ MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8; header=present",
     ".parquet": "application/vnd.apache.parquet",
     ".md": "text/markdown; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
 }
 
 FIELDS = {
@@ -216,7 +217,7 @@ def list_files(manifest: dict, files: dict[str, bytes]) -> None:
             "sha256": hashlib.sha256(content).hexdigest(),
             "media_type": MEDIA_TYPES[Path(path).suffix],
             "records": None
-            if path == "VERIFY.md"
+            if path in ("VERIFY.md", "report.html")
             else manifest["record_count"]
             if path == "records.jsonl"
             else counts[Path(path).stem],
