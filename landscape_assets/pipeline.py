@@ -238,6 +238,7 @@ def export_of(
         completed_at=facts.completed_at,
         record_counts=files.record_counts,
         final_hash=files.final_hash,
+        merkle_root=files.merkle_root,
         tables=facts.tables,
         key=key,
         manifest_key=manifest_key,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..contract import Contract
-from ..records.encode import lines
 from ..records.sign import manifest_record, now
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
@@ -21,12 +20,11 @@ class Jsonl:
     needs_fields: ClassVar[bool] = False
 
     def __init__(self, contract: Contract, *, is_signed: bool) -> None:
-        self._is_signed = is_signed
+        """Nothing to keep: the lines come with the records."""
 
     def prepare(self, part: Part) -> memoryview:
         """The lines."""
-        records = part.records
-        return lines(records.column("canonical"), records.column("head"), part.signatures if self._is_signed else None)
+        return part.lines
 
     def open(self, run_id: str, folder: Path) -> _JsonlWriter:
         return _JsonlWriter(folder)

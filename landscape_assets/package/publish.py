@@ -29,6 +29,7 @@ from .. import __version__
 from ..contract.canonical import canonical_json
 from ..errors import PackageError
 from ..formats.base import StagedFile
+from ..merkle import ALGORITHM
 from ..printable import printable
 from ..records.sign import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey, now
 from ..storage.files import NewFile, sync_file, sync_folder
@@ -40,7 +41,7 @@ from ..verify.report import Findings
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 MANIFEST_SIGNATURE = "manifest.json.sig"
 
@@ -68,6 +69,7 @@ class Export:
         run_id, status, started_at, completed_at: of the run, times as in its record.
         record_counts: record type → data records.
         final_hash: what the signatures (or hashes) of the records chain to.
+        merkle_root: the hex root of the tree over the lines of the records.
         tables: audit table → rows read.
         key: the key of the records and the manifest; None for an unsigned export.
         manifest_key: the key of manifest.json.sig, if there is one.
@@ -80,6 +82,7 @@ class Export:
     completed_at: str
     record_counts: Mapping[str, int]
     final_hash: str
+    merkle_root: str
     tables: Mapping[str, int]
     key: SigningKey | None
     manifest_key: ManifestKey | None
@@ -301,15 +304,17 @@ def _manifest(export: Export, files: list[dict[str, Any]], exported_at: str, sup
 
 def _identity(export: Export) -> Manifest:
     """What two exports of the same run with the same key and options have in common."""
+    record_count = sum(export.record_counts.values())
     return {
         "contract": export.contract,
         "run_id": export.run_id,
         "status": export.status,
         "started_at": export.started_at,
         "completed_at": export.completed_at,
-        "record_count": sum(export.record_counts.values()),
+        "record_count": record_count,
         "record_counts": dict(export.record_counts),
         "final_hash": export.final_hash,
+        "merkle": {"algorithm": ALGORITHM, "size": record_count, "root": export.merkle_root},
         "chain": CHAIN_OF_SIGNATURES if export.key else CHAIN_OF_RECORDS,
         "tables": dict(export.tables),
         "signing": {"algorithm": "hmac-sha256", "key_id": export.key.key_id} if export.key else None,
@@ -371,7 +376,7 @@ def _differences(export: Export, staged: Sequence[StagedFile], package: Path) ->
     found = []
     for key, ours in _identity(export).items():
         theirs = manifest.get(key)
-        if theirs == ours:
+        if theirs == ours or (key == "merkle" and theirs is None):  # format version 1 has none
             continue
         if isinstance(ours, dict) and isinstance(theirs, dict):
             found.extend(

@@ -22,6 +22,7 @@ from datetime import datetime
 from . import codes, csvrule
 from .canonical import JsonFault, canonical, number, parse, sorted_keys
 from .limits import FINDINGS_OF_A_RECORD, MAX_INTEGER, YEARS
+from .merkle import leaf_hash
 from .records import CONTRACTS, MANIFEST_RECORD, SIGNATURE, Field, Kind, Place, RecordType
 from .report import Findings
 
@@ -73,6 +74,7 @@ class Job:
         signed: whether records have signatures.
         key: the HMAC key, when the caller gave one.
         csv: the record types whose CSV rows are wanted.
+        merkle: whether the hashes of the lines as leaves are wanted.
     """
 
     contract: str
@@ -80,6 +82,7 @@ class Job:
     signed: bool
     key: bytes | None = field(repr=False)
     csv: tuple[str, ...] = ()
+    merkle: bool = False
 
 
 Sibling = tuple[int, tuple | None, bytes | None, int]
@@ -95,6 +98,7 @@ class Stretch:
         lines: how many there are.
         counts: record type → data records.
         chain: what the stretch adds to the input of `final_hash`.
+        leaves: the hashes of the data records as leaves, one behind the other, when they are wanted.
         ids: record type → ids, one a line, as canonical text.
         references: record type → id referred to, and not found in the stretch → first line that does.
         first, last: the first and last top-level record; with a context there is no `first`: they have been compared.
@@ -107,6 +111,7 @@ class Stretch:
     lines: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     chain: bytes = b""
+    leaves: bytes = b""
     ids: dict[str, bytes] = field(default_factory=dict)
     references: dict[str, dict[bytes, int]] = field(default_factory=dict)
     first: Sibling | None = None
@@ -494,6 +499,9 @@ class Checker:
         stretch.ids = {name: b"\n".join(some) for name, some in ids.items() if some}
         stretch.csv = {name: b"".join(rows) for name, rows in csv.items() if rows}
         stretch.chain = b"".join(chain)
+        if self.job.merkle:
+            others = {number for number, _ in stretch.manifests}
+            stretch.leaves = b"".join(leaf_hash(line) for at, line in enumerate(lines, 1) if at not in others)
         for name, some in ids.items():
             if some:
                 stretch.counts[name] = stretch.counts.get(name, 0) + len(some)

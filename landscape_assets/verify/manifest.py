@@ -15,6 +15,7 @@ from . import codes
 from .canonical import JsonFault, canonical, parse
 from .limits import MANIFEST_BYTES, MANIFEST_DEPTH, MAX_INTEGER
 from .lines import is_time
+from .merkle import ALGORITHM
 from .records import CONTRACTS, FINISHED
 from .report import Findings
 
@@ -68,6 +69,7 @@ class Manifest:
     record_count: int
     record_counts: dict[str, int]
     final_hash: str
+    merkle_root: str | None
     files: tuple[Listed, ...]
     key_id: str | None
     public_key_id: str | None
@@ -143,6 +145,7 @@ class _Reader:
             record_count=int(value["record_count"]),
             record_counts=counts,
             final_hash=value["final_hash"],
+            merkle_root=value["merkle"]["root"] if "merkle" in value else None,
             files=files,
             key_id=value["signing"] and value["signing"]["key_id"],
             public_key_id=value["public_key"] and value["public_key"]["key_id"],
@@ -151,27 +154,31 @@ class _Reader:
             unsigned_form=canonical({name: item for name, item in value.items() if name != "signature"}),
         )
         self.contradictions(manifest, value["tables"])
+        if "merkle" in value and value["merkle"]["size"] != manifest.record_count:
+            self.contradiction(
+                f"merkle.size is {int(value['merkle']['size'])}, but record_count {manifest.record_count}."
+            )
         self.file_set(manifest)
         return manifest
 
     def keys(self, value: dict) -> None:
         """Which keys are there. A missing one is bad; an unknown one is noted, and leaves the rest to be checked."""
-        required = set(_VALUES) - {"supersedes", "signature"}
+        required = set(_VALUES) - {"supersedes", "signature", "merkle"}
         if value.get("signing") is not None:
             required.add("signature")
         for name in sorted(required - value.keys()):
             self.note(codes.MANIFEST_MISSING_KEY, f"The key {name} is missing.", name)
-        known = required | {"supersedes"}
+        known = required | {"supersedes", "merkle"}
         for name in sorted(value.keys() - known):
             reason = " in an unsigned manifest" if name == "signature" else ""
-            self.note(codes.MANIFEST_UNKNOWN_KEY, f"{name!r:.80} is no key{reason} of format version 1.")
+            self.note(codes.MANIFEST_UNKNOWN_KEY, f"{name!r:.80} is no key{reason} of this format version.")
 
     def formats(self, value: dict) -> None:
         """What this verifier pins: it knows one format, and takes no algorithm from the file on trust."""
         signed = value.get("signing") is not None
         pinned = {
             "format": ("landscape-export",),
-            "format_version": (1,),
+            "format_version": (2 if "merkle" in value else 1,),
             "contract": tuple(CONTRACTS),
             "chain": (CHAINS[signed],),
         }
@@ -181,7 +188,8 @@ class _Reader:
                 self.note(
                     codes.MANIFEST_FORMAT, f"{name} is {_shown(value[name])}; this verifier knows {wanted}.", name
                 )
-        for name, algorithm in (("signing", "hmac-sha256"), ("public_key", "ed25519")):
+        algorithms = (("signing", "hmac-sha256"), ("public_key", "ed25519"), ("merkle", ALGORITHM))
+        for name, algorithm in algorithms:
             inner = value.get(name)
             if isinstance(inner, dict) and "algorithm" in inner and inner["algorithm"] != algorithm:
                 self.note(
@@ -367,6 +375,10 @@ _VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
     "record_counts": (_is_counts, "an object of counts"),
     "final_hash": (_is_hex, "64 lower-case hex digits"),
     "chain": (_is_text, "text"),
+    "merkle": (
+        _is_object(algorithm=_is_text, size=_is_count, root=_is_hex),
+        "an object with an algorithm, a size and a root of 64 lower-case hex digits",
+    ),
     "tables": (_is_counts, "an object of counts"),
     "files": (lambda value: isinstance(value, list), "an array"),
     "exporter": (

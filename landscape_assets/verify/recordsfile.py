@@ -28,6 +28,7 @@ from .folder import Folder, Measure, Source, Unreadable, opened
 from .limits import RECORD_BYTES
 from .lines import FILE, RUN_FACTS, Checker, Job, Sibling, Stretch, out_of_order, sibling_message
 from .manifest import Listed, Manifest
+from .merkle import HASH_BYTES, RootHash
 from .records import CONTRACTS
 from .report import Findings
 
@@ -195,12 +196,14 @@ class RecordsFile:
         self.contract = CONTRACTS[manifest.contract]
         self.csv_files = [listed for listed in manifest.files if listed.path.startswith("csv/") and listed.path in seen]
         csv_types = tuple(one.record_type for one in self.csv_files)
-        self.checker = Checker(Job(manifest.contract, manifest.run_id, manifest.signed, key, csv_types))
+        self.checker = Checker(
+            Job(manifest.contract, manifest.run_id, manifest.signed, key, csv_types, manifest.merkle_root is not None)
+        )
         self.processes = processes
         self.lines = 0
         self.data_records = 0
         self.counts: dict[str, int] = {}
-        self.chain = hashlib.sha256()
+        self.chain, self.root = hashlib.sha256(), RootHash()
         self.ids: dict[str, list[bytes]] = {
             target: [] for one in self.contract.types.values() for _, target in one.references
         }
@@ -302,6 +305,8 @@ class RecordsFile:
         """Add the result of the next stretch."""
         self.findings.merge(stretch.findings, self.lines)
         self.chain.update(stretch.chain)
+        leaves = stretch.leaves
+        self.root.add(leaves[at : at + HASH_BYTES] for at in range(0, len(leaves), HASH_BYTES))
         for name, count in stretch.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         self.data_records += stretch.lines - len(stretch.manifests)
@@ -338,6 +343,13 @@ class RecordsFile:
                 FILE,
                 None,
                 "final_hash of manifest.json is not the chain over the records of this file.",
+            )
+        if manifest.merkle_root is not None and self.root.value().hex() != manifest.merkle_root:
+            add(
+                codes.MERKLE_ROOT,
+                FILE,
+                None,
+                "merkle.root of manifest.json is not the root of the tree over the records of this file.",
             )
         if self.data_records != manifest.record_count:
             add(
