@@ -331,6 +331,47 @@ def verify(arguments: tuple[str, ...]) -> None:
     sys.exit(verify_main(list(arguments), prog="landscape-assets verify"))
 
 
+@main.command(epilog="Exit status: 0 written, 2 wrong usage, or records cannot be disclosed: the message says why.")
+@click.argument("package", metavar="PACKAGE", type=_Path(file_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    "output",
+    metavar="FILE",
+    required=True,
+    type=_Path(dir_okay=False, path_type=Path),
+    help="Where the disclosure is written.",
+)
+@click.option("--record", "records", metavar="TYPE:ID", multiple=True, help="One record; may be given several times.")
+@click.option("--row", "rows", metavar="ROW_ID", multiple=True, help="A row, and everything that happened to it.")
+@click.option(
+    "--token", "tokens", metavar="TOKEN_ID", multiple=True, help="A token, and everything that happened to it."
+)
+@click.option(
+    "--markdown", metavar="FILE", type=_Path(dir_okay=False, path_type=Path), help="Write a text for people, too."
+)
+def disclose(
+    package: Path,
+    output: Path,
+    records: tuple[str, ...],
+    rows: tuple[str, ...],
+    tokens: tuple[str, ...],
+    markdown: Path | None,
+) -> None:
+    """Write some records of a package to FILE, with proofs that they are records of it, and nothing else of it.
+
+    `landscape-assets verify FILE --public-key KEY` checks the file without the package.
+    """
+    if not (records or rows or tokens):
+        raise click.UsageError("Say which records: with --record, --row or --token.")
+    with _stopping("The disclosure cannot be written"):
+        from .evidence.disclose import Choice, disclose_to, parse_record
+
+        named = tuple(parse_record(text) for text in _texts(records))
+        made = disclose_to(package, Choice(named, _texts(rows), _texts(tokens)), output, markdown)
+    click.echo(printable(f"{len(made.records):,} of {made.manifest['record_count']:,} records, {output}"))
+
+
 @main.command("verifier-file")
 @click.argument("file", metavar="[FILE]", default="landscape-verify.pyz", type=click.Path(path_type=Path))
 def verifier_file(file: Path) -> None:

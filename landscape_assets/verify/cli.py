@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .codes import Status
+from .disclosure import NOT_PROVEN as NOT_PROVEN_OF_DISCLOSURES
+from .disclosure import verify_disclosure
 from .package import verify_package
 from .report import NOT_PROVEN, SENTENCES
 from .signatures import UsageError
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="the folder of a package")
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="the folder of a package, or a disclosure")
     parser.add_argument(
         "--key-file", metavar="F", help="file with the signing key; one line end at its end is not part of the key"
     )
@@ -58,8 +60,10 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
         public_key = _content(options.public_key) if options.public_key is not None else None
         with _safe_path():
             reports = [
-                verify_package(package, key=key, public_key=public_key, run_id=options.run_id)
-                for package in options.packages
+                (verify_disclosure if os.path.isfile(path) else verify_package)(
+                    path, key=key, public_key=public_key, run_id=options.run_id
+                )
+                for path in options.packages
             ]
     except UsageError as error:
         print(f"{prog}: {error}", file=sys.stderr)

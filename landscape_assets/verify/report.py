@@ -165,6 +165,7 @@ SENTENCES = {
     Status.VERIFIED: "VERIFIED with the key given",
     Status.CONSISTENT: "CONSISTENT, but no key was given, so nobody is shown to have signed it",
     Status.INCOMPLETE: "INCOMPLETE: this is not an export",
+    Status.DIVERGED: "INCOMPLETE OR DIVERGED: of a log, something is missing or extra, or is not what it was",
     Status.INVALID: "INVALID",
     Status.UNUSABLE: "NO VERDICT: something could not be read",
 }
