@@ -372,6 +372,67 @@ def disclose(
     click.echo(printable(f"{len(made.records):,} of {made.manifest['record_count']:,} records, {output}"))
 
 
+@main.group()
+def log() -> None:
+    """The log of an export folder: of all its publications, so that none can be taken away unseen."""
+
+
+@log.command(epilog="Exit status: 0 all is logged, 1 a package could not be logged, 2 the log cannot be appended to.")
+@_output_option
+def sync(output: Path | None) -> None:
+    """Log what exports left out, and packages that were there before the log; each once."""
+    with _stopping("The log cannot be written"):
+        _use_settings(None, output, None, ())
+        from . import settings
+        from .evidence.export_log import sync as sync_log
+
+        chosen = settings.log_settings()
+        if chosen is None:
+            raise ExportError(
+                "There is no log without a private key, which signs it. Name one in LANDSCAPE_SIGNING_PRIVATE_KEY_FILE."
+            )
+        done = sync_log(settings.export_dir(), chosen.key, chosen.origin)
+    for problem in done.problems:
+        _say(f"Not logged: {problem}")
+    click.echo(printable(f"{done.added:,} added; {done.origin} has {done.size:,} entries, root {done.root}"))
+    sys.exit(1 if done.problems else 0)
+
+
+@log.command(epilog="Exit status: 0 written, 2 the package is not in the log, or the log is damaged.")
+@click.argument("package", metavar="PACKAGE", type=_Path(file_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    "output",
+    metavar="FILE",
+    type=_Path(dir_okay=False, path_type=Path),
+    help="Where the proof goes; PACKAGE.tlog-proof in the working folder unless given.",
+)
+def prove(package: Path, output: Path | None) -> None:
+    """Write the proof that a package was logged; `landscape-assets verify FILE --public-key KEY` checks it."""
+    with _stopping("The proof cannot be written"):
+        from .evidence.export_log import prove as prove_logged
+
+        proof = prove_logged(package)
+        output = output or Path(f"{package.absolute().name}.tlog-proof")
+        output.write_bytes(proof)
+    click.echo(printable(str(output)))
+
+
+@log.command(epilog="Exit status: 0 kept, 2 it is of another checkpoint, or is not a cosignature.")
+@click.argument("file", metavar="FILE", type=_Path(dir_okay=False, path_type=Path))
+@_output_option
+def cosign(file: Path, output: Path | None) -> None:
+    """Add a witness's cosignature, that was made elsewhere, to the present checkpoint."""
+    with _stopping("The cosignature cannot be kept"):
+        _use_settings(None, output, None, ())
+        from . import settings
+        from .evidence.export_log import cosign as add_cosignature
+
+        added = add_cosignature(settings.export_dir(), file.read_bytes())
+    click.echo(f"{added} added")
+
+
 @main.command("verifier-file")
 @click.argument("file", metavar="[FILE]", default="landscape-verify.pyz", type=click.Path(path_type=Path))
 def verifier_file(file: Path) -> None:
@@ -502,6 +563,8 @@ def _export_all(run_ids: tuple[str, ...], chosen: ExportSettings, report: _Repor
             progress.update(task, description=f"{len(outcomes)} of {len(run_ids)} runs")
             if not quiet:
                 report.line(_line(outcome), err=outcome.status == "failed")
+    for problem in dict.fromkeys(one.log_problem for one in outcomes.values() if one.log_problem is not None):
+        _say(f"Warning: packages are published and not in the log: {problem} `landscape-assets log sync` appends them.")
     return [outcomes[run_id] for run_id in run_ids]
 
 
@@ -521,6 +584,8 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "record_count": None if published is None else published.manifest["record_count"],
         "final_hash": None if published is None else published.manifest["final_hash"],
     }
+    if outcome.log_index is not None:
+        document["log_index"] = outcome.log_index
     return document | ({"error": outcome.error} if outcome.error is not None else {})
 
 

@@ -12,13 +12,14 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .budget import Budget
 from .database import AuditDatabase
 from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
+from .evidence.export_log import LogSettings, append_or_say
 from .failures import explain
 from .formats import FORMATS, RunFiles, needs_fields, write_files
 from .package.publish import Export, Published, publish
@@ -52,6 +53,7 @@ class ExportSettings:
         budget: how much memory and how many threads an export may take.
         scratch_dir: where tables and temporary files go; None for a folder in the export folder.
         supersede: replace a package that is there and differs, and keep the old one aside.
+        log: what the log of the export folder is kept with; None for no log.
     """
 
     database_url: str
@@ -62,6 +64,7 @@ class ExportSettings:
     budget: Budget = field(default_factory=Budget)
     scratch_dir: Path | None = None
     supersede: bool = False
+    log: LogSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Outcome:
         files: format → its files, of a run that did not fail.
         loaded: the tables that it was made of, together with those of other runs; and its number among these runs.
         number: see `loaded`.
+        log_index: the place of the package in the log of the export folder, where there is a log.
+        log_problem: why the package, which is published, could not be logged.
     """
 
     run_id: str
@@ -85,6 +90,8 @@ class Outcome:
     files: RunFiles | None = None
     loaded: LoadedTables | None = None
     number: int = 0
+    log_index: int | None = None
+    log_problem: str | None = None
 
 
 OnProgress = Callable[[int, int], None]
@@ -118,9 +125,29 @@ def export_runs(
                     except (ExportError, OSError) as error:
                         yield Outcome(run_id, FAILED, explain(error))
                 if held:
-                    yield from _export_set(held, work, settings, on_progress)
+                    yield from _logged(_export_set(held, work, settings, on_progress), settings)
     finally:
         release(work)
+
+
+def _logged(outcomes: Iterator[Outcome], settings: ExportSettings) -> Iterator[Outcome]:
+    """The outcomes of a set, once its packages are in the log: one append for all of them.
+
+    An export never fails because of the log: the package is in its place, and the next export, or `log sync`, appends
+    it.
+    """
+    if settings.log is None:
+        yield from outcomes
+        return
+    done = list(outcomes)
+    paths = [outcome.published.path for outcome in done if outcome.published is not None]
+    log, problem = append_or_say(settings.export_dir, settings.log, paths) if paths else (None, None)
+    for outcome in done:
+        if outcome.published is None:
+            yield outcome
+        else:
+            index = None if log is None else log.indices.get(outcome.published.manifest_sha256)
+            yield replace(outcome, log_index=index, log_problem=problem)
 
 
 def _sets(run_ids: list[str], settings: ExportSettings) -> Iterator[list[str]]:

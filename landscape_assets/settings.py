@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .budget import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from .errors import ExportError, SigningKeyError
+from .evidence.export_log import LogSettings
+from .evidence.note import check_origin
 from .formats import FORMATS
 from .pipeline import ExportSettings
 from .records.sign import ManifestKey, SigningKey
@@ -23,6 +25,7 @@ SIGNING_KEY = "LANDSCAPE_SIGNING_KEY"
 SIGNING_KEY_FILE = "LANDSCAPE_SIGNING_KEY_FILE"
 SIGNING_KEY_ID = "LANDSCAPE_SIGNING_KEY_ID"
 PRIVATE_KEY_FILE = "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE"
+LOG_ORIGIN = "LANDSCAPE_LOG_ORIGIN"
 SIGN = "LANDSCAPE_SIGN"
 FORMAT_NAMES = "LANDSCAPE_FORMATS"
 MEMORY_MB = "LANDSCAPE_MEMORY_MB"
@@ -160,6 +163,18 @@ def manifest_key() -> ManifestKey | None:
     return ManifestKey.load(Path(file)) if file else None
 
 
+def log_settings() -> LogSettings | None:
+    """What the export log is kept with; None without a private key, which signs it.
+
+    Raises:
+        ExportError: the key or the origin cannot be used.
+    """
+    key, origin = manifest_key(), _value(LOG_ORIGIN)
+    if origin is not None:
+        check_origin(origin)
+    return None if key is None else LogSettings(key, origin)
+
+
 def formats() -> tuple[str, ...]:
     """The output formats, in the order of FORMATS; all of them unless LANDSCAPE_FORMATS names some."""
     given = [name.strip() for name in (_value(FORMAT_NAMES) or ",".join(FORMATS)).split(",")]
@@ -185,7 +200,15 @@ def export_settings(*, supersede: bool = False) -> ExportSettings:
     """
     storage_dir()
     return ExportSettings(
-        database_url(), export_dir(), signing_key(), manifest_key(), formats(), budget(), scratch_dir(), supersede
+        database_url(),
+        export_dir(),
+        signing_key(),
+        manifest_key(),
+        formats(),
+        budget(),
+        scratch_dir(),
+        supersede,
+        log_settings(),
     )
 
 

@@ -81,7 +81,7 @@ class _Verification:
     ) -> None:
         self.hmac, self.public, self.key, self.run_id = hmac, public, key, run_id
         self.findings = Findings()
-        self.report = Report(path, Status.VERIFIED)
+        self.report = Report(path, Status.VERIFIED, not_proven=NOT_PROVEN)
 
     def add(self, code: Code, record: int | None, message: str) -> None:
         """Note a finding."""

@@ -44,6 +44,7 @@ WITHOUT: dict[str, Callable[[], object]] = {
     settings.SIGNING_KEY_FILE: settings.signing_key,
     settings.SIGNING_KEY_ID: settings.signing_key,
     settings.PRIVATE_KEY_FILE: settings.manifest_key,
+    settings.LOG_ORIGIN: settings.log_settings,
     settings.STORAGE_DIR: settings.storage_dir,
     settings.SCRATCH_DIR: settings.scratch_dir,
 }
