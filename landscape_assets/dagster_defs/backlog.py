@@ -15,9 +15,11 @@ import dagster as dg
 from pydantic import Field
 
 from .. import settings
+from ..evidence.export_log import append_or_say
 from ..package.publish import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from .discovery import finished_runs, tell_refused
+from .export_log import log_index, tell_of_log
 from .exports import MANIFEST, package_events
 from .failures import explained
 from .lineage import DATA_VERSION_TAG
@@ -53,17 +55,23 @@ def export_runs_op(context: dg.OpExecutionContext, config: BacklogConfig) -> Non
         register(context.instance, run_ids)
         failed: dict[str, str] = {}
         started = told = time.monotonic()
-        for done, outcome in enumerate(export_runs(run_ids, chosen), 1):
+        for count, outcome in enumerate(export_runs(run_ids, chosen), 1):
             if outcome.status == FAILED:
                 failed[outcome.run_id] = outcome.error or ""
                 context.log.error(f"{outcome.run_id}: {outcome.error}")
             else:
                 _log(context, outcome)
-            if time.monotonic() - told > _LOGGED_SECONDS or done == len(run_ids):
+            if time.monotonic() - told > _LOGGED_SECONDS or count == len(run_ids):
                 told = time.monotonic()
                 context.log.info(
-                    f"{done:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
+                    f"{count:,} of {len(run_ids):,} runs done, {len(failed):,} failed, in {told - started:.0f} s."
                 )
+        if chosen.log is not None and run_ids:
+            done, problem = append_or_say(chosen.export_dir, chosen.log, [])
+            if done is None:
+                context.log.warning(f"Packages are published and not in the log: {problem}")
+            else:
+                tell_of_log(context, chosen.export_dir, done)
         context.add_output_metadata({"runs": len(run_ids), "failed": len(failed)})
     if failed:
         names = "\n".join(f"{run_id}: {reason}" for run_id, reason in list(failed.items())[:_NAMED])
@@ -94,7 +102,7 @@ def _log(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     assert outcome.files is not None and outcome.published is not None
     for asset, version, metadata in package_events(outcome.files, outcome.published):
         if asset == MANIFEST:
-            metadata["made of"] = _made_of(outcome)
+            metadata |= {"made of": _made_of(outcome)} | log_index(outcome.log_index)
         event = dg.AssetMaterialization(
             asset, partition=outcome.run_id, metadata=metadata, tags={DATA_VERSION_TAG: version}
         )

@@ -30,6 +30,7 @@ from ..records.ordered import FIELDS, ordered_records, records_schema
 from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, SigningKey, sign
 from ..storage.arrow_file import ArrowReader, ArrowWriter, text_of
 from ..storage.work_dirs import run_lock
+from .export_log import log_published
 from .failures import explained
 from .lineage import field_lineage, made_of, record_fields
 from .partitions import RUNS
@@ -219,6 +220,7 @@ def package(
         export = export_of(contract.name, facts, files, key, settings.manifest_key())
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
+        logged = log_published(context, published)
     # Nobody looks at what an ephemeral instance holds, and to follow the lineage takes a while.
     origin = (
         {}
@@ -230,7 +232,7 @@ def package(
             asset_key=key_of_asset,
             data_version=dg.DataVersion(version),
             metadata=metadata
-            | (origin | {"seconds": round(time.monotonic() - started, 3)} if key_of_asset == MANIFEST else {}),
+            | (origin | logged | {"seconds": round(time.monotonic() - started, 3)} if key_of_asset == MANIFEST else {}),
         )
 
 

@@ -19,7 +19,7 @@ from ..errors import DatabaseError, ExportError
 from ..package.publish import is_complete
 from .checks import CHECK_KEYS
 from .discovery import finished_runs, published_packages, tell_refused
-from .jobs import CHECK_DATABASE, EXPORT_RUN, HOUSEKEEPING, VERIFY_PACKAGE
+from .jobs import CHECK_DATABASE, EXPORT_RUN, HOUSEKEEPING, VERIFY_LOG, VERIFY_PACKAGE
 from .partitions import PARTITION_TAG, in_flight, register, why_not_a_key
 
 _ATTEMPTS, _WAIT_SECONDS = 3, 3
@@ -39,6 +39,7 @@ def schedules() -> list[dg.ScheduleDefinition]:
         _schedule(settings.CHECK_CRON, CHECK_DATABASE.name, database_check),
         _schedule(settings.SCHEDULE_CRON, EXPORT_RUN.name, nightly_exports),
         _schedule(settings.VERIFY_CRON, VERIFY_PACKAGE.name, reverification),
+        _schedule(settings.VERIFY_CRON, VERIFY_LOG.name, log_verification),
         _schedule(settings.HOUSEKEEPING_CRON, HOUSEKEEPING.name, housekeeping),
     ]
 
@@ -110,6 +111,13 @@ def reverification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     run_ids = [run_id for _, _, run_id in due[: settings.checks_per_tick()]]
     register(context.instance, run_ids)
     return [dg.RunRequest(run_key=run_id, tags={PARTITION_TAG: run_id}) for run_id in run_ids]
+
+
+def log_verification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Checks that the export log and the export folder agree; without a private key there is no log."""
+    if settings.log_settings() is None:
+        return dg.SkipReason(f"There is no export log: {settings.PRIVATE_KEY_FILE} names no key.")
+    return [dg.RunRequest()]
 
 
 def housekeeping(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
