@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
-from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop
+from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop, texts
 from .errors import ExportError
+from .evidence_cli import disclose, log
 from .printable import printable
 from .process import prepare_libraries, require_limits
 
@@ -80,7 +81,7 @@ def main() -> None:
     "run_ids",
     metavar="ID",
     multiple=True,
-    callback=lambda context, option, given: _texts(given),
+    callback=texts,
     help="A run to export; may be repeated.",
 )
 @click.option("--all", "every", is_flag=True, help="Export every finished run.")
@@ -333,14 +334,6 @@ def _settings(
     return Settings.from_environment(options, supersede=supersede, interrupted=interrupted)
 
 
-def _texts(given: tuple[str, ...]) -> tuple[str, ...]:
-    """The values of an option, which must be UTF-8: Python keeps other bytes as surrogates."""
-    for text in given:
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            raise click.BadParameter(f"{text!r} is not UTF-8 text.")
-    return given
-
-
 def _open(url: str) -> AuditDatabase:
     from .database import AuditDatabase
 
@@ -374,6 +367,8 @@ def _export_all(run_ids: tuple[str, ...], settings: Settings, report: Report, *,
             progress.update(task, description=f"{len(outcomes)} of {len(run_ids)} runs")
             if not quiet:
                 report.line(_line(outcome), err=outcome.status == "failed")
+    for problem in dict.fromkeys(one.log_problem for one in outcomes.values() if one.log_problem is not None):
+        say(f"Warning: packages are published and not in the log: {problem} `landscape-assets log sync` appends them.")
     return [outcomes[run_id] for run_id in run_ids]
 
 
@@ -393,8 +388,13 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "record_count": None if published is None else published.manifest["record_count"],
         "final_hash": None if published is None else published.manifest["final_hash"],
     }
+    if outcome.log_index is not None:
+        document["log_index"] = outcome.log_index
     return document | ({"error": outcome.error} if outcome.error is not None else {})
 
+
+main.add_command(disclose)
+main.add_command(log)
 
 if __name__ == "__main__":
     main()

@@ -39,6 +39,14 @@ class NonEmptyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+def texts(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of an option, which must be UTF-8: Python keeps other bytes as surrogates."""
+    for text in given:
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise click.BadParameter(f"{text!r} is not UTF-8 text.")
+    return given
+
+
 class Report:
     """Lines on standard output. One that cannot be written does not stop the exports; `error` then says why."""
 

@@ -18,10 +18,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             ("cli", "definitions"),
-            ("demo",),
+            ("demo", "evidence_cli"),
             ("console", "dagster_defs", "keygen", "sample"),
             ("pipeline", "status"),
             ("settings",),
+            ("evidence",),
             ("package",),
             ("formats",),
             ("records",),
@@ -29,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             ("contract",),
             ("storage",),
             ("failures", "process"),
-            ("budget", "errors", "parallel", "printable"),
+            ("budget", "errors", "merkle", "parallel", "printable"),
         ),
     )
 )

@@ -83,6 +83,11 @@ class PublicKey:
         self.raw = der[len(_SPKI_ED25519) :]
         self.id = hashlib.sha256(der).hexdigest()
 
+    @classmethod
+    def of_raw(cls, raw: bytes) -> PublicKey:
+        """The key of 32 bytes (RFC 8032)."""
+        return cls(_BEGIN + b"\n" + base64.b64encode(_SPKI_ED25519 + raw) + b"\n" + _END + b"\n")
+
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether this is the key's Ed25519 signature (RFC 8032, PureEdDSA) of the message.
 

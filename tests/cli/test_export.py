@@ -64,7 +64,7 @@ def test_the_manifest_says_what_is_in_the_package(exported, sample_database, kin
     counts: dict[str, int] = {}
     for record in records[:-1]:
         counts[record["record_type"]] = counts.get(record["record_type"], 0) + 1
-    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 1)
+    assert (manifest["format"], manifest["format_version"]) == ("landscape-export", 2)
     assert (manifest["contract"], manifest["run_id"], manifest["status"]) == ("v1", COMPLETED_RUN, "completed")
     assert (manifest["started_at"], manifest["completed_at"]) == (records[0]["started_at"], records[0]["completed_at"])
     assert manifest["started_at"] == "2026-11-03T06:00:00" + ("+00:00" if kind == "postgresql" else "")

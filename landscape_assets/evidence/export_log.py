@@ -1,0 +1,377 @@
+"""The export log: an append-only log of all publications and supersessions in an export folder (docs/log.md).
+
+Belongs here: what an entry says, appending, finding what is not logged yet, proofs of entries, cosignatures. Does not
+belong here: the bytes of the tree's files (`tiles.py`) and of notes (`note.py`), and the verifier, which shares nothing
+with this (`verify/log.py`).
+
+An append writes entries and hashes, syncs them, and then exchanges the checkpoint by one rename: what a checkpoint
+speaks of is on disk, and what a crash left behind it is overwritten by the next append.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..contract.canonical import canonical_json
+from ..errors import ExportError, PackageError
+from ..merkle import Tree, hashes_of
+from ..package import MANIFEST, read_manifest
+from ..package.read import Manifest
+from ..records.sign import ManifestKey
+from ..storage.files import sync_folder
+from ..storage.names import folder_name
+from . import tiles
+from .note import (
+    Checkpoint,
+    NoteError,
+    check_origin,
+    check_signature_line,
+    read_checkpoint,
+    require_signature,
+    sign_checkpoint,
+)
+
+FOLDER, CHECKPOINT, CHECKPOINTS = ".log", "checkpoint", "checkpoints"
+PUBLICATION, SUPERSESSION, EXISTING = "publication", "supersession", "existing"
+"""Kinds of entries; `existing` is a package that was there before the log."""
+
+_SUPERSEDED = ".superseded"
+_LONGEST_RUN_ID = 32 * 1024
+"""UTF-8 bytes of a run_id from which on an entry has the name of its folder instead."""
+
+
+class LogError(ExportError):
+    """The log cannot be read, is not what its checkpoint says, or cannot be appended to."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What a log is kept with.
+
+    Args:
+        key: signs its checkpoints.
+        origin: which log; None for what it is, or for the usual one (`default_origin`).
+    """
+
+    key: ManifestKey
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A log after an append.
+
+    Args:
+        size, root: of the log; the root in hex.
+        origin: of the log.
+        added: how many entries are new.
+        indices: SHA-256 of a manifest → the place of its last entry.
+        problems: packages that could not be logged, and why.
+    """
+
+    size: int
+    root: str
+    origin: str
+    added: int
+    indices: dict[str, int]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A package in the export folder: its folder, and the SHA-256 of its manifest."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+
+def log_folder(export_dir: Path) -> Path:
+    """Where the log of an export folder is."""
+    return export_dir / FOLDER
+
+
+def default_origin(key: ManifestKey) -> str:
+    """The origin of a log for which none was chosen."""
+    return f"landscape-assets/{key.key_id[:16]}"
+
+
+def append(export_dir: Path, settings: LogSettings, published: Iterable[Path]) -> Appended:
+    """Logs packages that were just published, and what earlier exports left out, each once.
+
+    Of the packages that are not given, only those are looked at whose run has another number of packages than entries;
+    `sync` looks at all.
+
+    Args:
+        export_dir: the export folder.
+        settings: what the log is kept with.
+        published: the packages.
+
+    Raises:
+        LogError: the log is damaged, or is not this key's.
+        OSError: as the file system says.
+    """
+    return _append(export_dir, settings.key, settings.origin, set(published), is_quick=True)
+
+
+def append_or_say(
+    export_dir: Path, settings: LogSettings, published: Iterable[Path]
+) -> tuple[Appended | None, str | None]:
+    """As `append`; where that fails, says why instead: a package that is published stays so, and is logged later."""
+    try:
+        return append(export_dir, settings, published), None
+    except ExportError as error:
+        return None, str(error)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return None, f"The log cannot be written{where}: {error.strerror or error}."
+
+
+def sync(export_dir: Path, settings: LogSettings) -> Appended:
+    """Logs every package that has no entry; arguments and errors as for `append`."""
+    return _append(export_dir, settings.key, settings.origin, set(), is_quick=False)
+
+
+def _append(
+    export_dir: Path, key: ManifestKey, origin: str | None, published: set[Path], *, is_quick: bool
+) -> Appended:
+    log = log_folder(export_dir)
+    with _locked(log):
+        checkpoint, entries = _read(log, key, origin)
+        documents = [json.loads(entry) for entry in entries]
+        logged = {document["manifest_sha256"] for document in documents}
+        problems: list[str] = []
+        some = _unlogged(export_dir, documents, logged, published, problems, is_quick=is_quick)
+        new = [_entry(found, is_first=not entries and found.path not in published) for found in some]
+        if new or checkpoint is None:
+            checkpoint, entries = _write(log, key, checkpoint, _origin(checkpoint, key, origin), entries, new)
+        documents += [json.loads(entry) for entry in new]
+    indices = {document["manifest_sha256"]: at for at, document in enumerate(documents)}
+    return Appended(checkpoint.size, checkpoint.root.hex(), checkpoint.origin, len(new), indices, tuple(problems))
+
+
+def _origin(checkpoint: Checkpoint | None, key: ManifestKey, origin: str | None) -> str:
+    if checkpoint is not None:
+        return checkpoint.origin
+    return origin or default_origin(key)
+
+
+@contextmanager
+def _locked(log: Path) -> Iterator[None]:
+    """Holds the log, so that one process appends at a time."""
+    if not log.is_dir():
+        log.mkdir(parents=True, exist_ok=True)
+        sync_folder(log.parent)
+    descriptor = os.open(log, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(log: Path, key: ManifestKey | None, origin: str | None) -> tuple[Checkpoint | None, list[bytes]]:
+    """The checkpoint and the entries of a log, which must agree; no checkpoint where there is no log yet.
+
+    Raises:
+        LogError: they do not, or the checkpoint is not this key's or of another origin.
+    """
+    path = log / CHECKPOINT
+    try:
+        checkpoint = read_checkpoint(path.read_bytes())
+        if key is not None:
+            require_signature(checkpoint, key)
+    except FileNotFoundError:
+        if (log / CHECKPOINTS).is_dir() and any((log / CHECKPOINTS).glob("[0-9]*")):
+            raise LogError(
+                f"The log {log} has no {CHECKPOINT}, but had one: {log / CHECKPOINTS} has earlier ones. Nothing is "
+                f"appended. Verify the log, and put back the last checkpoint."
+            ) from None
+        return None, []
+    except NoteError as error:
+        raise LogError(
+            f"The log cannot go on from {path}: {error} Nothing is appended. With the key that the log has, or moved "
+            f"aside as a whole, it can."
+        ) from None
+    if origin is not None and origin != checkpoint.origin:
+        raise LogError(
+            f"The log {log} has the origin {checkpoint.origin!r}, and LANDSCAPE_LOG_ORIGIN is {origin!r:.300}. Nothing "
+            f"is appended: a log keeps its origin."
+        )
+    try:
+        entries = tiles.read_entries(log, checkpoint.size)
+    except (FileNotFoundError, ValueError) as error:
+        raise LogError(
+            f"The log {log} is damaged: {error} Nothing is appended. `landscape-assets verify --log` tells more."
+        ) from None
+    if Tree(hashes_of(entries)).root() != checkpoint.root:
+        raise LogError(
+            f"The entries of the log {log} are not those of its checkpoint. Nothing is appended. `landscape-assets "
+            f"verify --log` tells more."
+        )
+    return checkpoint, entries
+
+
+def _unlogged(
+    export_dir: Path,
+    documents: list[dict[str, Any]],
+    logged: set[str],
+    published: set[Path],
+    problems: list[str],
+    *,
+    is_quick: bool,
+) -> list[_Found]:
+    """Packages without an entry, older ones of a run first."""
+    entries = Counter(_folder_of(document) for document in documents)
+    present: dict[str, list[Path]] = {}
+    for path in _superseded(export_dir):
+        present.setdefault(path.name, []).append(path)
+    for name in sorted(name for name in os.listdir(export_dir) if not name.startswith(".")):
+        present.setdefault(name, []).append(export_dir / name)
+    found, seen = [], set(logged)
+    for name, paths in sorted(present.items()):
+        if is_quick and entries[name] == len(paths) and export_dir / name not in published:
+            continue
+        for path in paths:
+            if not (path / MANIFEST).is_file():
+                continue  # it is not a package
+            try:
+                manifest = read_manifest(path)
+                sha256 = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+            except (PackageError, OSError) as error:
+                problems.append(str(error))
+                continue
+            if sha256 not in seen:
+                seen.add(sha256)
+                found.append(_Found(path, manifest, sha256))
+    return sorted(found, key=lambda one: (one.manifest["exported_at"], one.sha256))
+
+
+def _superseded(export_dir: Path) -> list[Path]:
+    """The packages that were replaced, in the order of their times."""
+    return sorted((export_dir / _SUPERSEDED).glob("*/*"))
+
+
+def _entry(found: _Found, *, is_first: bool) -> bytes:
+    """What the log says of a package."""
+    manifest = found.manifest
+    replaced = manifest.get("supersedes")
+    document: dict[str, Any] = {
+        "kind": EXISTING if is_first else PUBLICATION if replaced is None else SUPERSESSION,
+        "run_id": manifest["run_id"],
+        "manifest_sha256": found.sha256,
+        "final_hash": manifest["final_hash"],
+        "record_count": manifest["record_count"],
+        "exported_at": manifest["exported_at"],
+    }
+    if replaced is not None:
+        document["replaced"] = replaced["manifest_sha256"]
+    if len(manifest["run_id"].encode()) > _LONGEST_RUN_ID:
+        document["folder"] = folder_name(document.pop("run_id"))
+    return canonical_json(document).encode()
+
+
+def _folder_of(document: dict[str, Any]) -> str:
+    """The folder of the package that an entry speaks of."""
+    return str(document["folder"]) if "folder" in document else folder_name(document["run_id"])
+
+
+def _write(
+    log: Path, key: ManifestKey, before: Checkpoint | None, origin: str, entries: list[bytes], new: list[bytes]
+) -> tuple[Checkpoint, list[bytes]]:
+    """Appends entries: their files first, the checkpoint last."""
+    check_origin(origin)
+    entries, size = [*entries, *new], len(entries)
+    tree = Tree(hashes_of(entries))
+    tiles.write_tiles(log, entries, tree, size)
+    checkpoint = sign_checkpoint(origin, len(entries), tree.root(), key)
+    changed: set[Path] = set()
+    if before is not None and len(before.signatures) > 1:
+        path = log / CHECKPOINTS / f"{before.size}.cosigned"
+        tiles.write_durably(path, before.note().encode(), changed)
+    tiles.write_durably(log / CHECKPOINTS / str(checkpoint.size), checkpoint.note().encode(), changed)
+    tiles.sync_changed(changed)
+    tiles.write_durably(log / CHECKPOINT, checkpoint.note().encode(), changed)
+    tiles.sync_changed(changed)
+    tiles.remove_partial(log, len(entries), size)
+    return checkpoint, entries
+
+
+def prove(package: Path) -> bytes:
+    """The proof that a package was logged, as a .tlog-proof file; its extra line is the entry.
+
+    Args:
+        package: in an export folder with a log, or among its superseded ones.
+
+    Raises:
+        LogError: the log is damaged, or has no entry of this package.
+        PackageError: it is not a package.
+    """
+    package = package.absolute()
+    read_manifest(package)
+    sha256 = hashlib.sha256((package / MANIFEST).read_bytes()).hexdigest()
+    above = package.parent
+    export_dir = above.parent.parent if above.parent.name == _SUPERSEDED else above
+    log = log_folder(export_dir)
+    checkpoint, entries = _read(log, None, None)
+    if checkpoint is None:
+        raise LogError(f"{export_dir} has no log.")
+    indices = {json.loads(entry)["manifest_sha256"]: at for at, entry in enumerate(entries)}
+    if sha256 not in indices:
+        raise LogError(f"The log of {export_dir} has no entry of {package}. `landscape-assets log sync` appends it.")
+    index = indices[sha256]
+    path = Tree(hashes_of(entries)).inclusion_proof(index)
+    lines = ["c2sp.org/tlog-proof@v1", f"extra {base64.b64encode(entries[index]).decode()}", f"index {index}"]
+    lines += [base64.b64encode(one).decode() for one in path]
+    return ("\n".join(lines) + "\n\n" + checkpoint.note()).encode()
+
+
+def cosign(export_dir: Path, note: bytes) -> int:
+    """Adds cosignatures that were made elsewhere to the present checkpoint.
+
+    Whether they are right is for the verifier, who has the keys of the witnesses.
+
+    Args:
+        export_dir: the export folder.
+        note: the checkpoint with cosignatures, or the lines of these alone.
+
+    Returns:
+        How many are new.
+
+    Raises:
+        LogError: they are of another checkpoint, or there are none.
+    """
+    log = log_folder(export_dir)
+    try:
+        text, separator, lines = note.decode().rpartition("\n\n")
+        given = [line for line in lines.split("\n") if line]
+        for line in given:
+            check_signature_line(line)
+    except (UnicodeDecodeError, NoteError) as error:
+        raise LogError(f"The file holds no cosignatures: {error}") from None
+    with _locked(log):
+        checkpoint, _ = _read(log, None, None)
+        if checkpoint is None:
+            raise LogError(f"{export_dir} has no log.")
+        if separator and text + "\n" != checkpoint.text:
+            raise LogError(
+                f"The cosignatures are of another checkpoint than the present one of {checkpoint.size} entries. Ask "
+                f"the witness to cosign this one."
+            )
+        new = [line for line in dict.fromkeys(given) if line not in checkpoint.signatures]
+        if new:
+            both = Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root, (*checkpoint.signatures, *new))
+            changed: set[Path] = set()
+            tiles.write_durably(log / CHECKPOINT, both.note().encode(), changed)
+            tiles.sync_changed(changed)
+    return len(new)
