@@ -7,8 +7,6 @@ Dagster's own event log keeps each checkpoint that was materialized: the check t
 was kept elsewhere, so that a log that was cut since then is noticed.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

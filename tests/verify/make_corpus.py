@@ -354,9 +354,9 @@ fixture("E109_merkle-algorithm", manifest(setter("merkle", "algorithm", value="s
 fixture("E109_merkle-in-version-1", manifest(setter("format_version", value=1), **SECOND))
 fixture("E109_version-2-without-merkle", manifest(lambda value: value.pop("merkle"), **SECOND))
 fixture("E110_merkle-size", manifest(setter("merkle", "size", value=1), **SECOND))
-fixture("E347_merkle-root", manifest(setter("merkle", "root", value="0" * 64), **SECOND))
+fixture("E348_merkle-root", manifest(setter("merkle", "root", value="0" * 64), **SECOND))
 SWAPPED = lines(lambda some: [*some[:2], some[3], some[2], *some[4:]], **SECOND)
-fixture("E347_records-swapped", SWAPPED, "E331", "E341", "E345")
+fixture("E348_records-swapped", SWAPPED, "E331", "E341", "E345")
 
 # CSV.
 fixture(
