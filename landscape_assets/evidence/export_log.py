@@ -192,7 +192,7 @@ def _read(log: Path, key: ManifestKey | None, origin: str | None) -> tuple[Check
         if key is not None:
             require_signature(checkpoint, key)
     except FileNotFoundError:
-        if (log / CHECKPOINTS).is_dir() and any((log / CHECKPOINTS).glob("[0-9]*")):
+        if _largest_kept(log):
             raise LogError(
                 f"The log {log} has no {CHECKPOINT}, but had one: {log / CHECKPOINTS} has earlier ones. Nothing is "
                 f"appended. Verify the log, and put back the last checkpoint."
@@ -208,6 +208,11 @@ def _read(log: Path, key: ManifestKey | None, origin: str | None) -> tuple[Check
             f"The log {log} has the origin {checkpoint.origin!r}, and LANDSCAPE_LOG_ORIGIN is {origin!r:.300}. Nothing "
             f"is appended: a log keeps its origin."
         )
+    if (most := _largest_kept(log)) > checkpoint.size:
+        raise LogError(
+            f"The log {log} has {checkpoint.size:,} entries, and had {most:,}: {log / CHECKPOINTS} has the checkpoint. "
+            f"Nothing is appended. Verify the log, and put back what was cut off."
+        )
     try:
         entries = tiles.read_entries(log, checkpoint.size)
     except (FileNotFoundError, ValueError) as error:
@@ -220,6 +225,11 @@ def _read(log: Path, key: ManifestKey | None, origin: str | None) -> tuple[Check
             f"verify --log` tells more."
         )
     return checkpoint, entries
+
+
+def _largest_kept(log: Path) -> int:
+    """The size of the largest earlier checkpoint that the log keeps; 0 when it keeps none."""
+    return max((int(path.name) for path in (log / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal()), default=0)
 
 
 def _unlogged(
@@ -296,11 +306,11 @@ def _write(
     tiles.write_tiles(log, entries, tree, size)
     checkpoint = sign_checkpoint(origin, len(entries), tree.root(), key)
     changed: set[Path] = set()
-    if before is not None and len(before.signatures) > 1:
-        path = log / CHECKPOINTS / f"{before.size}.cosigned"
-        tiles.write_durably(path, before.note().encode(), changed)
-    tiles.write_durably(log / CHECKPOINTS / str(checkpoint.size), checkpoint.note().encode(), changed)
-    tiles.sync_changed(changed)
+    if before is not None and before.size:
+        # It is kept before it is replaced, never a new one before it is in its place: a signed checkpoint of entries
+        # that a crash left out would contradict those that are appended in their stead.
+        tiles.write_durably(log / CHECKPOINTS / str(before.size), before.note().encode(), changed)
+        tiles.sync_changed(changed)
     tiles.write_durably(log / CHECKPOINT, checkpoint.note().encode(), changed)
     tiles.sync_changed(changed)
     tiles.remove_partial(log, len(entries), size)

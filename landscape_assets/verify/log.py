@@ -16,7 +16,7 @@ from .folder import folder_name
 from .log_packages import LogPackages, folder_of, named, read_entry
 from .log_report import LogJudgement, LogReport
 from .log_tree import CHECKPOINT, LogTree
-from .merkle import is_included, leaf_hash, root_of
+from .merkle import is_included, leaf_hash, root_of, roots_at
 from .note import Checkpoint, NoteFault, Witness, read_checkpoint, read_proof, require_signature
 from .report import Check
 from .signatures import PublicKey
@@ -60,7 +60,7 @@ def verify_log(
     known = [Witness.of(text) for text in witnesses]
     verification = _Verification(os.fspath(export_dir), public, known)
     verification.run(checkpoint, origin, {"key": key, "public_key": public_key} if packages else None)
-    return verification.conclude(is_anchored=public is not None and checkpoint is not None)
+    return verification.conclude(is_anchored=public is not None and verification.anchor > 0)
 
 
 def verify_proof(
@@ -93,6 +93,7 @@ class _Verification(LogJudgement):
     def __init__(self, path: str, public: PublicKey | None, witnesses: list[Witness]) -> None:
         super().__init__(path)
         self.public, self.witnesses = public, witnesses
+        self.anchor = 0
 
     def run(self, earlier: bytes | None, origin: str | None, keys: dict[str, bytes | None] | None) -> None:
         """Everything that there is to check of a log; of the files of packages, if there are keys for it."""
@@ -110,6 +111,7 @@ class _Verification(LogJudgement):
             self.add(codes.NO_LOG, CHECKPOINT, None, "The log has no entry.")
         tree = LogTree(log, head, self)
         tree.check()
+        self.kept(head, tree)
         self.earlier(head, earlier, tree, origin)
         entries = [read_entry(self, number, entry) for number, entry in enumerate(tree.entries)]
         self.note("entries: form", codes.LOG_ENTRY, codes.ENTRY_TWICE, detail=f"{len(entries)} entries")
@@ -160,6 +162,38 @@ class _Verification(LogJudgement):
                 "(--witness)."
             )
 
+    def kept(self, head: Checkpoint, tree: LogTree) -> None:
+        """Whether the checkpoints that the log itself keeps are those that it had."""
+        found: dict[int, tuple[str, Checkpoint]] = {}
+        for path in tree.checkpoints:
+            try:
+                data = self.bytes_of(os.path.join(self.path, FOLDER, *path.split("/")), path)
+                checkpoint = read_checkpoint(data or b"")
+                if self.public is not None:
+                    require_signature(checkpoint, self.public)
+            except NoteFault as fault:
+                self.add(codes.CHECKPOINT_SIGNATURE, path, None, f"The checkpoint {fault}.")
+                continue
+            if checkpoint.origin != head.origin or str(checkpoint.size) != path.rpartition("/")[2]:
+                self.add(codes.CHECKPOINT_ORIGIN, path, None, "It is not the checkpoint of this log and this size.")
+            elif checkpoint.size > head.size:
+                self.cut(checkpoint.size, head.size)
+            else:
+                found[checkpoint.size] = path, checkpoint
+        leaves = [one for one in tree.hashes if one is not None]
+        if len(leaves) == head.size:
+            for size, root in roots_at(leaves, set(found)):
+                path, checkpoint = found[size]
+                if checkpoint.root != root:
+                    self.add(codes.LOG_FORKED, path, None, f"It is not the root of the first {size} entries.")
+        checked = (codes.CHECKPOINT_SIGNATURE, codes.CHECKPOINT_ORIGIN, codes.LOG_CUT, codes.LOG_FORKED)
+        self.note("checkpoints that the log keeps", *checked, detail=f"{len(tree.checkpoints)} checkpoints")
+
+    def cut(self, before: int, now: int) -> None:
+        """Note that entries were cut off."""
+        message = f"The log had {before} entries, and has {now}: the entries {now + 1} to {before} were cut off."
+        self.add(codes.LOG_CUT, CHECKPOINT, None, message)
+
     def earlier(self, head: Checkpoint, data: bytes | None, tree: LogTree, origin: str | None) -> None:
         """Whether the log goes on from the checkpoint that the auditor kept."""
         what = "the earlier checkpoint is the beginning of the log"
@@ -174,14 +208,13 @@ class _Verification(LogJudgement):
             message = f"The earlier checkpoint is of the log {kept.origin!r:.100}; this one is {head.origin!r:.100}."
             self.add(codes.CHECKPOINT_ORIGIN, "earlier checkpoint", None, message)
         elif kept.size > head.size:
-            self.add(
-                codes.LOG_CUT,
-                CHECKPOINT,
-                None,
-                f"The log had {kept.size} entries, and has {head.size}: the entries {head.size + 1} to {kept.size} "
-                "were cut off.",
-            )
+            self.cut(kept.size, head.size)
         else:
+            self.anchor = min(kept.size, 1)
+            self.report.notices.append(
+                f"The earlier checkpoint is of {kept.size} entries: packages that were published since it was kept may "
+                f"have been cut off, together with their entries, down to the {head.size} that are there."
+            )
             hashes = [one for one in tree.hashes[: kept.size] if one is not None]
             if len(hashes) == kept.size and root_of(hashes) != kept.root:
                 self.add(

@@ -35,6 +35,10 @@ class LogTree:
         """Each entry; None where it cannot be had."""
         self.hashes = [None if entry is None else leaf_hash(entry) for entry in self.entries]
         """Of each, as a leaf."""
+        self.levels: list[list[bytes | None]] = []
+        """By level of tiles: the nodes above whole tiles of the level below."""
+        self.checkpoints: list[str] = []
+        """The paths of earlier checkpoints."""
 
     def read_entries(self) -> list[bytes | None]:
         """Every entry that the checkpoint speaks of; None where it cannot be had."""
@@ -73,6 +77,7 @@ class LogTree:
         """The tree over the entries, against the tiles, and against the checkpoint."""
         level, nodes = 0, self.hashes
         while nodes:
+            self.levels.append(nodes)
             above: list[bytes | None] = []
             for index in range(-(-len(nodes) // WIDTH)):
                 some = nodes[index * WIDTH : index * WIDTH + WIDTH]
@@ -117,10 +122,12 @@ class LogTree:
         """What else is in the log's folder: earlier checkpoints, earlier partial tiles, what a crash left."""
         left = 0
         for path in _files(self.log):
-            if path == CHECKPOINT or path.startswith(CHECKPOINTS + "/"):
+            if path == CHECKPOINT:
                 continue
-            if _TILE.fullmatch(path):
-                left += _is_beyond(path, self.head.size)
+            if _KEPT.fullmatch(path):
+                self.checkpoints.append(path)
+            elif _TILE.fullmatch(path):
+                left += not self.earlier_tile(path)
             elif os.path.basename(path).startswith(".") and path.endswith(".new"):
                 left += 1
             else:
@@ -131,17 +138,36 @@ class LogTree:
                 f"speaks of them, and the next append overwrites them."
             )
 
+    def earlier_tile(self, path: str) -> bool:
+        """Whether a tile or bundle is of this log, or of what it was before; then it must hold what it held. Otherwise
+        it is beyond the checkpoint."""
+        kind, start, width = _parts(path)
+        level = 0 if kind == "entries" else int(kind)
+        nodes = self.levels[level] if level < len(self.levels) else []
+        if start + width > len(nodes):
+            return False
+        if start + WIDTH > len(nodes) > start + width or (start + WIDTH <= len(nodes) and width < WIDTH):
+            hashes = nodes[start : start + width]  # the present tile has more, and was compared
+            data = self.judgement.bytes_of(os.path.join(self.log, *path.split("/")), path) or b""
+            held = list(map(leaf_hash, _split(data))) if kind == "entries" else _hashes(data)
+            if None not in hashes and held != hashes:
+                self.add(codes.LOG_FILE, path, None, "The file does not hold what the log held when it was made.")
+        return True
 
+
+_KEPT = re.compile(rf"{CHECKPOINTS}/[1-9][0-9]{{0,18}}")
 _TILE = re.compile(r"tile/(?:entries|0|[1-9][0-9]?)/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?")
 
 
-def _is_beyond(path: str, size: int) -> bool:
-    """Whether a tile is of a log with more entries than that."""
+def _parts(path: str) -> tuple[str, int, int]:
+    """Kind of a tile or bundle, where in its level it begins, and how many it holds."""
     kind, _, rest = path.removeprefix("tile/").partition("/")
     width = rest.partition(".p/")[2]
-    level = 0 if kind == "entries" else int(kind)
-    covered: int = (_index(path) * WIDTH + (int(width) if width else WIDTH)) * WIDTH**level
-    return covered > size
+    return kind, _index(path) * WIDTH, int(width) if width else WIDTH
+
+
+def _hashes(data: bytes) -> list[bytes]:
+    return [data[at : at + HASH] for at in range(0, len(data), HASH)]
 
 
 def _number(index: int) -> str:

@@ -6,7 +6,7 @@ Belongs here: the arithmetic. Does not belong here: what leaves are, and what a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 HASH_BYTES = 32
 ALGORITHM = "rfc6962-sha256"
@@ -56,6 +56,15 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
     tree = RootHash()
     tree.add(leaf_hashes)
     return tree.value()
+
+
+def roots_at(leaf_hashes: Iterable[bytes], sizes: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """The roots of the first leaves, for each of some sizes that occurs, in growing order."""
+    tree = RootHash()
+    for leaf in leaf_hashes:
+        tree.add((leaf,))
+        if tree.size in sizes:
+            yield tree.size, tree.value()
 
 
 def is_included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:

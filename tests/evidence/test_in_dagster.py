@@ -12,9 +12,10 @@ import pytest
 from landscape_assets.dagster_defs.backlog import EXPORT_BACKLOG
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.export_log import LOG
-from landscape_assets.dagster_defs.exports import MANIFEST
 from landscape_assets.dagster_defs.jobs import EXPORT_RUN, VERIFY_LOG
+from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.partitions import RUNS
+from landscape_assets.dagster_defs.resources import workspace
 from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status
 from landscape_assets.verify.log import verify_log
@@ -92,7 +93,9 @@ def test_a_log_that_was_cut_is_noticed(settings: Path):
         instance.add_dynamic_partitions(RUNS.name, [COMPLETED_RUN])
         shutil.rmtree(next(path for run_id, path in packages(settings).items() if run_id != COMPLETED_RUN))
         kept = latest(instance, LOG).metadata["checkpoint"].value
-        asset = dg.materialize([build_defs(automation=False).get_assets_def(LOG)], instance=instance)
+        asset = dg.materialize(
+            [build_defs(automation=False).get_assets_def(LOG)], instance=instance, resources={"workspace": workspace()}
+        )
         assert asset.success
         assert latest(instance, LOG).metadata["size"].value == 1
         assert kept != latest(instance, LOG).metadata["checkpoint"].value
