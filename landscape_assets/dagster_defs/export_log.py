@@ -7,6 +7,7 @@ Dagster's own event log keeps each checkpoint that was materialized: the check t
 was kept elsewhere, so that a log that was cut since then is noticed.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,26 +107,28 @@ def _metadata(export_dir: Path, done: Appended) -> dict[str, Any]:
     }
 
 
-@dg.asset_check(
-    asset=LOG,
-    name="agrees_with_folder",
-    description=(
-        "Every entry of the log has its package, every package its entry, and the log goes on from the checkpoint that "
-        "Dagster kept of its last materialization. The files of packages are the matter of their own checks."
-    ),
+_DESCRIPTION = (
+    "Every entry of the log has its package, every package its entry, and the log goes on from the checkpoint that "
+    "Dagster kept of its last materialization. The files of packages are the matter of their own checks."
+)
+
+
+@dg.multi_asset_check(
+    name="look_through_log",
+    specs=[dg.AssetCheckSpec("agrees_with_folder", asset=LOG, description=_DESCRIPTION)],
     retry_policy=RETRIES,
 )
 def log_agrees_with_folder(
     context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
-) -> dg.AssetCheckResult:
-    """Verifies the log, with the public half of the key."""
+) -> Iterator[dg.AssetCheckResult]:
+    """Verifies the log, with the public half of the key. The step fails when it does not verify, after the result."""
     settings = workspace.settings
     with explained(settings):
         chosen, export_dir = settings.log, settings.export_dir
     if chosen is None:
-        return dg.AssetCheckResult(
-            passed=True, description=f"There is no log: {PRIVATE_KEY_FILE} names no key, which would sign it."
-        )
+        said = f"There is no log: {PRIVATE_KEY_FILE} names no key, which would sign it."
+        yield dg.AssetCheckResult(passed=True, description=said)
+        return
     public_key = chosen.key.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     kept = _kept_checkpoint(context.instance)
     report = verify_log(export_dir, public_key=public_key, checkpoint=kept, origin=chosen.origin, packages=False)
@@ -137,8 +140,10 @@ def log_agrees_with_folder(
     }
     if report.findings:
         metadata["findings"] = dg.MetadataValue.md(_table(report))
-    passed = report.status in (Status.VERIFIED, Status.CONSISTENT)
-    return dg.AssetCheckResult(passed=passed, description=_description(report), metadata=metadata)
+    passed, said = report.status in (Status.VERIFIED, Status.CONSISTENT), _description(report)
+    yield dg.AssetCheckResult(passed=passed, description=said, metadata=metadata)
+    if not passed:
+        raise dg.Failure(said, allow_retries=False)
 
 
 def _kept_checkpoint(instance: dg.DagsterInstance) -> bytes | None:
@@ -151,7 +156,7 @@ def _kept_checkpoint(instance: dg.DagsterInstance) -> bytes | None:
 
 
 def _description(report: Report) -> str:
-    if not report.findings:
+    if not report.findings and report.status in (Status.VERIFIED, Status.CONSISTENT):
         return f"{report.facts['size']} entries and {report.facts['packages']} packages agree."
     first, count = report.findings[0], len(report.findings) + sum(report.omitted.values())
     place = "" if first.record is None else f"number {first.record}: "

@@ -86,7 +86,7 @@ def _tiles(count: int, first: int = 0) -> Iterator[tuple[int, int]]:
 
 
 def write_tiles(log: Path, entries: Sequence[bytes], tree: Tree, before: int) -> None:
-    """Writes what a log needs besides what it had, durably.
+    """Writes what a log needs besides what it had, durably; what an append left that did not finish is removed.
 
     Args:
         log: its folder.
@@ -94,6 +94,9 @@ def write_tiles(log: Path, entries: Sequence[bytes], tree: Tree, before: int) ->
         tree: over them.
         before: how many there were.
     """
+    for path in (log / "tile").rglob("*"):
+        if path.is_file() and _is_beyond(path.relative_to(log / "tile").parts, before):
+            path.unlink()
     changed: set[Path] = set()
     for index, width in _tiles(len(entries), before):
         some = entries[index * WIDTH : index * WIDTH + width]
@@ -106,6 +109,16 @@ def write_tiles(log: Path, entries: Sequence[bytes], tree: Tree, before: int) ->
             write_durably(log / tile_path(level, index, width), data, changed)
         level += 1
     sync_changed(changed)
+
+
+def _is_beyond(parts: Sequence[str], size: int) -> bool:
+    """Whether a file below `tile/` is of a log with more than so many entries, or was not finished."""
+    numbers = "".join(parts[1:]).replace("x", "").partition(".p")
+    if parts[-1].startswith("."):
+        return True
+    covered = int(numbers[0]) * WIDTH + (int(numbers[2]) if numbers[2] else WIDTH)
+    level = 0 if parts[0] == "entries" else int(parts[0])
+    return covered > size >> _HEIGHT * level
 
 
 def remove_partial(log: Path, size: int, before: int) -> None:

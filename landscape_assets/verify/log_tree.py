@@ -135,7 +135,7 @@ class LogTree:
         if left:
             self.judgement.report.notices.append(
                 f"{left} files of the log are beyond its checkpoint: left by an append that did not finish. Nothing "
-                f"speaks of them, and the next append overwrites them."
+                f"speaks of them, and the next append removes them."
             )
 
     def earlier_tile(self, path: str) -> bool:
