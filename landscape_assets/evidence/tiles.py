@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..errors import ExportError
 from ..merkle import Tree
 from ..storage.files import sync_file, sync_folder
 
@@ -145,6 +146,10 @@ def write_durably(path: Path, data: bytes, changed: set[Path]) -> None:
         path: where; folders are made.
         data: what.
         changed: gets the folders whose names are not durable yet.
+
+    Raises:
+        ExportError: it is not on disk as it was written.
+        OSError: as the file system says.
     """
     folder = path.parent
     while not folder.is_dir():
@@ -155,8 +160,10 @@ def write_durably(path: Path, data: bytes, changed: set[Path]) -> None:
     try:
         new.write_bytes(data)
         sync_file(new)
+        if new.read_bytes() != data:
+            raise ExportError(f"{new} is not as it was written: the disk or another program changed it.")
         os.replace(new, path)
-    except OSError:
+    except (ExportError, OSError):
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
