@@ -368,7 +368,7 @@ def _export_all(run_ids: tuple[str, ...], settings: Settings, report: Report, *,
             if not quiet:
                 report.line(_line(outcome), err=outcome.status == "failed")
     for problem in dict.fromkeys(one.log_problem for one in outcomes.values() if one.log_problem is not None):
-        say(f"Warning: packages are published and not in the log: {problem} `landscape-assets log sync` appends them.")
+        say(f"Warning: {problem}")
     return [outcomes[run_id] for run_id in run_ids]
 
 

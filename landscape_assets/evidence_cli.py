@@ -95,6 +95,7 @@ def log() -> None:
 def sync(output: Path | None) -> None:
     """Log what exports left out, and packages that were there before the log; each once."""
     with ending_with_errors("The log cannot be written"):
+        from .evidence import log_folder, stamp_or_say
         from .evidence import sync as sync_log
 
         settings = _settings(output)
@@ -103,8 +104,11 @@ def sync(output: Path | None) -> None:
                 "There is no log without a private key, which signs it. Name one in LANDSCAPE_SIGNING_PRIVATE_KEY_FILE."
             )
         done = sync_log(settings.export_dir, settings.log)
+        unstamped = stamp_or_say(log_folder(settings.export_dir), settings.log.timestamp_url)
     for problem in done.problems:
         say(f"Not logged: {problem}")
+    if unstamped is not None:
+        say(f"Warning: {unstamped}")
     click.echo(printable(f"{done.added:,} added; {done.origin} has {done.size:,} entries, root {done.root}"))
     sys.exit(1 if done.problems else 0)
 
@@ -140,6 +144,21 @@ def cosign(file: Path, output: Path | None) -> None:
 
         added = add_cosignature(_settings(output).export_dir, file.read_bytes())
     click.echo(f"{added} added")
+
+
+@log.command(epilog="Exit status: 0 written, 2 there is no authority, or it gave no time stamp.")
+@click.argument("package", metavar="PACKAGE", type=_FOLDER)
+@click.option("--output", "-o", "output", metavar="FILE", required=True, type=_FILE, help="Where the token goes.")
+def timestamp(package: Path, output: Path) -> None:
+    """Get a time stamp (RFC 3161) over manifest.json of a package; `openssl ts -verify` checks it."""
+    with ending_with_errors("The time stamp cannot be written"):
+        from .evidence import request_token
+        from .package.read import manifest_bytes
+
+        if (url := _settings(None).timestamp_url) is None:
+            raise ExportError("There is no time stamping authority. Name one in LANDSCAPE_TIMESTAMP_URL.")
+        output.write_bytes(request_token(url, manifest_bytes(package)))
+    click.echo(printable(str(output)))
 
 
 def _settings(output: Path | None) -> Settings:

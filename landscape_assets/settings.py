@@ -28,6 +28,7 @@ SIGNING_KEY_FILE = "LANDSCAPE_SIGNING_KEY_FILE"
 SIGNING_KEY_ID = "LANDSCAPE_SIGNING_KEY_ID"
 PRIVATE_KEY_FILE = "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE"
 LOG_ORIGIN = "LANDSCAPE_LOG_ORIGIN"
+TIMESTAMP_URL = "LANDSCAPE_TIMESTAMP_URL"
 SIGN = "LANDSCAPE_SIGN"
 FORMAT_NAMES = "LANDSCAPE_FORMATS"
 RAW_ERROR_ROWS = "LANDSCAPE_RAW_ERROR_ROWS"
@@ -187,11 +188,16 @@ class Settings:
         return ManifestKey.load(Path(file)) if file else None
 
     @cached_property
+    def timestamp_url(self) -> str | None:
+        """The authority that stamps the checkpoints of the log; None for none."""
+        return self._value(TIMESTAMP_URL)
+
+    @cached_property
     def log(self) -> LogSettings | None:
         """What the export log is kept with; None without a private key, which signs it."""
         if (origin := self._value(LOG_ORIGIN)) is not None:
             check_origin(origin)
-        return None if self.manifest_key is None else LogSettings(self.manifest_key, origin)
+        return None if self.manifest_key is None else LogSettings(self.manifest_key, origin, self.timestamp_url)
 
     @cached_property
     def formats(self) -> tuple[str, ...]:

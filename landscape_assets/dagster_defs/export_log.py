@@ -15,7 +15,7 @@ import dagster as dg
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..errors import ExportError
-from ..evidence import CHECKPOINT, Appended, append_or_say, log_folder, sync
+from ..evidence import CHECKPOINT, Appended, append_or_say, log_folder, stamp_or_say, sync
 from ..package import Published
 from ..printable import printable
 from ..settings import PRIVATE_KEY_FILE, Settings
@@ -51,6 +51,8 @@ def export_log(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Wo
         done = sync(settings.export_dir, settings.log)
         for problem in done.problems:
             context.log.warning(f"Not logged: {problem}")
+        if (problem := stamp_or_say(log_folder(settings.export_dir), settings.log.timestamp_url)) is not None:
+            context.log.warning(problem)
         metadata = _metadata(settings.export_dir, done)
         return dg.MaterializeResult(data_version=dg.DataVersion(done.root), metadata=metadata)
 
@@ -84,8 +86,9 @@ def _append_and_tell(
     if settings.log is None:
         return None
     done, problem = append_or_say(settings.export_dir, settings.log, published)
+    if problem is not None:
+        context.log.warning(problem)
     if done is None:
-        context.log.warning(f"What is published is not in the log: {problem}")
         return None
     context.log_event(dg.AssetMaterialization(LOG, metadata=_metadata(settings.export_dir, done)))
     return done

@@ -1,16 +1,15 @@
 """The export log: an append-only log of all publications and supersessions in an export folder (docs/log.md).
 
-Belongs here: what an entry says, appending, finding what is not logged yet, proofs of entries, cosignatures. Does not
-belong here: the bytes of the tree's files (`tiles.py`) and of notes (`note.py`), and the verifier, which shares nothing
-with this (`verify/log.py`).
+Belongs here: what an entry says, appending, finding what is not logged yet. Does not belong here: proofs of entries and
+cosignatures (`log_proofs.py`), time stamps (`timestamp.py`), the bytes of the tree's files (`tiles.py`) and of notes
+(`note.py`), and the verifier, which shares nothing with this (`verify/log.py`).
 
 An append writes entries and hashes, syncs them, and then exchanges the checkpoint by one rename: what a checkpoint
-speaks of is on disk, and what a crash left behind it is overwritten by the next append.
+speaks of is on disk, and what a crash left behind it is removed by the next append.
 """
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import hashlib
 import json
@@ -35,11 +34,11 @@ from .note import (
     Checkpoint,
     NoteError,
     check_origin,
-    check_signature_line,
     read_checkpoint,
     require_signature,
     sign_checkpoint,
 )
+from .timestamp import said, stamp_or_say
 
 FOLDER, CHECKPOINT, CHECKPOINTS = ".log", "checkpoint", "checkpoints"
 PUBLICATION, SUPERSESSION, EXISTING = "publication", "supersession", "existing"
@@ -61,10 +60,12 @@ class LogSettings:
     Args:
         key: signs its checkpoints.
         origin: which log; None for what it is, or for the usual one (`default_origin`).
+        timestamp_url: of the authority that stamps checkpoints; None for none.
     """
 
     key: ManifestKey
     origin: str | None = None
+    timestamp_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +128,13 @@ def append(export_dir: Path, settings: LogSettings, published: Iterable[Path]) -
 def append_or_say(
     export_dir: Path, settings: LogSettings, published: Iterable[Path]
 ) -> tuple[Appended | None, str | None]:
-    """As `append`; where that fails, says why instead: a package that is published stays so, and is logged later."""
+    """As `append`; where that fails, says why instead: a package that is published stays so, and is logged later. Then
+    a time stamp is asked for; where there is none, says why, too."""
     try:
-        return append(export_dir, settings, published), None
-    except ExportError as error:
-        return None, str(error)
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return None, f"The log cannot be written{where}: {error.strerror or error}."
+        done = append(export_dir, settings, published)
+    except (ExportError, OSError) as error:
+        return None, f"The log lacks what is published: {said(error)} `landscape-assets log sync` appends it."
+    return done, stamp_or_say(log_folder(export_dir), settings.timestamp_url)
 
 
 def sync(export_dir: Path, settings: LogSettings) -> Appended:
@@ -146,8 +146,8 @@ def _append(
     export_dir: Path, key: ManifestKey, origin: str | None, published: set[Path], *, is_quick: bool
 ) -> Appended:
     log = log_folder(export_dir)
-    with _locked(log):
-        checkpoint, entries = _read(log, key, origin)
+    with locked(log):
+        checkpoint, entries = read_log(log, key, origin)
         documents = [json.loads(entry) for entry in entries]
         logged = {document["manifest_sha256"] for document in documents}
         problems: list[str] = []
@@ -167,7 +167,7 @@ def _origin(checkpoint: Checkpoint | None, key: ManifestKey, origin: str | None)
 
 
 @contextmanager
-def _locked(log: Path) -> Iterator[None]:
+def locked(log: Path) -> Iterator[None]:
     """Holds the log, so that one process appends at a time."""
     if not log.is_dir():
         log.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def _locked(log: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(log: Path, key: ManifestKey | None, origin: str | None) -> tuple[Checkpoint | None, list[bytes]]:
+def read_log(log: Path, key: ManifestKey | None, origin: str | None) -> tuple[Checkpoint | None, list[bytes]]:
     """The checkpoint and the entries of a log, which must agree; no checkpoint where there is no log yet.
 
     Raises:
@@ -315,73 +315,3 @@ def _write(
     tiles.sync_changed(changed)
     tiles.remove_partial(log, len(entries), size)
     return checkpoint, entries
-
-
-def prove(package: Path) -> bytes:
-    """The proof that a package was logged, as a .tlog-proof file; its extra line is the entry.
-
-    Args:
-        package: in an export folder with a log, or among its superseded ones.
-
-    Raises:
-        LogError: the log is damaged, or has no entry of this package.
-        PackageError: it is not a package.
-    """
-    package = package.absolute()
-    read_manifest(package)
-    sha256 = hashlib.sha256((package / MANIFEST).read_bytes()).hexdigest()
-    above = package.parent
-    export_dir = above.parent.parent if above.parent.name == _SUPERSEDED else above
-    log = log_folder(export_dir)
-    checkpoint, entries = _read(log, None, None)
-    if checkpoint is None:
-        raise LogError(f"{export_dir} has no log.")
-    indices = {json.loads(entry)["manifest_sha256"]: at for at, entry in enumerate(entries)}
-    if sha256 not in indices:
-        raise LogError(f"The log of {export_dir} has no entry of {package}. `landscape-assets log sync` appends it.")
-    index = indices[sha256]
-    path = Tree(hashes_of(entries)).inclusion_proof(index)
-    lines = ["c2sp.org/tlog-proof@v1", f"extra {base64.b64encode(entries[index]).decode()}", f"index {index}"]
-    lines += [base64.b64encode(one).decode() for one in path]
-    return ("\n".join(lines) + "\n\n" + checkpoint.note()).encode()
-
-
-def cosign(export_dir: Path, note: bytes) -> int:
-    """Adds cosignatures that were made elsewhere to the present checkpoint.
-
-    Whether they are right is for the verifier, who has the keys of the witnesses.
-
-    Args:
-        export_dir: the export folder.
-        note: the checkpoint with cosignatures, or the lines of these alone.
-
-    Returns:
-        How many are new.
-
-    Raises:
-        LogError: they are of another checkpoint, or there are none.
-    """
-    log = log_folder(export_dir)
-    try:
-        text, separator, lines = note.decode().rpartition("\n\n")
-        given = [line for line in lines.split("\n") if line]
-        for line in given:
-            check_signature_line(line)
-    except (UnicodeDecodeError, NoteError) as error:
-        raise LogError(f"The file holds no cosignatures: {error}") from None
-    with _locked(log):
-        checkpoint, _ = _read(log, None, None)
-        if checkpoint is None:
-            raise LogError(f"{export_dir} has no log.")
-        if separator and text + "\n" != checkpoint.text:
-            raise LogError(
-                f"The cosignatures are of another checkpoint than the present one of {checkpoint.size} entries. Ask "
-                f"the witness to cosign this one."
-            )
-        new = [line for line in dict.fromkeys(given) if line not in checkpoint.signatures]
-        if new:
-            both = Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root, (*checkpoint.signatures, *new))
-            changed: set[Path] = set()
-            tiles.write_durably(log / CHECKPOINT, both.note().encode(), changed)
-            tiles.sync_changed(changed)
-    return len(new)

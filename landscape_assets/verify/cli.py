@@ -53,6 +53,9 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     )
     parser.add_argument("--log", metavar="DIR", help="verify the log of an export folder, and every package in it")
     parser.add_argument("--checkpoint", metavar="F", help="an earlier checkpoint of the log, as you kept it")
+    parser.add_argument(
+        "--timestamp-ca", metavar="F", help="PEM file with the certificates of the authority that stamped the log"
+    )
     parser.add_argument("--origin", metavar="NAME", help="the origin that the log must have")
     parser.add_argument(
         "--witness", metavar="KEY", action="append", default=[], help="NAME+ID+KEY of a witness; may be repeated"
@@ -100,7 +103,8 @@ def _reports(options: argparse.Namespace) -> list[Report]:
     of_log = {"public_key": public_key, "origin": options.origin, "witnesses": options.witness}
     if options.log is not None:
         checkpoint = None if options.checkpoint is None else _content(options.checkpoint)
-        return [verify_log(options.log, key=key, checkpoint=checkpoint, **of_log)]
+        authority = None if options.timestamp_ca is None else _content(options.timestamp_ca, "certificate file")
+        return [verify_log(options.log, key=key, checkpoint=checkpoint, authority=authority, **of_log)]
     reports: list[Report] = []
     for path in options.packages:
         if not os.path.isfile(path):

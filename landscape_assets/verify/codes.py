@@ -246,6 +246,7 @@ ENTRY_TWICE = Code("E615", "entry-twice", "No publication is logged twice.", _LO
 COSIGNATURE = Code("E616", "cosignature", "A cosignature is that of its witness.", _LOG)
 LOG_PROOF = Code("E617", "log-proof", "The proof of an entry leads to the checkpoint's root.", _LOG)
 LOG_FILE_UNKNOWN = Code("E618", "log-file-unknown", "There is nothing but the log in its folder.", _LOG)
+TIMESTAMP = Code("E620", "timestamp", "A time stamp is the authority's, over a checkpoint of the log.", _LOG)
 ENTRY_ORDER = Code("E619", "entry-order", "The last entry of a run is that of its present package.", _LOG)
 
 CODES: dict[str, Code] = {code.id: code for code in list(globals().values()) if isinstance(code, Code)}

@@ -20,6 +20,7 @@ from .merkle import is_included, leaf_hash, root_of, roots_at
 from .note import Checkpoint, NoteFault, Witness, read_checkpoint, read_proof, require_signature
 from .report import Check
 from .signatures import PublicKey
+from .timestamp import stamped_at
 
 FOLDER = ".log"
 
@@ -37,6 +38,7 @@ def verify_log(
     checkpoint: bytes | None = None,
     origin: str | None = None,
     witnesses: Sequence[str] = (),
+    authority: bytes | None = None,
     packages: bool = True,
 ) -> LogReport:
     """Verify the log of an export folder, and all its packages.
@@ -48,6 +50,7 @@ def verify_log(
         checkpoint: an earlier checkpoint of the log, as the auditor kept it.
         origin: what the origin of the log must be.
         witnesses: keys of witnesses whose cosignatures are checked (`note.Witness.of`).
+        authority: certificates of the authority whose time stamps are checked, PEM.
         packages: False to leave the files of packages unread: only manifests are compared then.
 
     Returns:
@@ -59,6 +62,7 @@ def verify_log(
     public = None if public_key is None else PublicKey(public_key)
     known = [Witness.of(text) for text in witnesses]
     verification = _Verification(os.fspath(export_dir), public, known)
+    verification.authority = authority
     verification.run(checkpoint, origin, {"key": key, "public_key": public_key} if packages else None)
     return verification.conclude(is_anchored=public is not None and verification.anchor > 0)
 
@@ -93,6 +97,7 @@ class _Verification(LogJudgement):
     def __init__(self, path: str, public: PublicKey | None, witnesses: list[Witness]) -> None:
         super().__init__(path)
         self.public, self.witnesses = public, witnesses
+        self.authority: bytes | None = None
         self.anchor = 0
 
     def run(self, earlier: bytes | None, origin: str | None, keys: dict[str, bytes | None] | None) -> None:
@@ -186,8 +191,32 @@ class _Verification(LogJudgement):
                 path, checkpoint = found[size]
                 if checkpoint.root != root:
                     self.add(codes.LOG_FORKED, path, None, f"It is not the root of the first {size} entries.")
+        self.timestamps(tree, {size: checkpoint for size, (_, checkpoint) in found.items()} | {head.size: head})
         checked = (codes.CHECKPOINT_SIGNATURE, codes.CHECKPOINT_ORIGIN, codes.LOG_CUT, codes.LOG_FORKED)
         self.note("checkpoints that the log keeps", *checked, detail=f"{len(tree.checkpoints)} checkpoints")
+
+    def timestamps(self, tree: LogTree, checkpoints: dict[int, Checkpoint]) -> None:
+        """Whether the time stamps are the authority's, over checkpoints of this log."""
+        what, times = "time stamps of checkpoints", []
+        if self.authority is None or not tree.timestamps:
+            reason = "there are none" if not tree.timestamps else "no certificate of the authority was given"
+            self.report.checks.append(Check(what, "not done", reason))
+            if tree.timestamps:
+                self.report.notices.append(
+                    f"{len(tree.timestamps)} time stamps were NOT CHECKED: no certificate was given (--timestamp-ca)."
+                )
+            return
+        for path in tree.timestamps:
+            checkpoint = checkpoints.get(int(path.rpartition("/")[2].removesuffix(".tsr")))
+            token = self.bytes_of(os.path.join(self.path, FOLDER, *path.split("/")), path)
+            time = None if checkpoint is None or token is None else stamped_at(token, checkpoint.text, self.authority)
+            if checkpoint is None or time is None:
+                self.add(codes.TIMESTAMP, path, None, "It is not the authority's time stamp of this checkpoint.")
+            else:
+                times.append((checkpoint.size, time))
+        times.sort()
+        detail = f"{times[-1][0]} entries were there at {times[-1][1].isoformat()}" if times else ""
+        self.note(what, codes.TIMESTAMP, detail=detail)
 
     def cut(self, before: int, now: int) -> None:
         """Note that entries were cut off."""

@@ -39,6 +39,8 @@ class LogTree:
         """By level of tiles: the nodes above whole tiles of the level below."""
         self.checkpoints: list[str] = []
         """The paths of earlier checkpoints."""
+        self.timestamps: list[str] = []
+        """The paths of time stamps."""
 
     def read_entries(self) -> list[bytes | None]:
         """Every entry that the checkpoint speaks of; None where it cannot be had."""
@@ -126,6 +128,8 @@ class LogTree:
                 continue
             if _KEPT.fullmatch(path):
                 self.checkpoints.append(path)
+            elif _STAMP.fullmatch(path):
+                self.timestamps.append(path)
             elif _TILE.fullmatch(path):
                 left += not self.earlier_tile(path)
             elif os.path.basename(path).startswith(".") and path.endswith(".new"):
@@ -156,6 +160,7 @@ class LogTree:
 
 
 _KEPT = re.compile(rf"{CHECKPOINTS}/[1-9][0-9]{{0,18}}")
+_STAMP = re.compile(r"timestamps/[1-9][0-9]{0,18}\.tsr")
 _TILE = re.compile(r"tile/(?:entries|0|[1-9][0-9]?)/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?")
 
 
