@@ -244,6 +244,8 @@ class _Wanted:
     rows: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
     states: set[str] = field(default_factory=set)
+    effects: set[str] = field(default_factory=set)
+    operations: set[str] = field(default_factory=set)
     containers: set[tuple[str, str]] = field(default_factory=set)
     """Record type and id of what chosen tokens were part of."""
     seen: set[tuple[str, str]] = field(default_factory=set)
@@ -281,6 +283,9 @@ class _Wanted:
             if "state_id" in record:
                 self.states.add(record["state_id"])
                 self._note(record["state_id"])
+            if kind == "sink_effect_member":
+                self.effects.add(record["effect_id"])
+                self._note(record["effect_id"])
             if record.get("batch_id") is not None:
                 self.containers.add(("batch", record["batch_id"]))
                 self._note(record["batch_id"])
@@ -291,8 +296,15 @@ class _Wanted:
         own = ",".join(str(record.get(name)) for name in self.id_fields.get(kind, ()))
         found = {name for name in ((kind, own), *self._asked(record)) if name in self._names()}
         self.seen |= found
+        of_effect = record.get("sink_effect_id") in self.effects
+        if kind == "operation" and of_effect:  # its calls follow it
+            self.operations.add(record["operation_id"])
+            self._note(record["operation_id"])
         return bool(
             found
+            or of_effect
+            or (kind in ("sink_effect", "sink_effect_attempt") and record["effect_id"] in self.effects)
+            or record.get("operation_id") in self.operations
             or (kind, own) in self.containers
             or record.get("row_id") in self.rows
             or record.get("token_id") in self.tokens
