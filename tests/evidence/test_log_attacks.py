@@ -274,8 +274,12 @@ def test_what_only_an_earlier_checkpoint_shows(folder: Path, signer: Signer):
     assert any("the newest packages may have been cut off" in notice for notice in report.notices)
 
 
-def test_every_bit_of_a_log(folder: Path, signer: Signer):
-    """Of the checkpoint, of every entry, of every hash: no bit can be flipped unseen."""
+def test_every_bit_of_a_log(exporter: Exporter, sample: Path, signer: Signer):
+    """Of each checkpoint, of every entry, of every hash: no bit can be flipped unseen."""
+    folder = exporter.output
+    for name in ("jsonl", "csv"):
+        more = [f"--run-id={COMPLETED_RUN}", "--supersede", f"--format={name}"]
+        assert exporter.export(sample, *more, **signer.settings).exit_code == 0
     checkpoint = (folder / ".log" / "checkpoint").read_bytes()
     files = [path for path in sorted((folder / ".log").rglob("*")) if path.is_file()]
     count = 0
