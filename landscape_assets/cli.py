@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
-from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop, utf8_texts
+from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop, texts
 from .errors import ExportError
+from .evidence_cli import disclose, log
 from .printable import printable
 from .process import prepare_libraries, require_limits
 from .report_command import report as report_command
@@ -81,7 +82,7 @@ def main() -> None:
     "run_ids",
     metavar="ID",
     multiple=True,
-    callback=lambda context, option, given: utf8_texts(given),
+    callback=texts,
     help="A run to export; may be repeated.",
 )
 @click.option("--all", "every", is_flag=True, help="Export every finished run.")
@@ -370,6 +371,8 @@ def _export_all(run_ids: tuple[str, ...], settings: Settings, report: Report, *,
             progress.update(task, description=f"{len(outcomes)} of {len(run_ids)} runs")
             if not quiet:
                 report.line(_line(outcome), err=outcome.status == "failed")
+    for problem in dict.fromkeys(one.log_problem for one in outcomes.values() if one.log_problem is not None):
+        say(f"Warning: {problem}")
     return [outcomes[run_id] for run_id in run_ids]
 
 
@@ -389,8 +392,13 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "record_count": None if published is None else published.manifest["record_count"],
         "final_hash": None if published is None else published.manifest["final_hash"],
     }
+    if outcome.log_index is not None:
+        document["log_index"] = outcome.log_index
     return document | ({"error": outcome.error} if outcome.error is not None else {})
 
+
+main.add_command(disclose)
+main.add_command(log)
 
 if __name__ == "__main__":
     main()

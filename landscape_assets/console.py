@@ -39,7 +39,7 @@ class NonEmptyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-def utf8_texts(given: tuple[str, ...]) -> tuple[str, ...]:
+def texts(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     """The values of an option, which must be UTF-8: Python keeps other bytes as surrogates."""
     for text in given:
         if any("\ud800" <= c <= "\udfff" for c in text):

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .contract import Contract
 from .database import AuditDatabase
 from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
+from .evidence import append_or_say
 from .failures import explain
 from .formats import RunFiles, fields_wanted, write_files
 from .package import Export, Published, publish
@@ -55,6 +56,8 @@ class Outcome:
         files: format → its files, of a run that did not fail.
         loaded: the tables that it was made of, together with those of other runs; and its number among these runs.
         number: see `loaded`.
+        log_index: the place of the package in the log of the export folder, where there is a log.
+        log_problem: why the package, which is published, could not be logged.
     """
 
     run_id: str
@@ -64,6 +67,8 @@ class Outcome:
     files: RunFiles | None = None
     loaded: LoadedTables | None = None
     number: int = 0
+    log_index: int | None = None
+    log_problem: str | None = None
 
 
 OnProgress = Callable[[int, int], None]
@@ -97,9 +102,29 @@ def export_runs(
                     except (ExportError, OSError) as error:
                         yield Outcome(run_id, FAILED, explain(error))
                 if held:
-                    yield from _export_set(held, work, settings, on_progress)
+                    yield from _logged(_export_set(held, work, settings, on_progress), settings)
     finally:
         remove_work_dir(work)
+
+
+def _logged(outcomes: Iterator[Outcome], settings: Settings) -> Iterator[Outcome]:
+    """The outcomes of a set, once its packages are in the log: one append for all of them.
+
+    An export never fails because of the log: the package is in its place, and the next export, or `log sync`, appends
+    it.
+    """
+    if settings.log is None:
+        yield from outcomes
+        return
+    done = list(outcomes)
+    paths = [outcome.published.path for outcome in done if outcome.published is not None]
+    log, problem = append_or_say(settings.export_dir, settings.log, paths) if paths else (None, None)
+    for outcome in done:
+        if outcome.published is None:
+            yield outcome
+        else:
+            index = None if log is None else log.indices.get(outcome.published.manifest_sha256)
+            yield replace(outcome, log_index=index, log_problem=problem)
 
 
 def _sets(run_ids: list[str], settings: Settings) -> Iterator[list[str]]:
@@ -258,6 +283,7 @@ def export_of(
         completed_at=facts.completed_at,
         record_counts=files.record_counts,
         final_hash=files.final_hash,
+        merkle_root=files.merkle_root,
         tables=facts.tables,
         key=key,
         manifest_key=manifest_key,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .budget import DEFAULT_MEMORY_MB, SMALLEST_MEMORY_MB, Budget
 from .errors import ExportError, SigningKeyError
+from .evidence import LogSettings, check_origin
 from .formats import FORMATS
 from .mail import MailServer
 from .records.manifest_v2 import ManifestOptions
@@ -27,6 +28,8 @@ SIGNING_KEY = "LANDSCAPE_SIGNING_KEY"
 SIGNING_KEY_FILE = "LANDSCAPE_SIGNING_KEY_FILE"
 SIGNING_KEY_ID = "LANDSCAPE_SIGNING_KEY_ID"
 PRIVATE_KEY_FILE = "LANDSCAPE_SIGNING_PRIVATE_KEY_FILE"
+LOG_ORIGIN = "LANDSCAPE_LOG_ORIGIN"
+TIMESTAMP_URL = "LANDSCAPE_TIMESTAMP_URL"
 SIGN = "LANDSCAPE_SIGN"
 FORMAT_NAMES = "LANDSCAPE_FORMATS"
 RAW_ERROR_ROWS = "LANDSCAPE_RAW_ERROR_ROWS"
@@ -187,6 +190,18 @@ class Settings:
         return ManifestKey.load(Path(file)) if file else None
 
     @cached_property
+    def timestamp_url(self) -> str | None:
+        """The authority that stamps the checkpoints of the log; None for none."""
+        return self._value(TIMESTAMP_URL)
+
+    @cached_property
+    def log(self) -> LogSettings | None:
+        """What the export log is kept with; None without a private key, which signs it."""
+        if (origin := self._value(LOG_ORIGIN)) is not None:
+            check_origin(origin)
+        return None if self.manifest_key is None else LogSettings(self.manifest_key, origin, self.timestamp_url)
+
+    @cached_property
     def formats(self) -> tuple[str, ...]:
         """The output formats, in the order of FORMATS; all of them unless LANDSCAPE_FORMATS names some."""
         given = [name.strip() for name in (self._value(FORMAT_NAMES) or ",".join(FORMATS)).split(",")]
@@ -265,7 +280,7 @@ class Settings:
             ExportError: one of them is wrong.
         """
         _ = (self.storage_dir, self.database_url, self.export_dir, self.key, self.manifest_key, self.formats)
-        _ = (self.budget, self.scratch_dir, self.options)
+        _ = (self.budget, self.scratch_dir, self.options, self.log)
         return self
 
     def require_folders(self) -> None:

@@ -18,10 +18,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             ("cli", "definitions"),
-            ("demo", "report_command"),
+            ("demo", "evidence_cli", "report_command"),
             ("console", "dagster_defs", "keygen", "sample"),
             ("pipeline", "reporting", "status"),
             ("settings",),
+            ("evidence",),
             ("package",),
             ("formats",),
             ("report",),
@@ -30,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             ("contract",),
             ("storage",),
             ("failures", "process"),
-            ("budget", "errors", "parallel", "printable"),
+            ("budget", "errors", "merkle", "parallel", "printable"),
         ),
     )
 )

@@ -20,6 +20,7 @@ from ..package import is_complete
 from ..pipeline import FAILED, Outcome, export_runs
 from ..settings import Settings
 from .discovery import finished_runs, tell_refused
+from .export_log import log_index, tell_of_backlog
 from .failures import explained, named
 from .lineage import source_line
 from .package_metadata import MANIFEST, manifest_metadata, package_events
@@ -77,6 +78,7 @@ def export_runs_op(
                     )
         for event in logged:
             event.result()
+        tell_of_backlog(context, settings)
         context.add_output_metadata({"runs": len(run_ids), "failed": len(failed)})
     if failed:
         message = named(failed, f"of {len(run_ids):,} runs were not exported")
@@ -105,7 +107,7 @@ def _log(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     assert outcome.files is not None
     assert outcome.published is not None
     made_of = _made_of(outcome)
-    added = manifest_metadata(context.instance, outcome.published, made_of)
+    added = manifest_metadata(context.instance, outcome.published, made_of) | log_index(outcome.log_index)
     for event in package_events(outcome.published, outcome.files):
         of_manifest = event.asset_key == MANIFEST
         context.log_event(event.with_metadata({**event.metadata, **added}) if of_manifest else event)

@@ -13,6 +13,7 @@ import dagster as dg
 
 from .checks import CHECKS
 from .database_check import rows_belong_to_runs
+from .export_log import export_log, log_agrees_with_folder
 from .exports import EXPORT_ASSETS
 from .jobs import EXECUTOR, JOBS
 from .resources import workspace
@@ -38,8 +39,8 @@ def build_defs(
         ExportError: the environment names a cron expression or a time zone that is none.
     """
     return dg.Definitions(
-        assets=[AUDIT_DATABASE, tables, *EXPORT_ASSETS],
-        asset_checks=[*CHECKS, rows_belong_to_runs],
+        assets=[AUDIT_DATABASE, tables, *EXPORT_ASSETS, export_log],
+        asset_checks=[*CHECKS, rows_belong_to_runs, log_agrees_with_folder],
         jobs=JOBS,
         schedules=schedules() if automation else [],
         sensors=SENSORS if automation else [],

@@ -30,6 +30,7 @@ from ..records.sign import SIGNATURES_SCHEMA, SignedBatch, sign
 from ..settings import FORMAT_NAMES, RAW_ERROR_ROWS, Settings
 from ..storage.arrow_file import ArrowReader, ArrowWriter, text_of
 from ..storage.work_dirs import run_lock
+from .export_log import log_published
 from .failures import explained
 from .lineage import DATA_VERSION_TAG, field_lineage, made_of, record_fields
 from .package_metadata import MANIFEST, format_key, manifest_metadata, package_events
@@ -237,6 +238,7 @@ def package(
         export = export_of(contract, facts, files, key, manifest_key, options, comparisons)
         staged = [file for name in formats for file in files.files[name]]
         published = publish(export, staged, workspace.export_dir, staging, supersede=config.supersede)
+        logged = log_published(context, workspace.settings, published)
     origin = None
     # What an ephemeral instance holds is never looked at, and to follow the lineage takes a while.
     if not context.instance.is_ephemeral:
@@ -253,7 +255,7 @@ def package(
     for event in events:
         metadata: dict[str, Any] = dict(event.metadata)
         if event.asset_key == MANIFEST:
-            metadata |= manifest_metadata(context.instance, published, origin)
+            metadata |= manifest_metadata(context.instance, published, origin) | logged
             metadata["seconds"] = round(time.monotonic() - started, 3)
         version = dg.DataVersion((event.tags or {})[DATA_VERSION_TAG])
         yield dg.MaterializeResult(asset_key=event.asset_key, data_version=version, metadata=metadata)

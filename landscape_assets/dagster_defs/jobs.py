@@ -10,6 +10,7 @@ import dagster as dg
 
 from .backlog import EXPORT_BACKLOG
 from .database_check import rows_belong_to_runs
+from .export_log import LOG, VERIFY_LOG
 from .housekeeping import HOUSEKEEPING
 from .package_metadata import MANIFEST
 from .tables import AUDIT_DATABASE
@@ -18,7 +19,7 @@ EXECUTOR = dg.in_process_executor
 
 EXPORT_RUN = dg.define_asset_job(
     "export_run",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(AUDIT_DATABASE.key),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(AUDIT_DATABASE.key, LOG),
     executor_def=EXECUTOR,
     tags={"landscape/work": "export"},
     description=(
@@ -46,4 +47,4 @@ CHECK_DATABASE = dg.define_asset_job(
     description="Looks through the whole audit database for damage that belongs to no run, or to two.",
 )
 
-JOBS = (EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, CHECK_DATABASE, HOUSEKEEPING)
+JOBS = (EXPORT_RUN, EXPORT_BACKLOG, VERIFY_PACKAGE, VERIFY_LOG, CHECK_DATABASE, HOUSEKEEPING)

@@ -16,9 +16,18 @@ import dagster as dg
 
 from ..errors import DatabaseError, ExportError
 from ..package import is_complete
-from ..settings import CHECK_CRON, HOUSEKEEPING_CRON, SCHEDULE_CRON, SCHEDULE_TIMEZONE, VERIFY_CRON, Settings
+from ..settings import (
+    CHECK_CRON,
+    HOUSEKEEPING_CRON,
+    PRIVATE_KEY_FILE,
+    SCHEDULE_CRON,
+    SCHEDULE_TIMEZONE,
+    VERIFY_CRON,
+    Settings,
+)
 from .checks import due_packages, verify_published_package
 from .discovery import finished_runs, tell_refused
+from .export_log import VERIFY_LOG
 from .housekeeping import HOUSEKEEPING
 from .jobs import CHECK_DATABASE, EXPORT_RUN, VERIFY_PACKAGE
 from .partitions import IN_FLIGHT, PARTITION_TAG, in_flight, register
@@ -41,6 +50,7 @@ def schedules() -> list[dg.ScheduleDefinition]:
         _schedule(settings, CHECK_CRON, CHECK_DATABASE.name, database_check),
         _schedule(settings, SCHEDULE_CRON, EXPORT_RUN.name, nightly_exports),
         _schedule(settings, VERIFY_CRON, VERIFY_PACKAGE.name, reverification),
+        _schedule(settings, VERIFY_CRON, VERIFY_LOG.name, log_verification),
         _schedule(settings, HOUSEKEEPING_CRON, HOUSEKEEPING.name, housekeeping),
     ]
 
@@ -109,6 +119,13 @@ def reverification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]
     register(context.instance, run_ids)
     config = {"most": settings.checks_per_tick}
     return [dg.RunRequest(run_config={"ops": {verify_published_package.op.name: {"config": config}}})]
+
+
+def log_verification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Checks that the export log and the export folder agree; without a private key there is no log."""
+    if Settings.from_environment().log is None:
+        return dg.SkipReason(f"There is no export log: {PRIVATE_KEY_FILE} names no key.")
+    return [dg.RunRequest()]
 
 
 def housekeeping(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:

@@ -20,7 +20,9 @@ import numpy as np
 from ..budget import Budget
 from ..contract import Contract
 from ..database import RUN
+from ..merkle import GrowingRoot, Hashes, hashes_of_lines
 from ..parallel import in_order
+from ..records.encode import lines
 from ..records.manifest_v2 import ManifestOptions
 from ..records.ordered import FieldsWanted
 from ..records.sign import SignedBatch, SigningKey, now
@@ -61,12 +63,14 @@ class RunFiles:
         files: format → its files.
         record_counts: record type → records.
         final_hash: the hex SHA-256 that the signatures (or hashes) of the records chain to (contract, section 3).
+        merkle_root: the hex root of the tree over the lines of all records (docs/package.md, `merkle`).
     """
 
     number: int
     files: dict[str, list[StagedFile]]
     record_counts: dict[str, int]
     final_hash: str
+    merkle_root: str
 
 
 def write_files(
@@ -105,21 +109,24 @@ def write_files(
         if name in formats
     }
 
-    def prepared(batch: SignedBatch) -> list[tuple[Part, dict[str, Any]]]:
-        parts = list(_parts(batch, run_ids))
-        return [(part, {name: each.prepare(part) for name, each in chosen.items()}) for part in parts]
+    def prepared(batch: SignedBatch) -> list[tuple[Part, Hashes, dict[str, Any]]]:
+        parts = list(_parts(batch, run_ids, is_signed=key is not None))
+        return [
+            (part, hashes_of_lines(part.lines), {name: each.prepare(part) for name, each in chosen.items()})
+            for part in parts
+        ]
 
     writing: _Writing | None = None
     try:
         with ThreadPoolExecutor(budget.threads, "formats") as pool:
             for parts in in_order(pool, prepared, batches, budget.threads):
-                for part, by_format in parts:
+                for part, leaves, by_format in parts:
                     if writing is not None and writing.number != part.number:
                         yield writing.finish()
                         writing = None
                     if writing is None:
                         writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
-                    writing.add(part, by_format)
+                    writing.add(part, leaves, by_format)
         if writing is not None:
             yield writing.finish()
             writing = None
@@ -128,13 +135,15 @@ def write_files(
             writing.abandon()
 
 
-def _parts(batch: SignedBatch, run_ids: Sequence[str]) -> Iterator[Part]:
+def _parts(batch: SignedBatch, run_ids: Sequence[str], *, is_signed: bool) -> Iterator[Part]:
     """A batch, run by run."""
     runs = batch.records.column(RUN).to_numpy()
     starts = np.flatnonzero(np.diff(runs.astype(np.int64), prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(runs)], strict=True):
-        number = int(runs[start])
-        yield Part(batch.records, batch.signatures, int(start), int(stop), number, run_ids[number])
+        number, begin, count = int(runs[start]), int(start), int(stop - start)
+        canonical, head = (batch.records.column(name).slice(begin, count) for name in ("canonical", "head"))
+        text = lines(canonical, head, batch.signatures.slice(begin, count) if is_signed else None)
+        yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text)
 
 
 class _Writing:
@@ -154,7 +163,7 @@ class _Writing:
         self._types, self._key, self._options = list(contract.record_types), key, options
         self._public_key_id = public_key_id
         self._counts: Counter[int] = Counter()
-        self._chain = hashlib.sha256()
+        self._chain, self._root = hashlib.sha256(), GrowingRoot()
         self._writers: dict[str, Writer] = {}
         try:
             for name, each in formats.items():
@@ -163,10 +172,11 @@ class _Writing:
             self.abandon()
             raise
 
-    def add(self, part: Part, by_format: dict[str, Any]) -> None:
+    def add(self, part: Part, leaves: Hashes, by_format: dict[str, Any]) -> None:
         for code, count in enumerate(np.bincount(part.types, minlength=len(self._types))):
             self._counts[code] += int(count)
         self._chain.update(text_of(part.signatures))
+        self._root.add(leaves)
         for name, writer in self._writers.items():
             writer.write(by_format[name])
 
@@ -179,7 +189,7 @@ class _Writing:
         for name, writer in self._writers.items():
             files[name] = writer.finish(end)
             end = replace(end, files=(*end.files, *files[name]))
-        return RunFiles(self.number, files, counts, end.final_hash)
+        return RunFiles(self.number, files, counts, end.final_hash, self._root.root().hex())
 
     def abandon(self) -> None:
         for writer in self._writers.values():

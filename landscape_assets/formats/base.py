@@ -31,6 +31,7 @@ class Part:
         start, stop: the rows.
         number: the number of the run.
         run_id: the run.
+        lines: the lines of records.jsonl (`records.encode.lines`).
     """
 
     batch: pa.RecordBatch
@@ -39,11 +40,7 @@ class Part:
     stop: int
     number: int
     run_id: str
-
-    @property
-    def records(self) -> pa.RecordBatch:
-        """The records without typed values."""
-        return self.batch.select(["canonical", "head"]).slice(self.start, self.stop - self.start)
+    lines: memoryview
 
     @property
     def signatures(self) -> pa.LargeStringArray:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..contract import Contract
-from ..records.encode import line_lengths, lines
+from ..records.encode import line_lengths
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
 from ..records.ordered import FieldsWanted
 from ..records.sign import manifest_record
@@ -34,10 +34,10 @@ class Jsonl:
 
     def prepare(self, part: Part) -> _Lines:
         """The lines."""
-        records = part.records
-        canonical = records.column("canonical")
-        lengths = line_lengths(canonical, is_signed=self._is_signed)
-        return lines(canonical, records.column("head"), part.signatures if self._is_signed else None), lengths
+        lengths = line_lengths(
+            part.batch.column("canonical").slice(part.start, part.stop - part.start), is_signed=self._is_signed
+        )
+        return part.lines, lengths
 
     def open(self, run_id: str, folder: Path) -> _JsonlWriter:
         """Begins the files of a run."""

@@ -5,11 +5,12 @@ verifier, which shares no code with it (`verify/`).
 """
 
 from .manifest import Export
-from .publish import Published, publish
+from .publish import MANIFEST_SIGNATURE, Published, publish
 from .read import MANIFEST, REPORT, figures_of, is_complete, package_path, read_manifest, run_id_in
 
 __all__ = [
     "MANIFEST",
+    "MANIFEST_SIGNATURE",
     "REPORT",
     "Export",
     "Published",

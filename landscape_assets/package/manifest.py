@@ -7,18 +7,20 @@ Belongs here: the manifest of an export as data. Does not belong here: writing i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import __version__
 from ..contract.canonical import canonical_json
 from ..formats.base import StagedFile
+from ..merkle import ALGORITHM
 from ..records.sign import CHAIN_OF_RECORDS, CHAIN_OF_SIGNATURES, ManifestKey, SigningKey
 from .read import REPORT, Manifest
 from .verify_md import verify_md
 
 FORMAT = "landscape-export"
+FORMAT_VERSION = 2
 VERIFY_MD = "VERIFY.md"
 RECORDS = "records.jsonl"
 
@@ -32,6 +34,7 @@ class Export:
         run_id, status, started_at, completed_at: of the run, times as in its record.
         record_counts: record type → data records.
         final_hash: what the signatures (or hashes) of the records chain to.
+        merkle_root: the hex root of the tree over the lines of the records.
         tables: audit table → rows read.
         key: the key of the records and the manifest; None for an unsigned export.
         manifest_key: the key of manifest.json.sig, if there is one.
@@ -45,28 +48,26 @@ class Export:
     completed_at: str
     record_counts: Mapping[str, int]
     final_hash: str
+    merkle_root: str
     tables: Mapping[str, int]
     key: SigningKey | None
     manifest_key: ManifestKey | None
     said: Mapping[str, Any] = field(default_factory=dict)
 
-    def format_version(self, paths: Collection[str]) -> int:
-        """The version of the form of a package with these files: the first where it is enough."""
-        is_enough = self.contract in ("v0", "v1") and self.status in ("completed", "failed") and not self.said
-        return 1 if is_enough and REPORT not in paths else 2
-
     def identity(self) -> Manifest:
         """What two exports of the same run with the same key and options have in common."""
         key, manifest_key = self.key, self.manifest_key
+        record_count = sum(self.record_counts.values())
         return {
             "contract": self.contract,
             "run_id": self.run_id,
             "status": self.status,
             "started_at": self.started_at,
             "completed_at": self.completed_at,
-            "record_count": sum(self.record_counts.values()),
+            "record_count": record_count,
             "record_counts": dict(self.record_counts),
             "final_hash": self.final_hash,
+            "merkle": {"algorithm": ALGORITHM, "size": record_count, "root": self.merkle_root},
             "chain": CHAIN_OF_SIGNATURES if key else CHAIN_OF_RECORDS,
             "tables": dict(self.tables),
             "signing": {"algorithm": "hmac-sha256", "key_id": key.key_id} if key else None,
@@ -106,7 +107,7 @@ class Export:
         manifest: Manifest = {
             **self.identity(),
             "format": FORMAT,
-            "format_version": self.format_version({file.path for file in staged}),
+            "format_version": FORMAT_VERSION,
             "files": sorted(files, key=_by_path),
             "exporter": {"name": "landscape-assets", "version": __version__},
             "exported_at": exported_at,
@@ -129,7 +130,7 @@ def differences(export: Export, formats: set[str], manifest: Manifest) -> list[s
     found: list[str] = []
     for key, ours in export.identity().items():
         theirs = manifest.get(key)
-        if theirs == ours:
+        if theirs == ours or (key == "merkle" and theirs is None):  # format version 1 has none
             continue
         if isinstance(ours, dict) and isinstance(theirs, dict):
             found.extend(

@@ -18,6 +18,8 @@ _HOMES = {
     "Status": "codes",
     "UsageError": "signatures",
     "main": "cli",
+    "verify_disclosure": "disclosure",
+    "verify_log": "log",
     "verify_package": "package",
 }
 """Each public name, and the module that has it."""
@@ -31,6 +33,8 @@ __all__ = [
     "Status",
     "UsageError",
     "main",
+    "verify_disclosure",
+    "verify_log",
     "verify_package",
 ]
 
@@ -39,6 +43,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # for a type checker alone, which takes it for true
     from .cli import main
     from .codes import CODES, Code, Status
+    from .disclosure import verify_disclosure
+    from .log import verify_log
     from .package import verify_package
     from .report import Check, Finding, Report
     from .signatures import UsageError

@@ -22,6 +22,7 @@ from .fast_path import FastPath
 from .judge import Judge, Judgement
 from .layout import Record
 from .manifest import RECORDS
+from .merkle import leaf_hash
 from .report import Findings
 from .sequence import Context, Order, Sequence, Sibling
 from .signatures import HmacKey
@@ -45,6 +46,7 @@ class Job:
         csv: the record types whose CSV rows are wanted.
         zoned: whether times have a zone.
         redacted: whether the rows that records of errors are about are left out.
+        merkle: whether the hashes of the lines as leaves are wanted.
     """
 
     contract: str
@@ -54,6 +56,7 @@ class Job:
     csv: tuple[str, ...] = ()
     zoned: bool = False
     redacted: bool = False
+    merkle: bool = False
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Chunk:
         lines: how many there are.
         counts: record type → data records.
         links: what the chunk adds to the input of `final_hash`.
+        leaves: the hashes of the data records as leaves, one behind the other, when they are wanted.
         ids: record type → ids, one a line, as canonical text.
         references: record type → id referred to, and not found in the chunk → first line that does.
         first: the first top-level record, and its line; None when it has been compared with the one before.
@@ -78,6 +82,7 @@ class Chunk:
     lines: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     links: bytes = b""
+    leaves: bytes = b""
     ids: dict[str, bytes] = field(default_factory=dict)
     references: dict[str, dict[bytes, int]] = field(default_factory=dict)
     first: tuple[Sibling, int] | None = None
@@ -167,6 +172,9 @@ class Checker:
         chunk.first, chunk.last, chunk.context = sequence.first, sequence.last, sequence.context
         chunk.csv = {names[number]: b"".join(some) for number, some in rows.items() if some}
         chunk.links = b"".join(links)
+        if self.job.merkle:
+            others = {number for number, _ in chunk.manifests}
+            chunk.leaves = b"".join(leaf_hash(line) for number, line in enumerate(lines, 1) if number not in others)
         return chunk
 
     def _is_placed(

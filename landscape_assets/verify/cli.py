@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .codes import Status
+from .disclosure import verify_disclosure
+from .log import verify_log, verify_proof
+from .note import is_proof
 from .package import verify_package
-from .report import NOT_PROVEN, SENTENCES
+from .report import SENTENCES, Report
 from .signatures import UsageError
 
 _EPILOG = (
     "exit status: "
     + "; ".join(f"{int(status)} {SENTENCES[status]}" for status in Status)
-    + ". Of several packages the worst counts, in the order 2, 40, 20, 10, 0. Only keys given here count: none is "
+    + ". Of several packages the worst counts, in the order 2, 40, 30, 20, 10, 0. Only keys given here count: none is "
     "taken from the environment or the package."
 )
 
@@ -42,7 +45,21 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="the folder of a package")
+    parser.add_argument(
+        "packages",
+        nargs="*",
+        metavar="PACKAGE",
+        help="the folder of a package; or a file: a disclosure, or the proof that a package was logged (.tlog-proof)",
+    )
+    parser.add_argument("--log", metavar="DIR", help="verify the log of an export folder, and every package in it")
+    parser.add_argument("--checkpoint", metavar="F", help="an earlier checkpoint of the log, as you kept it")
+    parser.add_argument(
+        "--timestamp-ca", metavar="F", help="PEM file with the certificates of the authority that stamped the log"
+    )
+    parser.add_argument("--origin", metavar="NAME", help="the origin that the log must have")
+    parser.add_argument(
+        "--witness", metavar="KEY", action="append", default=[], help="NAME+ID+KEY of a witness; may be repeated"
+    )
     parser.add_argument(
         "--key-file", metavar="F", help="file with the signing key; one line end at its end is not part of the key"
     )
@@ -51,16 +68,15 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     try:
         options = parser.parse_args(argv)
+        if (options.log is None) == (not options.packages):
+            parser.error("give packages, or --log")
+        if options.checkpoint is not None and options.log is None:
+            parser.error("--checkpoint is of a log: give --log")
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        key = _key(options.key_file) if options.key_file is not None else None
-        public_key = _content(options.public_key) if options.public_key is not None else None
         with _safe_path():
-            reports = [
-                verify_package(package, key=key, public_key=public_key, run_id=options.run_id)
-                for package in options.packages
-            ]
+            reports = _reports(options)
     except UsageError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return int(Status.UNUSABLE)
@@ -68,8 +84,9 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     if options.json:
         text = json.dumps({"status": int(status), "packages": [report.as_dict() for report in reports]})
     else:
+        not_proven = dict.fromkeys(sentence for report in reports for sentence in report.not_proven)
         texts = [report.to_text() for report in reports]
-        text = "\n".join([*texts, "Not proven by any verdict: " + " ".join(NOT_PROVEN)])
+        text = "\n".join([*texts, "Not proven by any verdict: " + " ".join(not_proven)])
     encoding = sys.stdout.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
@@ -77,6 +94,26 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
         # The reader has seen enough (`| head`); the verdict stands. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(status)
+
+
+def _reports(options: argparse.Namespace) -> list[Report]:
+    """What each of the arguments gives."""
+    key = _key(options.key_file) if options.key_file is not None else None
+    public_key = _content(options.public_key) if options.public_key is not None else None
+    of_log = {"public_key": public_key, "origin": options.origin, "witnesses": options.witness}
+    if options.log is not None:
+        checkpoint = None if options.checkpoint is None else _content(options.checkpoint)
+        authority = None if options.timestamp_ca is None else _content(options.timestamp_ca, "certificate file")
+        return [verify_log(options.log, key=key, checkpoint=checkpoint, authority=authority, **of_log)]
+    reports: list[Report] = []
+    for path in options.packages:
+        if not os.path.isfile(path):
+            reports.append(verify_package(path, key=key, public_key=public_key, run_id=options.run_id))
+        elif is_proof(_content(path, "file")):
+            reports.append(verify_proof(path, run_id=options.run_id, **of_log))
+        else:
+            reports.append(verify_disclosure(path, key=key, public_key=public_key, run_id=options.run_id))
+    return reports
 
 
 @contextmanager
@@ -102,8 +139,8 @@ def _key(name: str) -> bytes:
     return content
 
 
-def _content(name: str) -> bytes:
+def _content(name: str, what: str = "key file") -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise UsageError(f"The key file {name} cannot be read: {error.strerror or error}.") from None
+        raise UsageError(f"The {what} {name} cannot be read: {error.strerror or error}.") from None

@@ -13,7 +13,8 @@ from enum import IntEnum
 class Status(IntEnum):
     """The verdict on a package, which is the exit status of the command.
 
-    Of several packages the worst counts; from the worst: UNUSABLE, INVALID, INCOMPLETE, CONSISTENT, VERIFIED. That is
+    Of several packages the worst counts; from the worst: UNUSABLE, INVALID, DIVERGED, INCOMPLETE, CONSISTENT,
+    VERIFIED. That is
     also how the findings of one package are weighed.
     """
 
@@ -23,6 +24,8 @@ class Status(IntEnum):
     """Everything that can be checked without a key holds; no signer is shown."""
     INCOMPLETE = 20
     """Not an export: no manifest.json, or a staging folder."""
+    DIVERGED = 30
+    """Of a log: something is missing or extra, or it is not what it was."""
     INVALID = 40
     """At least one check failed."""
     UNUSABLE = 2
@@ -34,7 +37,14 @@ class Status(IntEnum):
         return _RANKING.index(self)
 
 
-_RANKING = (Status.VERIFIED, Status.CONSISTENT, Status.INCOMPLETE, Status.INVALID, Status.UNUSABLE)
+_RANKING = (
+    Status.VERIFIED,
+    Status.CONSISTENT,
+    Status.INCOMPLETE,
+    Status.DIVERGED,
+    Status.INVALID,
+    Status.UNUSABLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +204,50 @@ MANIFEST_RECORD_DERIVED = Code(
     "The manifest record of v071 is the one that its records, the run and the options of the export give.",
     _FORM,
 )
+MERKLE_ROOT = Code(
+    "E348", "merkle-root", "merkle.root is the root of the RFC 6962 tree over all data records in order.", _MANIFEST
+)
 RUN_RECORD = Code("E346", "run-record", "The first record is the run's, and agrees with manifest.json.", _MANIFEST)
 
 CSV = Code(
     "E401", "csv-differs", "A CSV file is, byte for byte, what the records give.", "package: csv/<record_type>.csv"
 )
+
+_DISCLOSURE = "package: Disclosures"
+DISCLOSURE_FORM = Code(
+    "E501", "disclosure-form", "A disclosure is canonical JSON with exactly the keys of its format.", _DISCLOSURE
+)
+DISCLOSURE_PACKAGE = Code(
+    "E502", "disclosure-package", "Its manifest is of a signed package with a Merkle root.", _DISCLOSURE
+)
+DISCLOSURE_ORDER = Code("E503", "disclosure-order", "There are records, in order, none of them twice.", _DISCLOSURE)
+INCLUSION = Code(
+    "E504", "inclusion-proof", "The proof of each record leads to the manifest's Merkle root.", _DISCLOSURE
+)
+
+_LOG = "log: The log"
+NO_LOG = Code("E601", "no-log", "There is a log, with a checkpoint and at least one entry.", _LOG, Status.DIVERGED)
+CHECKPOINT = Code("E602", "checkpoint", "A checkpoint is a signed note of origin, size and root.", _LOG)
+CHECKPOINT_SIGNATURE = Code("E603", "checkpoint-signature", "A checkpoint is signed with the log's key.", _LOG)
+CHECKPOINT_ORIGIN = Code("E604", "checkpoint-origin", "A checkpoint is of the log that was asked for.", _LOG)
+LOG_FILE_MISSING = Code(
+    "E605", "log-file-missing", "Every entry, and every hash of the tree, is there.", _LOG, Status.DIVERGED
+)
+LOG_FILE = Code("E606", "log-file", "Files of the log hold the entries, and the hashes of their tree.", _LOG)
+LOG_ROOT = Code("E607", "log-root", "The tree over all entries has the checkpoint's root.", _LOG)
+LOG_ENTRY = Code("E608", "log-entry", "An entry is canonical JSON with the keys of its kind.", _LOG)
+NO_PACKAGE = Code("E609", "package-missing", "Every entry has its package.", _LOG, Status.DIVERGED)
+NO_ENTRY = Code("E610", "entry-missing", "Every package has its entry.", _LOG, Status.DIVERGED)
+ENTRY_PACKAGE = Code("E611", "entry-package", "An entry says what the manifest of its package says.", _LOG)
+LOGGED_PACKAGE = Code("E612", "logged-package", "Every package of the log verifies.", _LOG)
+LOG_CUT = Code("E613", "log-cut", "A log never gets shorter.", _LOG, Status.DIVERGED)
+LOG_FORKED = Code("E614", "log-forked", "A log begins with what it was before.", _LOG, Status.DIVERGED)
+ENTRY_TWICE = Code("E615", "entry-twice", "No publication is logged twice.", _LOG)
+COSIGNATURE = Code("E616", "cosignature", "A cosignature is that of its witness.", _LOG)
+LOG_PROOF = Code("E617", "log-proof", "The proof of an entry leads to the checkpoint's root.", _LOG)
+LOG_FILE_UNKNOWN = Code("E618", "log-file-unknown", "There is nothing but the log in its folder.", _LOG)
+TIMESTAMP = Code("E620", "timestamp", "A time stamp is the authority's, over a checkpoint of the log.", _LOG)
+ENTRY_ORDER = Code("E619", "entry-order", "The last entry of a run is that of its present package.", _LOG)
 
 CODES: dict[str, Code] = {code.id: code for code in list(globals().values()) if isinstance(code, Code)}
 """Every code by its id, in the order of this page."""

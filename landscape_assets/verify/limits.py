@@ -19,6 +19,10 @@ MAX_INTEGER = 2**53 - 1
 (RFC 7493, 2.2)."""
 YEARS = (1, 9999)
 """First and last year of a time."""
+DISCLOSURE_BYTES = 256 * 1024 * 1024
+"""Largest disclosure."""
+DISCLOSURE_DEPTH = 4
+"""Deepest nesting of arrays and objects in a disclosure, itself counted; its records are texts."""
 SIGNATURE_BYTES = 64
 """Size of manifest.json.sig."""
 CHUNK_BYTES = 64 * 1024 * 1024

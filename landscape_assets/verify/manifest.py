@@ -17,6 +17,7 @@ from .contract_model import Contract
 from .limits import MANIFEST_DEPTH
 from .manifest_v2 import MODES, Config, is_key_id
 from .manifest_values import VALUES, is_count, is_hex, is_text
+from .merkle import ALGORITHM
 from .report import Findings
 
 NAME = "manifest.json"
@@ -24,8 +25,8 @@ SIGNATURE_NAME = "manifest.json.sig"
 FIRST_CONTRACTS = ("v0", "v1")
 FIRST_STATUSES = ("completed", "failed")
 """The contracts and the statuses that format version 1 has; a manifest with others, is of version 2."""
-NEW_KEYS = {"raw_error_rows", "export_config", "elspeth_snapshots"}
-"""The keys that only version 2 has, all optional."""
+NEW_KEYS = {"merkle", "raw_error_rows", "export_config", "elspeth_snapshots"}
+"""The keys that only version 2 has. `merkle` is in each manifest of version 2, and says that it is one."""
 CHAINS = {True: "sha256-of-record-signatures", False: "sha256-of-record-sha256"}
 """`chain` by whether the export is signed."""
 
@@ -72,6 +73,7 @@ class Manifest:
     record_count: int
     record_counts: dict[str, int]
     final_hash: str
+    merkle_root: str | None
     files: tuple[Listed, ...]
     key_id: str | None
     public_key_id: str | None
@@ -158,6 +160,7 @@ class _Reader:
             record_count=int(value["record_count"]),
             record_counts=counts,
             final_hash=value["final_hash"],
+            merkle_root=value["merkle"]["root"] if "merkle" in value else None,
             files=files,
             key_id=value["signing"] and value["signing"]["key_id"],
             public_key_id=value["public_key"] and value["public_key"]["key_id"],
@@ -169,6 +172,9 @@ class _Reader:
             unsigned_form=canonical({name: item for name, item in value.items() if name != "signature"}),
         )
         self.contradictions(manifest, value["tables"])
+        if "merkle" in value and value["merkle"]["size"] != manifest.record_count:
+            message = f"merkle.size is {int(value['merkle']['size'])}, but record_count {manifest.record_count}."
+            self.contradiction(message)
         self.file_set(manifest)
         return manifest
 
@@ -181,6 +187,8 @@ class _Reader:
         if contract is not None and contract.always_manifest:
             optional |= {"export_config", "elspeth_snapshots"}
         required = set(VALUES) - {"supersedes", "signature"} - NEW_KEYS
+        if _is_second(value):
+            required.add("merkle")
         if value.get("signing") is not None:
             required.add("signature")
         for name in sorted(required - value.keys()):
@@ -192,15 +200,9 @@ class _Reader:
     def formats(self, value: dict[str, Any]) -> None:
         """What this verifier pins: the formats that it knows; it takes no algorithm from the file on trust."""
         signed = value.get("signing") is not None
-        contract, status = _contract(value), value.get("status")
-        is_second = contract is not None and (
-            contract.name not in FIRST_CONTRACTS
-            or (status in contract.statuses and status not in FIRST_STATUSES)
-            or _has_report(value)
-        )
         pinned: dict[str, tuple[object, ...]] = {
             "format": ("landscape-export",),
-            "format_version": (2 if is_second else 1,),
+            "format_version": (2 if _is_second(value) else 1,),
             "contract": tuple(CONTRACTS),
             "chain": (CHAINS[signed],),
         }
@@ -210,7 +212,7 @@ class _Reader:
                 self.note(
                     codes.MANIFEST_FORMAT, f"{name} is {_shown(value[name])}; this verifier knows {wanted}.", name
                 )
-        for name, algorithm in (("signing", "hmac-sha256"), ("public_key", "ed25519")):
+        for name, algorithm in (("signing", "hmac-sha256"), ("public_key", "ed25519"), ("merkle", ALGORITHM)):
             inner = value.get(name)
             if isinstance(inner, dict) and "algorithm" in inner and inner["algorithm"] != algorithm:
                 self.note(
@@ -350,6 +352,19 @@ def _has_report(value: dict[str, Any]) -> bool:
     """Whether a manifest lists report.html, which format version 1 does not have."""
     files = value.get("files")
     return isinstance(files, list) and any(isinstance(one, dict) and one.get("path") == REPORT for one in files)
+
+
+def _is_second(value: dict[str, Any]) -> bool:
+    """Whether a manifest has what only format version 2 has."""
+    contract, status = _contract(value), value.get("status")
+    return (
+        "merkle" in value
+        or _has_report(value)
+        or (
+            contract is not None
+            and (contract.name not in FIRST_CONTRACTS or (status in contract.statuses and status not in FIRST_STATUSES))
+        )
+    )
 
 
 def permitted_paths(contract: Contract | None) -> set[str]:

@@ -94,6 +94,10 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "record_counts": (_is_counts, "an object of counts"),
     "final_hash": (is_hex, "64 lower-case hex digits"),
     "chain": (is_text, "text"),
+    "merkle": (
+        _is_object(algorithm=is_text, size=is_count, root=is_hex),
+        "an object with an algorithm, a size and a root of 64 lower-case hex digits",
+    ),
     "tables": (_is_counts, "an object of counts"),
     "files": (lambda value: isinstance(value, list), "an array"),
     "exporter": (

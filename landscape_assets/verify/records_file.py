@@ -26,6 +26,7 @@ from .limits import RECORD_BYTES
 from .manifest import RECORDS, Listed, Manifest
 from .manifest_v2 import DEFAULTS, Chunker, configs, derive, is_key_id
 from .manifest_v2 import Source as ManifestSource
+from .merkle import HASH_BYTES, RootHash
 from .report import Findings
 from .sequence import Sibling
 
@@ -68,13 +69,14 @@ class RecordsFile:
         }
         zoned = manifest.started_at.endswith("+00:00")
         csv = tuple(self.csv_files)
-        job = Job(manifest.contract, manifest.run_id, manifest.signed, key, csv, zoned, manifest.redacted)
+        merkle = manifest.merkle_root is not None
+        job = Job(manifest.contract, manifest.run_id, manifest.signed, key, csv, zoned, manifest.redacted, merkle)
         self.checker = Checker(job)
         self.processes = processes
         self.lines = 0
         self.data_records = 0
         self.counts: dict[str, int] = {}
-        self.chain = hashlib.sha256()
+        self.chain, self.root = hashlib.sha256(), RootHash()
         self.ids: dict[str, list[bytes]] = {
             target: [] for one in self.contract.types.values() for _, target in one.references
         }
@@ -186,6 +188,8 @@ class RecordsFile:
         """Add the result of the next chunk."""
         self.findings.merge(chunk.findings, self.lines)
         self.chain.update(chunk.links)
+        leaves = chunk.leaves
+        self.root.add(leaves[at : at + HASH_BYTES] for at in range(0, len(leaves), HASH_BYTES))
         for name, count in chunk.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         self.data_records += chunk.lines - len(chunk.manifests)
@@ -214,6 +218,9 @@ class RecordsFile:
         if final_hash != manifest.final_hash:
             message = "final_hash of manifest.json is not the chain over the records of this file."
             add(codes.FINAL_HASH, RECORDS, None, message)
+        if manifest.merkle_root is not None and self.root.value().hex() != manifest.merkle_root:
+            message = "merkle.root of manifest.json is not the root of the tree over the records of this file."
+            add(codes.MERKLE_ROOT, RECORDS, None, message)
         if self.data_records != manifest.record_count:
             message = f"There are {self.data_records} data records; manifest.json says {manifest.record_count}."
             add(codes.RECORD_COUNT, RECORDS, None, message)

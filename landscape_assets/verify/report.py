@@ -102,6 +102,7 @@ class Report:
         checks: what was checked, and what was not.
         facts: further figures: contract, key ids, files, bytes, manifest_sha256.
         notices: what a reader of the verdict must know beside it: something that is there and was not checked.
+        not_proven: what no verdict on such a thing means.
     """
 
     path: str
@@ -113,6 +114,7 @@ class Report:
     checks: list[Check] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    not_proven: tuple[str, ...] = NOT_PROVEN
 
     def as_dict(self) -> dict[str, object]:
         """The report as plain data, for JSON."""
@@ -130,7 +132,7 @@ class Report:
             "omitted": self.omitted,
             "checks": [{"name": c.name, "outcome": c.outcome, "detail": c.detail} for c in self.checks],
             "facts": self.facts,
-            "not_proven": list(NOT_PROVEN),
+            "not_proven": list(self.not_proven),
         }
 
     def to_text(self) -> str:
@@ -161,6 +163,7 @@ SENTENCES = {
     Status.VERIFIED: "VERIFIED with the key given",
     Status.CONSISTENT: "CONSISTENT, but no key was given, so it is not shown who signed it",
     Status.INCOMPLETE: "INCOMPLETE: this is not an export",
+    Status.DIVERGED: "INCOMPLETE OR DIVERGED: of a log, something is missing or extra, or is not what it was",
     Status.INVALID: "INVALID",
     Status.UNUSABLE: "NO VERDICT: something could not be read",
 }

@@ -83,6 +83,11 @@ class PublicKey:
         self.raw = der[len(_SPKI_ED25519) :]
         self.id = hashlib.sha256(der).hexdigest()
 
+    @classmethod
+    def of_raw(cls, raw: bytes) -> PublicKey:
+        """The key of 32 bytes (RFC 8032)."""
+        return cls(_BEGIN + b"\n" + base64.b64encode(_SPKI_ED25519 + raw) + b"\n" + _END + b"\n")
+
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether this is the key's Ed25519 signature (RFC 8032, PureEdDSA) of the message.
 
@@ -101,14 +106,10 @@ class PublicKey:
         return True
 
     def _verifies_with_openssl(self, signature: bytes, message: bytes) -> bool:
-        # Not from the working folder, where a package may lie, and which an empty entry means.
-        path = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
-        openssl = shutil.which("openssl", path=os.pathsep.join(path))
-        if openssl is None or not os.path.isabs(openssl):
-            raise UsageError(
-                "An Ed25519 signature can be checked only with the Python package `cryptography` or the command "
-                "`openssl`, and neither is here."
-            )
+        openssl = openssl_command(
+            "An Ed25519 signature can be checked only with the Python package `cryptography` or the command "
+            "`openssl`, and neither is here."
+        )
         with tempfile.TemporaryDirectory() as folder:
             names = {"key": self.pem, "message": message, "signature": signature}
             for name, content in names.items():
@@ -120,3 +121,20 @@ class PublicKey:
         if b"Signature Verification Failure" in done.stdout + done.stderr:
             return False
         raise UsageError("The command `openssl` cannot check Ed25519 signatures; version 3.0 or later can.")
+
+
+def openssl_command(otherwise: str) -> str:
+    """The path of the command `openssl`.
+
+    Args:
+        otherwise: what is said when there is none.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # Not from the working folder, where a package may lie, and which an empty entry means.
+    path = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
+    openssl = shutil.which("openssl", path=os.pathsep.join(path))
+    if openssl is None or not os.path.isabs(openssl):
+        raise UsageError(otherwise)
+    return openssl

@@ -52,6 +52,8 @@ WITHOUT: dict[str, Callable[[Settings], object]] = {
     settings.SIGNING_KEY_FILE: attrgetter("key"),
     settings.SIGNING_KEY_ID: attrgetter("key"),
     settings.PRIVATE_KEY_FILE: attrgetter("manifest_key"),
+    settings.LOG_ORIGIN: attrgetter("log"),
+    settings.TIMESTAMP_URL: attrgetter("timestamp_url"),
     settings.SIGNER_KEY_ID: attrgetter("options.signer_key_id"),
     settings.STORAGE_DIR: attrgetter("storage_dir"),
     settings.SCRATCH_DIR: attrgetter("scratch_dir"),

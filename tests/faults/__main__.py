@@ -133,6 +133,7 @@ class Work:
                 "distinct states": len(crashes.distinct),
                 "of them with a package to be seen": crashes.visible,
                 "different packages verified": crashes.packages,
+                "different logs verified": crashes.logs,
                 "run again": reruns,
             }
         )

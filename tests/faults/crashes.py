@@ -23,7 +23,7 @@ from pathlib import Path
 
 from landscape_assets.verify import Status, verify_package
 
-from .points import Bench, Tree, digest
+from .points import NO_ENTRY, Bench, Tree, digest, log_faults
 from .process import KEY
 from .shim import Call
 
@@ -234,6 +234,7 @@ class Crashes:
         self.distinct: dict[str, Tree] = {}
         self.visible = 0
         self._verdicts: dict[str, str] = {}
+        self._logs: dict[str, str] = {}
 
     def problems(self, spread: int) -> list[str]:
         """What does not hold in some state: nothing, as it should be.
@@ -278,6 +279,8 @@ class Crashes:
             *(self._part(state, path) for path in state if ".superseded/" in path and path.count("/") == 3),
         ):
             return "the package that was there before is nowhere"
+        if problem := self._of_log(state):
+            return problem
         if self._package not in state:
             return "" if before is None else "there is no package where one was"
         self.visible += 1
@@ -286,6 +289,25 @@ class Crashes:
         if key not in self._verdicts:
             self._verdicts[key] = self._verdict(part)
         return self._verdicts[key]
+
+    def _of_log(self, state: Tree) -> str:
+        """What is wrong with the log, of the folder as far as the log speaks of it; nothing where there is none."""
+        above = f"{Path(self._package).parent}/"
+        some = {
+            path.removeprefix(above): data
+            for path, data in state.items()
+            if path.startswith(above) and (data is None or "/.log/" in path or path.endswith("/manifest.json"))
+            if "/.staging" not in path
+        }
+        if ".log/checkpoint" not in some:
+            return ""
+        key = digest(some)
+        if key not in self._logs:
+            folder = self._bench.scenario.folder / "log-state"
+            write(folder, some)
+            codes = log_faults(folder, self._bench.scenario.public_key) - {NO_ENTRY}
+            self._logs[key] = f"the log has the findings {', '.join(sorted(codes))}" if codes else ""
+        return self._logs[key]
 
     def _verdict(self, part: Tree) -> str:
         scenario = self._bench.scenario
@@ -301,6 +323,11 @@ class Crashes:
     @staticmethod
     def _part(state: Tree, folder: str) -> Tree:
         return {path.removeprefix(folder + "/"): data for path, data in state.items() if path.startswith(folder + "/")}
+
+    @property
+    def logs(self) -> int:
+        """How many different logs were to be seen, and verified."""
+        return len(self._logs)
 
     @property
     def packages(self) -> int:

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from landscape_assets.verify import Status, verify_package
+from landscape_assets.verify import Status, verify_log, verify_package
 
 from .process import KEY, Runner, Scenario
 from .shim import Call, Fault
@@ -37,6 +37,9 @@ opened to read.
 
 IN_PLACE = "in its place"
 """With these words an export says that it failed only after the package was published."""
+
+NO_ENTRY = "E610"
+"""The finding that a package is not in the log."""
 
 _OWNER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
 
@@ -87,6 +90,12 @@ def verified(scenario: Scenario, package: Path) -> bool:
     return report.status is Status.VERIFIED
 
 
+def log_faults(export_dir: Path, public_key: bytes) -> set[str]:
+    """What the verifier finds wrong with the log of a folder and its manifests, as codes."""
+    report = verify_log(export_dir, public_key=public_key, packages=False)
+    return {finding.code for finding in report.findings}
+
+
 @dataclass
 class Bench:
     """A scenario with what its export gives when nothing fails.
@@ -114,6 +123,7 @@ class Bench:
         assert result.status == "exported", result
         self.after = tree(self.scenario.watched)
         assert verified(self.scenario, self.scenario.package)
+        assert not log_faults(self.scenario.export_dir, self.scenario.public_key)
         self.published = tree(self.scenario.package)
 
     def problems(self, fault: Fault) -> list[str]:
@@ -134,9 +144,16 @@ class Bench:
             found.append(f"it says {result.status}, and there is no package")
         elif result.status == "failed" and is_there != (IN_PLACE in (result.error or "")):
             found.append(f"whether there is a package ({is_there}) is not what it says: {result.error}")
+        if (self.scenario.export_dir / ".log" / "checkpoint").exists():
+            found += self.of_log()
         if result.error and KEY in result.error:
             found.append("the error has the key")
         return found + self.of_rerun()
+
+    def of_log(self) -> list[str]:
+        """What is wrong with the log: it may lack the package, which was published first, and nothing else."""
+        codes = log_faults(self.scenario.export_dir, self.scenario.public_key) - {NO_ENTRY}
+        return [f"the log has the findings {', '.join(sorted(codes))}"] if codes else []
 
     def of_package(self) -> list[str]:
         """What is wrong with the package at its final name, which may be absent where nothing was before."""

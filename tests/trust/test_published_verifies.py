@@ -181,6 +181,7 @@ def published(database: Path, run_id: str, folder: Path) -> Path:
         completed_at=run["completed_at"],
         record_counts=counts,
         final_hash=signed.final_hash,
+        merkle_root=signed.merkle_root,
         tables={table.name: counts[table.record_type] for table in V1.tables.values()},
         key=key,
         manifest_key=None,

@@ -131,6 +131,7 @@ def contents(
     final: Edit | None = None,
     edit_lines: Callable[[list[bytes]], list[bytes]] | None = None,
     sign_records: bool = True,
+    version: int = 1,
 ) -> tuple[dict[str, bytes], dict[str, object]]:
     """The files of a package, and its manifest without `signature`.
 
@@ -141,6 +142,7 @@ def contents(
         contract: of the manifest.
         final: changes the final manifest record before it is signed.
         edit_lines: changes the lines of records.jsonl, after all else was derived from the records.
+        version: of the format.
         sign_records: False leaves the records as they are, in a package that is signed all the same.
     """
     signed = key is not None
@@ -167,6 +169,7 @@ def contents(
         if final:
             final(last)
         lines.append(rfc8785.dumps(sign(last, key)))
+    data_lines = lines[: len(records)]
     if edit_lines:
         lines = edit_lines(lines)
     files = {"VERIFY.md": GUIDE}
@@ -198,8 +201,21 @@ def contents(
         "public_key": None,
         "exported_at": EXPORTED_AT,
     }
+    if version == 2:
+        root = tree_hash(data_lines).hex()
+        manifest |= {"format_version": 2, "merkle": {"algorithm": "rfc6962-sha256", "size": len(records), "root": root}}
     list_files(manifest, files)
     return files, manifest
+
+
+def tree_hash(leaves: list[bytes]) -> bytes:
+    """The Merkle tree hash, as RFC 6962, 2.1, defines it."""
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    return hashlib.sha256(b"\1" + tree_hash(leaves[:split]) + tree_hash(leaves[split:])).digest()
 
 
 def key_id(key: bytes) -> str:

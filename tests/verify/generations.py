@@ -266,7 +266,8 @@ def contents(
         records = [record if "signature" in record else sign(record, contract, key) for record in records]
     else:
         records = [{name: value for name, value in record.items() if name != "signature"} for record in records]
-    lines = [rfc8785.dumps(record) for record in records]
+    data_lines = [rfc8785.dumps(record) for record in records]
+    lines = list(data_lines)
     links = [record["signature"] for record in records] if key else [hashlib.sha256(x).hexdigest() for x in lines]
     final_hash = hashlib.sha256("".join(links).encode()).hexdigest()
     run = records[0]
@@ -309,6 +310,8 @@ def contents(
         "public_key": None,
         "exported_at": EXPORTED_AT,
     }
+    root = build.tree_hash(data_lines).hex()
+    manifest["merkle"] = {"algorithm": "rfc6962-sha256", "size": len(records), "root": root}
     build.list_files(manifest, files)
     return files, manifest
 

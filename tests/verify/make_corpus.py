@@ -343,6 +343,21 @@ fixture("E346_run-record", manifest(setter("completed_at", value="2026-03-01T12:
 fixture("E346_status", manifest(setter("status", value="failed")))
 fixture("E346_not-first", move("run", 0, 1), "E331")
 
+# Format version 2: the Merkle root.
+SECOND = {"version": 2}
+fixture("ok_format_2", package(**SECOND, formats=("jsonl", "csv", "parquet")))
+fixture("ok_format_2_unsigned", package(**SECOND, key=None), key=None, status=10)
+fixture("ok_format_2_without_jsonl", package(**SECOND, formats=("csv",)))
+fixture("E108_merkle-null", manifest(setter("merkle", value=None), **SECOND))
+fixture("E108_merkle-root-in-capitals", manifest(setter("merkle", "root", value="AB" * 32), **SECOND))
+fixture("E109_merkle-algorithm", manifest(setter("merkle", "algorithm", value="sha1"), **SECOND))
+fixture("E109_merkle-in-version-1", manifest(setter("format_version", value=1), **SECOND))
+fixture("E109_version-2-without-merkle", manifest(lambda value: value.pop("merkle"), **SECOND))
+fixture("E110_merkle-size", manifest(setter("merkle", "size", value=1), **SECOND))
+fixture("E348_merkle-root", manifest(setter("merkle", "root", value="0" * 64), **SECOND))
+SWAPPED = lines(lambda some: [*some[:2], some[3], some[2], *some[4:]], **SECOND)
+fixture("E348_records-swapped", SWAPPED, "E331", "E341", "E345")
+
 # CSV.
 fixture(
     "E401_csv-differs",

@@ -17,6 +17,8 @@ from .build import KEY
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = sorted(folder.name for folder in CORPUS.iterdir() if folder.is_dir())
 MADE_BY_TESTS = {"E001", "E101", "E204", "E205", "E206", "E209", "E305"}
+NOT_OF_PACKAGES = ("E5", "E6")
+"""How the codes of disclosures and of the log begin; `tests/evidence/` has a case of each."""
 
 
 def verify(name: str):
@@ -60,7 +62,8 @@ def test_the_findings_do_not_depend_on_how_the_file_is_divided(size: int, monkey
 
 
 def test_every_code_has_a_package():
-    assert {name.partition("_")[0] for name in NAMES} - {"ok"} | MADE_BY_TESTS == set(CODES)
+    of_packages = {code for code in CODES if not code.startswith(NOT_OF_PACKAGES)}
+    assert {name.partition("_")[0] for name in NAMES} - {"ok"} | MADE_BY_TESTS == of_packages
 
 
 def test_codes_are_distinct_and_bad():

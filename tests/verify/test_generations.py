@@ -563,6 +563,6 @@ def test_an_interrupted_run(tmp_path: Path, contract: str, completed_at: str | N
 def test_an_interrupted_run_of_v1_is_of_format_version_2(tmp_path: Path, codes):
     records = build.load("s12.run-856b8d629fd9.signed.jsonl")
     records[0]["status"] = "interrupted"
-    assert codes(build.build(tmp_path / "one", records)) == {"E109"}
-    two = build.build(tmp_path / "two", records, edit_manifest=edited(format_version=2))
+    assert codes(build.build(tmp_path / "one", records)) == {"E107", "E109"}
+    two = build.build(tmp_path / "two", records, version=2)
     assert verify_package(two, key=KEY).findings == []
