@@ -27,7 +27,7 @@ from support.databases import (
     rows_of_sample,
 )
 from support.exporter import Exporter
-from support.pipeline import make_records, rows_of
+from support.pipeline import make_records, refusal
 from support.server import Audit
 
 from landscape_assets.contract import V1
@@ -486,13 +486,7 @@ class Ward:
     def refusal(self, run_id: str) -> str:
         """With which words the run is refused, by reading its damaged table or by making its records."""
         if run_id not in self._refusals:
-            with pytest.raises(CorruptTable) as refusal:
-                with AuditDatabase(self.audit.url) as audit:
-                    audit.finished_run(run_id)
-                    for _ in rows_of(audit, RUNS[run_id].table, run_id):
-                        pass
-                make_records(self.audit.url, run_id, self._folder / run_id)
-            self._refusals[run_id] = str(refusal.value)
+            self._refusals[run_id] = str(refusal(self.audit.url, run_id, RUNS[run_id].table, self._folder / run_id))
         return self._refusals[run_id]
 
 

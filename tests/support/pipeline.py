@@ -11,10 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from landscape_assets.budget import Budget
 from landscape_assets.database import RUN, AuditDatabase, RunNumbers, RunsOfIds
 from landscape_assets.database.tables import StoredTables, load_tables
+from landscape_assets.errors import CorruptTable
 from landscape_assets.formats import FORMATS, RunFiles, StagedFile, needs_fields, write_files
 from landscape_assets.records.manifest_v2 import ManifestOptions
 from landscape_assets.records.ordered import ordered_records, records_schema
@@ -113,6 +115,18 @@ def make_records(
                 by_run[tables.run_ids[run]].append(text)
                 counts[types[code]] = counts.get(types[code], 0) + 1
         return Records(by_run, counts)
+
+
+def refusal(database: Path | str, run_id: str, table: str, folder: Path) -> CorruptTable:
+    """The error by which a run is refused: reading one table finds most damage, in a tenth of the time of an export;
+    where it finds none, the records are made."""
+    with pytest.raises(CorruptTable) as refused:
+        with AuditDatabase(url(database)) as audit:
+            audit.finished_run(run_id)
+            for _ in rows_of(audit, table, run_id):
+                pass
+        make_records(database, run_id, folder)
+    return refused.value
 
 
 def texts(records: Records) -> list[str]:
