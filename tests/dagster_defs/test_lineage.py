@@ -190,8 +190,8 @@ def test_a_part_is_materialized_again(operate: Operator) -> None:
     assert {event.run_id for name, event in found.items() if name not in of_again} == {first.run_id}
 
 
-EXPORTS = 20
-"""As many as the time of a test allows: each takes Dagster some seconds."""
+EXPORTS = 8
+"""Two for each process, so that a second one begins while others are at work. Each takes Dagster some seconds."""
 
 EXPORTS_IN_TURN = """
 import sys

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.generations import GENERATIONS, SUBJECT, damaged, database
-from support.pipeline import make_records, refusal
+from support.pipeline import make_records, refusal, url
 
+from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import CorruptTable
 
 HEX = "'" + "0a" * 32 + "'"
@@ -341,7 +342,8 @@ def test_a_broken_rule_stops_the_export(generation: str, damage: Damage, tmp_pat
             make_records(path, SUBJECT[generation], tmp_path / "out")
         error = refused.value
     else:
-        error = refusal(path, SUBJECT[generation], table, tmp_path / "out")
+        with AuditDatabase(url(path)) as audit:
+            error = refusal(audit, path, SUBJECT[generation], table, tmp_path / "out")
     assert (error.table, error.column) == (table, damage.column), str(error)
 
 

@@ -117,14 +117,21 @@ def make_records(
         return Records(by_run, counts)
 
 
-def refusal(database: Path | str, run_id: str, table: str, folder: Path) -> CorruptTable:
+def refusal(audit: AuditDatabase, database: Path | str, run_id: str, table: str, folder: Path) -> CorruptTable:
     """The error by which a run is refused: reading one table finds most damage, in a tenth of the time of an export;
-    where it finds none, the records are made."""
+    where it finds none, the records are made.
+
+    Args:
+        audit: the database, opened.
+        database: the same.
+        run_id: the run.
+        table: the table that is damaged.
+        folder: for what is made of it.
+    """
     with pytest.raises(CorruptTable) as refused:
-        with AuditDatabase(url(database)) as audit:
-            audit.finished_run(run_id)
-            for _ in rows_of(audit, table, run_id):
-                pass
+        audit.finished_run(run_id)
+        for _ in rows_of(audit, table, run_id):
+            pass
         make_records(database, run_id, folder)
     return refused.value
 
