@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from landscape_assets.budget import Budget
 from landscape_assets.database import RUN, AuditDatabase, RunNumbers, RunsOfIds
@@ -33,6 +34,21 @@ class SmallBuckets(Budget):
 def url(database: Path | str) -> str:
     """The URL of a SQLite file; a text is a URL already."""
     return database if isinstance(database, str) else f"sqlite:///{database}"
+
+
+@contextmanager
+def opened_connections() -> Iterator[list[sa.Connection]]:
+    """The connections that SQLAlchemy opens within it."""
+    opened: list[sa.Connection] = []
+
+    def note(connection: sa.Connection) -> None:
+        opened.append(connection)
+
+    sa.event.listen(sa.Engine, "engine_connect", note)
+    try:
+        yield opened
+    finally:
+        sa.event.remove(sa.Engine, "engine_connect", note)
 
 
 def all_runs(database: Path | str) -> list[str]:
