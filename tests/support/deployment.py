@@ -5,21 +5,19 @@ Belongs here: starting and stopping it, and asking it what the UI asks. Does not
 answers.
 """
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .exporter import KEY
+from .webserver import ask, free_port
 
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -40,19 +38,7 @@ class Deployment:
 
     def query(self, query: str, **variables: Any) -> dict[str, Any]:
         """The answer to a GraphQL query; an error in it is raised."""
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                document = json.load(answer)
-        except urllib.error.HTTPError as error:
-            document = json.load(error)
-        if document.get("errors"):
-            raise AssertionError(document["errors"][0]["message"])
-        return document["data"]
+        return ask(self.url, query, **variables)
 
     def backfill(self, partitions: list[str]) -> str:
         """Launches a backfill of all assets, as the UI does; gives its id."""
@@ -117,7 +103,7 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
     instance = (PROJECT / "dagster.yaml").read_text("utf-8")
     assert _POLLS in instance
     (home / "dagster.yaml").write_text(instance.replace(_POLLS, "poll_interval_seconds: 3"), "utf-8")
-    port = _free_port()
+    port = free_port()
     settings = {
         "DAGSTER_HOME": str(home),
         "LANDSCAPE_DATABASE_URL": f"sqlite:///{database}",
@@ -143,12 +129,6 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
     finally:
         _stop(process)
         log.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _wait_until_loaded(deployment: Deployment, process: subprocess.Popen[bytes], log: Path) -> None:
