@@ -4,6 +4,7 @@ Belongs here: databases, on SQLite and on PostgreSQL, and the exporter, fresh fo
 helpers without a life of their own (`support/`).
 """
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith("LANDSCAPE_") or name == "DAGSTER_HOME":
             del os.environ[name]
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: the garbage collection that would go through it again and again, hundreds
+    of thousands of objects of Dagster, SQLAlchemy and the tests, takes a third of the time of an export by Dagster."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from support.databases import (
     rows_of_sample,
 )
 from support.exporter import Exporter
-from support.pipeline import make_records, rows_of
+from support.pipeline import make_records, refusal
 from support.server import Audit
 
 from landscape_assets.contract import V1
@@ -472,6 +472,7 @@ class Ward:
 
     def __init__(self, kind: str, audit: AuditFile | Audit, folder: Path) -> None:
         self.kind, self.audit, self._folder = kind, audit, folder
+        self._opened: AuditDatabase | None = None
         self._refusals: dict[str, str] = {}
         self.rows: dict[str, dict[str, Any]] = {}
         """The ids of the damaged rows, as they are afterwards."""
@@ -486,14 +487,16 @@ class Ward:
     def refusal(self, run_id: str) -> str:
         """With which words the run is refused, by reading its damaged table or by making its records."""
         if run_id not in self._refusals:
-            with pytest.raises(CorruptTable) as refusal:
-                with AuditDatabase(self.audit.url) as audit:
-                    audit.finished_run(run_id)
-                    for _ in rows_of(audit, RUNS[run_id].table, run_id):
-                        pass
-                make_records(self.audit.url, run_id, self._folder / run_id)
-            self._refusals[run_id] = str(refusal.value)
+            if self._opened is None:
+                self._opened = AuditDatabase(self.audit.url)
+            error = refusal(self._opened, self.audit.url, run_id, RUNS[run_id].table, self._folder / run_id)
+            self._refusals[run_id] = str(error)
         return self._refusals[run_id]
+
+    def close(self) -> None:
+        """Closes the database."""
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _columns(audit: AuditFile | Audit, table: str) -> list[str]:
@@ -506,9 +509,10 @@ def _columns(audit: AuditFile | Audit, table: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def wards(request, tmp_path_factory) -> Callable[[str], Ward]:
+def wards(request, tmp_path_factory) -> Iterator[Callable[[str], Ward]]:
     """The ward of each database, made when it is first asked for."""
     folder = tmp_path_factory.mktemp("wards")
+    made: list[Ward] = []
 
     @cache
     def whole() -> Path:
@@ -523,12 +527,17 @@ def wards(request, tmp_path_factory) -> Callable[[str], Ward]:
     @cache
     def ward(kind: str) -> Ward:
         if kind == "postgresql":
-            return Ward(kind, request.getfixturevalue("copied")(whole(), free=True), folder / kind)
-        path = Path(shutil.copy(whole(), folder / "damaged.db"))
-        remove_constraints(path)
-        return Ward(kind, AuditFile(path), folder / kind)
+            audit: AuditFile | Audit = request.getfixturevalue("copied")(whole(), free=True)
+        else:
+            path = Path(shutil.copy(whole(), folder / "damaged.db"))
+            remove_constraints(path)
+            audit = AuditFile(path)
+        made.append(Ward(kind, audit, folder / kind))
+        return made[-1]
 
-    return ward
+    yield ward
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="module")
@@ -671,23 +680,29 @@ def test_what_lost_its_parent_is_named(database, tmp_path, case):
         ),
     ],
 )
-def test_rows_that_belong_to_no_run_are_found_by_the_check(database, exporter, damage, missing):
+def test_rows_that_belong_to_no_run_are_found_by_the_check(database, exporter, undamaged, damage, missing):
     """Nothing says which run they belonged to, and no export guesses. The check of the database finds them."""
     assert exporter.run("check", "--database", database.url).exit_code == 0
-    before = {run_id: make_counts(database, exporter, run_id) for run_id in (COMPLETED_RUN, FAILED_RUN)}
     database.execute(damage)
-    for run_id, counts in before.items():
-        after = make_counts(database, exporter, run_id)
+    for run_id, counts in undamaged.items():
+        after = make_counts(database, exporter.folder, run_id)
         assert {name for name, count in counts.items() if after.get(name) != count} <= missing
     result = exporter.run("check", "--database", database.url)
     assert result.exit_code == 1
     assert "table calls, call_id '" in result.stdout
 
 
-def make_counts(database, exporter, run_id) -> dict[str, int]:
+@pytest.fixture(scope="module")
+def undamaged(sample_database, tmp_path_factory) -> dict[str, dict[str, int]]:
+    """Run → record type → records, of the sample."""
+    folder = tmp_path_factory.mktemp("undamaged")
+    return {run_id: make_counts(sample_database, folder, run_id) for run_id in (COMPLETED_RUN, FAILED_RUN)}
+
+
+def make_counts(database: AuditFile | Audit, folder: Path, run_id: str) -> dict[str, int]:
     """Record type → records of a run."""
-    with tempfile.TemporaryDirectory(dir=exporter.folder) as folder:
-        return make_records(database.url, run_id, Path(folder)).counts
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        return make_records(database.url, run_id, Path(name)).counts
 
 
 def test_an_id_that_occurs_twice_is_refused(filled, tmp_path):

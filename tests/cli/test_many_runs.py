@@ -17,12 +17,12 @@ from support.exporter import KEY, Exporter, content
 import landscape_assets.pipeline
 from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
-RUNS = [f"run-{number:02}" for number in range(12)]
+RUNS = [f"run-{number:02}" for number in range(8)]
 
 
 @pytest.fixture
 def many(sample: Path) -> Path:
-    """The sample with a dozen more runs, and rows of all of them interleaved by their ids."""
+    """The sample with eight more runs, and rows of all of them interleaved by their ids."""
     with changing(sample) as connection:
         for number, run_id in enumerate(RUNS):
             insert_copy(

@@ -27,7 +27,7 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._utils.error import SerializableErrorInfo
 from support.databases import changing
-from support.operator import Operator
+from support.operator import Operator, instance_folder
 
 from landscape_assets.dagster_defs.alerts import ALERTS, alert_on_failed_run, alert_on_failed_tick
 from landscape_assets.sample import COMPLETED_RUN
@@ -87,7 +87,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with instance_folder() as home, dg.instance_for_test(temp_dir=home) as instance:
         yield instance
 
 

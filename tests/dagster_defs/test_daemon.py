@@ -24,7 +24,7 @@ from dagster_graphql.schema import create_schema
 from support.databases import changing
 from support.deployment import PROJECT
 from support.exporter import KEY
-from support.operator import Operator
+from support.operator import Operator, instance_folder
 
 from benchmarks.generate import generate
 from landscape_assets.contract import ALL_TABLES
@@ -105,7 +105,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         environment.setenv("LANDSCAPE_EXPORT_DIR", str(folder / "exports"))
         environment.setenv("LANDSCAPE_SIGNING_KEY", KEY)
         with (
-            dg.instance_for_test(overrides=overrides) as instance,
+            instance_folder() as home,
+            dg.instance_for_test(overrides=overrides, temp_dir=home) as instance,
             create_test_daemon_workspace_context(target, instance) as workspace,
         ):
             Operator(instance, folder / "exports").discover()

@@ -6,6 +6,8 @@ Belongs here: the job and its assets. Does not belong here: the command line (`.
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -38,6 +40,26 @@ def operate(
     return Operator(instance, exports)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an export made: the Dagster run, its instance, and the folder of the packages."""
+
+    result: dg.ExecuteInProcessResult
+    instance: dg.DagsterInstance
+    exports: Path
+
+
+@pytest.fixture(scope="module")
+def exported(sample_database: AuditFile | Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    """One export of the completed run, for those tests that look at what it made; not to be changed."""
+    exports = tmp_path_factory.mktemp("dagster") / "dagster_exports"
+    with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:
+        environment.setenv("LANDSCAPE_DATABASE_URL", sample_database.url)
+        environment.setenv("LANDSCAPE_EXPORT_DIR", str(exports))
+        environment.setenv("LANDSCAPE_SIGNING_KEY", KEY)
+        yield Exported(Operator(instance, exports).export(COMPLETED_RUN), instance, exports)
+
+
 def failure_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     """The one step that failed by itself, and its message."""
     failed = [event for event in result.all_events if event.is_step_failure]
@@ -47,10 +69,10 @@ def failure_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     return event.step_key, event.step_failure_data.user_failure_data.description
 
 
-def test_every_asset_is_materialized_for_the_run(operate: Operator) -> None:
+def test_every_asset_is_materialized_for_the_run(exported: Exported) -> None:
     """One Dagster run materializes each table and each export asset, with contents as data versions and rows as
     metadata."""
-    result = operate.run("export_run", COMPLETED_RUN)
+    result = exported.result
     assert result.success
     made = {event.asset_key.to_python_identifier(): event for event in result.get_asset_materialization_events()}
     assert set(made) == {*TABLES, *EXPORTS}
@@ -69,7 +91,7 @@ def test_every_asset_is_materialized_for_the_run(operate: Operator) -> None:
     manifest = made["export__manifest"].step_materialization_data.materialization.metadata
     assert manifest["record_count"].value == rows == 202
     assert manifest["result"].value == "exported"
-    assert (operate.exports / COMPLETED_RUN / "manifest.json").is_file()
+    assert (exported.exports / COMPLETED_RUN / "manifest.json").is_file()
 
 
 def test_the_key_figures_are_numbers_of_the_manifest(operate: Operator) -> None:
@@ -163,18 +185,19 @@ def test_an_unusable_database_fails_the_first_step(operate: Operator, monkeypatc
     )
 
 
-def test_an_export_is_few_events(operate: Operator) -> None:
+def test_an_export_is_few_events(exported: Exported) -> None:
     """What the UI has to load, and the event log to keep, for one export."""
-    result = operate.run("export_run", COMPLETED_RUN)
-    assert len(operate.instance.all_logs(result.run_id)) <= 120
+    assert len(exported.instance.all_logs(exported.result.run_id)) <= 120
 
 
-def test_the_package_is_that_of_the_command(operate: Operator, exporter: Exporter, database: AuditFile | Audit) -> None:
+def test_the_package_is_that_of_the_command(
+    exported: Exported, exporter: Exporter, sample_database: AuditFile | Audit
+) -> None:
     """By either door the same bytes, but for the time of the export and the hashes that it is in."""
-    assert operate.run("export_run", COMPLETED_RUN).success
-    assert exporter.outcome(database.url, COMPLETED_RUN)["status"] == "exported"
-    packages = [content(folder / COMPLETED_RUN) for folder in (operate.exports, exporter.folder / "exports")]
-    assert operate.exports != exporter.output
+    assert exported.result.success
+    assert exporter.outcome(sample_database.url, COMPLETED_RUN)["status"] == "exported"
+    packages = [content(folder / COMPLETED_RUN) for folder in (exported.exports, exporter.folder / "exports")]
+    assert exported.exports != exporter.output
     assert set(packages[0]) == set(packages[1])
     changed = {name for name in packages[0] if packages[0][name] != packages[1][name]}
     assert changed == {"manifest.json", "records.jsonl", "VERIFY.md", "report.html"}

@@ -13,12 +13,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import dagster as dg
 import pytest
 from support.databases import changing, insert_copy, rows_of_sample
-from support.operator import Operator
+from support.operator import Operator, instance_folder
 
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.build import build_defs
@@ -41,10 +40,9 @@ SOURCES = {key.to_user_string() for key in (*TABLES, RECORDS, SIGNED_RECORDS)}
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance with files, as a deployment without PostgreSQL has it; in memory where the system offers that, for
-    Dagster waits for the disk at each of the thousands of events."""
+    """An instance with files, as a deployment without PostgreSQL has it."""
     with (
-        TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as home,
+        instance_folder() as home,
         dg.DagsterInstance.local_temp(home, overrides={"telemetry": {"enabled": False}}) as instance,
     ):
         yield instance
@@ -190,8 +188,8 @@ def test_a_part_is_materialized_again(operate: Operator) -> None:
     assert {event.run_id for name, event in found.items() if name not in of_again} == {first.run_id}
 
 
-EXPORTS = 20
-"""As many as the time of a test allows: each takes Dagster some seconds."""
+EXPORTS = 8
+"""Two for each process, so that a second one begins while others are at work. Each takes Dagster some seconds."""
 
 EXPORTS_IN_TURN = """
 import sys

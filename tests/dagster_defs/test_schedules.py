@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.exporter import KEY
-from support.operator import Operator
+from support.operator import Operator, instance_folder
 
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.checks import due_packages
@@ -20,7 +20,7 @@ from landscape_assets.storage.names import folder_name
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     """An instance on SQLite: a schedule's tick takes none that could not be opened again."""
-    with dg.instance_for_test() as instance:
+    with instance_folder() as home, dg.instance_for_test(temp_dir=home) as instance:
         yield instance
 
 

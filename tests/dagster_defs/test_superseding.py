@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from support.databases import changing
-from support.operator import Operator, messages
+from support.operator import Operator, instance_folder, messages
 
 from landscape_assets.sample import COMPLETED_RUN
 
@@ -21,7 +21,7 @@ SUPERSEDE = {"export__package": {"config": {"supersede": True}}}
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     """An instance on SQLite: lineage is followed in no other."""
-    with dg.instance_for_test() as instance:
+    with instance_folder() as home, dg.instance_for_test(temp_dir=home) as instance:
         yield instance
 
 

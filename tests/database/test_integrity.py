@@ -78,7 +78,8 @@ class Damaged:
     """
 
     def __init__(self, audit: AuditFile | Audit, contract: Contract) -> None:
-        self._audit, self._contract = audit, contract
+        self._audit, self.contract = audit, contract
+        self._foreign: set[str] = set()
 
     def put(self, table: Table, run_id: str, /, **changed: str | None) -> dict[str, str | None]:
         """Puts a row in that is right for a run, but for what is changed; gives its ids."""
@@ -86,7 +87,7 @@ class Damaged:
         row[table.id[0]] = run_id if table.name == "runs" else "new"
         for link in (*table.paths[:1], *table.references):
             if link.column not in {path.column for path in table.paths[1:]}:  # one path is enough
-                parent = self._contract.tables[link.table]
+                parent = self.contract.tables[link.table]
                 ((row[link.column],),) = self._audit.execute(
                     f"SELECT min({parent.id[0]}) FROM {parent.name} WHERE {self._of_run(parent, run_id)}"
                 )
@@ -95,42 +96,106 @@ class Damaged:
         self._audit.execute(f"INSERT INTO {table.name} ({', '.join(row)}) VALUES ({values})")
         return row
 
+    def put_foreign(self, table: Table) -> None:
+        """Puts a right row of run B in, with the id «foreign»; once, however often it is asked for."""
+        if table.name not in self._foreign:
+            self._foreign.add(table.name)
+            self.put(table, B, **{table.id[0]: "foreign"})
+
     def _of_run(self, table: Table, run_id: str) -> str:
         if table.own_run_id:
             return f"run_id = '{run_id}'"
         (path,) = table.paths
-        parent = self._contract.tables[path.table]
+        parent = self.contract.tables[path.table]
         return f"{path.column} IN (SELECT {parent.id[0]} FROM {parent.name} WHERE {self._of_run(parent, run_id)})"
 
     def all(self) -> list[CorruptTable]:
         """Every finding."""
         return found(self._audit)
 
-    def only(self) -> CorruptTable:
-        """The one finding."""
-        (one,) = self.all()
-        return one
-
     def clear(self) -> None:
         """Takes the rows out again."""
-        for table in self._contract.tables.values():
+        for table in self.contract.tables.values():
             links = {link.column for link in (*table.paths, *table.references)}
             filled = next(c.name for c in table.columns if c.required and c.name not in (*table.id, *links))
             self._audit.execute(f"DELETE FROM {table.name} WHERE {filled} IS NULL")
 
 
-@pytest.fixture
-def damaged(without_constraints: Callable[[Contract], AuditFile | Audit]) -> Iterator[Callable[[Contract], Damaged]]:
-    """The sample without constraints, to put rows into."""
-    made = []
+Case = tuple[Any, ...]
+"""A contract, one of its tables, and what else a test is about."""
 
-    def make(contract: Contract) -> Damaged:
-        made.append(Damaged(without_constraints(contract), contract))
-        return made[-1]
+Put = Callable[..., dict[str, str | None]]
+"""Puts the rows of a case into a database; gives the ids of the one that is looked for."""
 
-    yield make
-    for one in made:
-        one.clear()
+
+def apart(cases: list[Case]) -> Iterator[list[Case]]:
+    """Cases in groups in which no two are of one table; a row of the table runs is never beside another case, for it
+    makes a run."""
+    left = [case for case in cases if case[1].name != "runs"]
+    yield from ([case] for case in cases if case[1].name == "runs")
+    while left:
+        group: dict[str, Case] = {}
+        for case in left:
+            group.setdefault(case[1].name, case)
+        yield list(group.values())
+        left = [case for case in left if group[case[1].name] is not case]
+
+
+class Search:
+    """What is found of the cases of a test. A search goes through every table, and so many cases are put in before it:
+    as many as are of different tables.
+
+    Args:
+        databases: contract → its database.
+    """
+
+    def __init__(self, databases: Callable[[Contract], AuditFile | Audit]) -> None:
+        self._databases = databases
+        self._seen: dict[tuple[Put, str], list[tuple[Case, dict[str, str | None], list[CorruptTable]]]] = {}
+
+    def all(self, put: Put, cases: list[Any], *case: Any) -> tuple[dict[str, str | None], list[CorruptTable]]:
+        """The row of a case, and every finding in its table. There is no finding in a table that has no case.
+
+        Args:
+            put: puts the rows of a case in.
+            cases: the parameters of all cases, of whatever contract.
+            case: one of them.
+        """
+        contract = case[0]
+        if (put, contract.name) not in self._seen:
+            mine = [each.values for each in cases if each.values[0] is contract]
+            self._seen[put, contract.name] = [found for group in apart(mine) for found in self._search(put, group)]
+        ((row, findings),) = (
+            (row, findings)
+            for (_, table, *rest), row, findings in self._seen[put, contract.name]
+            if (table.name, *rest) == (case[1].name, *case[2:])
+        )
+        return row, findings
+
+    def only(self, put: Put, cases: list[Any], *case: Any) -> tuple[dict[str, str | None], CorruptTable]:
+        """The same where there is one finding."""
+        row, (one,) = self.all(put, cases, *case)
+        return row, one
+
+    def _search(self, put: Put, group: list[Case]) -> list[tuple[Case, dict[str, str | None], list[CorruptTable]]]:
+        contract = group[0][0]
+        here = Damaged(self._databases(contract), contract)
+        try:
+            rows = [put(here, *case) for case in group]
+            findings = here.all()
+        finally:
+            here.clear()
+        assert {one.table for one in findings} <= {table.name for _, table, *_ in group}
+        return [
+            (case, row, [one for one in findings if one.table == case[1].name])
+            for case, row in zip(group, rows, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def search(without_constraints: Callable[[Contract], AuditFile | Audit]) -> Search:
+    """Searches of the sample without constraints."""
+    return Search(without_constraints)
 
 
 def label(table: Table, row: dict[str, str | None]) -> str:
@@ -150,84 +215,109 @@ def test_the_sample_as_v0_has_no_damage(database):
     assert found(database) == []
 
 
+def put_right(here: Damaged, contract: Contract, table: Table) -> dict[str, str | None]:
+    row = here.put(table, A)
+    if table.id_per_run:
+        here.put(table, B)
+    return row
+
+
+RIGHT = [each for each in TABLES if each.values[1].name != "runs"]
+
+
 @pytest.mark.parametrize(("contract", "table"), TABLES)
-def test_a_right_row_is_no_damage(damaged, contract, table):
+def test_a_right_row_is_no_damage(search, contract, table):
     """The rows of these tests are right but for what is changed in them; a node's id may occur in every run."""
     if table.name != "runs":
-        here = damaged(contract)
-        here.put(table, A)
-        if table.id_per_run:
-            here.put(table, B)
-        assert here.all() == []
+        assert search.all(put_right, RIGHT, contract, table)[1] == []
+
+
+def put_ghost(here: Damaged, contract: Contract, table: Table, column: str, parent: str) -> dict[str, str | None]:
+    return here.put(table, A, **{column: "ghost"})
 
 
 @pytest.mark.parametrize(("contract", "table", "column", "parent"), LINKS)
-def test_a_parent_that_does_not_exist(damaged, contract, table, column, parent):
+def test_a_parent_that_does_not_exist(search, contract, table, column, parent):
     """Every column that holds ids of another table, in every table."""
-    here = damaged(contract)
-    row = here.put(table, A, **{column: "ghost"})
-    one = here.only()
+    row, one = search.only(put_ghost, LINKS, contract, table, column, parent)
     assert (one.table, one.id, one.column, one.found) == (table.name, label(table, row), column, "'ghost'")
     assert one.rule == f"which is the id of no row of {parent}"
     assert str(one) == f"Corrupt audit data: table {table.name}, {one.id}, column {column}: found 'ghost', {one.rule}."
 
 
-@pytest.mark.parametrize(("contract", "table", "column", "parent"), [link for link in LINKS if not says_its_run(link)])
-def test_a_parent_of_another_run(damaged, contract, table, column, parent):
+def put_child_of_foreign(
+    here: Damaged, contract: Contract, table: Table, column: str, parent: str
+) -> dict[str, str | None]:
+    here.put_foreign(contract.tables[parent])
+    return here.put(table, A, **{column: "foreign"})
+
+
+OTHERS = [link for link in LINKS if not says_its_run(link)]
+
+
+@pytest.mark.parametrize(("contract", "table", "column", "parent"), OTHERS)
+def test_a_parent_of_another_run(search, contract, table, column, parent):
     """Every column that can lead to another run than the row's own run_id, or its other parent."""
-    here = damaged(contract)
-    here.put(contract.tables[parent], B, **{contract.tables[parent].id[0]: "foreign"})
-    row = here.put(table, A, **{column: "foreign"})
-    one = here.only()
+    row, one = search.only(put_child_of_foreign, OTHERS, contract, table, column, parent)
     assert (one.table, one.id, one.column, one.found) == (table.name, label(table, row), column, "'foreign'")
     assert one.rule == f"which is the id of a row of {parent} in run {B!r}, and not in run {A!r}"
 
 
+def put_of_no_run(here: Damaged, contract: Contract, table: Table, run_id: str | None) -> dict[str, str | None]:
+    return here.put(table, A, run_id=run_id)
+
+
+OF_NO_RUN = [pytest.param(*each.values, run_id) for each in TABLES if has_run_id(each) for run_id in ("ghost", None)]
+
+
 @pytest.mark.parametrize("run_id", ["ghost", None])
 @pytest.mark.parametrize(("contract", "table"), list(filter(has_run_id, TABLES)))
-def test_a_row_of_no_run(damaged, contract, table, run_id):
+def test_a_row_of_no_run(search, contract, table, run_id):
     """A run_id that is not among the runs, or none, in every table that has one."""
-    here = damaged(contract)
-    row = here.put(table, A, run_id=run_id)
+    row, findings = search.all(put_of_no_run, OF_NO_RUN, contract, table, run_id)
     if table.name == "runs" and run_id:
-        assert here.all() == []  # it is a run
+        assert findings == []  # it is a run
         return
-    one = here.only()
+    (one,) = findings
     assert (one.table, one.id, one.column) == (table.name, label(table, row), "run_id")
     expected = ("'ghost'", "which is the id of no run") if run_id else ("null", "where a value is required")
     assert (one.found, one.rule) == expected
 
 
-@pytest.mark.parametrize(("contract", "table"), [each for each in TABLES if each.values[1].paths])
-def test_a_row_that_names_no_parent(damaged, contract, table):
+def put_without_parent(here: Damaged, contract: Contract, table: Table) -> dict[str, str | None]:
+    return here.put(table, A, **dict.fromkeys(path.column for path in table.paths))
+
+
+WITH_PATHS = [each for each in TABLES if each.values[1].paths]
+
+
+@pytest.mark.parametrize(("contract", "table"), WITH_PATHS)
+def test_a_row_that_names_no_parent(search, contract, table):
     """A row without any id by which it would belong to a run, in every table that has a path."""
-    here = damaged(contract)
+    row, one = search.only(put_without_parent, WITH_PATHS, contract, table)
     paths = [path.column for path in table.paths]
-    row = here.put(table, A, **dict.fromkeys(paths))
-    one = here.only()
     assert (one.table, one.id, one.column, one.found) == (table.name, label(table, row), paths[0], "null")
     either = "where one of state_id and operation_id must be given"
     assert one.rule == (either if len(paths) > 1 else "where a value is required")
 
 
-@pytest.mark.parametrize(("contract", "table"), TABLES)
-def test_a_row_that_is_there_twice(damaged, contract, table):
-    """Every id, and every pair that is one."""
-    here = damaged(contract)
+def put_twice(here: Damaged, contract: Contract, table: Table) -> dict[str, str | None]:
     row = here.put(table, A)
     if table.name != "runs":  # the run itself is there already
         here.put(table, A)
-    one, column = here.only(), table.id[-1]
+    return row
+
+
+@pytest.mark.parametrize(("contract", "table"), TABLES)
+def test_a_row_that_is_there_twice(search, contract, table):
+    """Every id, and every pair that is one."""
+    row, one = search.only(put_twice, TABLES, contract, table)
+    column = table.id[-1]
     assert (one.table, one.id, one.column, one.found) == (table.name, label(table, row), column, repr(row[column]))
     assert one.rule == "which occurs more than once"
 
 
-@pytest.mark.parametrize(
-    ("contract", "table"), [each for each in filter(has_run_id, TABLES) if each.values[1].name not in ("runs", "nodes")]
-)
-def test_an_id_in_two_runs(damaged, contract, table):
-    """Rows that hang on one of the two are right, and are not found as well."""
-    here = damaged(contract)
+def put_in_two_runs(here: Damaged, contract: Contract, table: Table) -> dict[str, str | None]:
     here.put(table, B)
     row = here.put(table, A)
     for child in contract.tables.values():
@@ -235,22 +325,34 @@ def test_an_id_in_two_runs(damaged, contract, table):
         for column in [column for column, parent in links.items() if parent == table.name]:
             ids = {} if child.id[0] in links else {child.id[0]: f"by {column}"}
             here.put(child, A, **ids, **{column: "new"})
-    one = here.only()
+    return row
+
+
+IN_TWO_RUNS = [each for each in filter(has_run_id, TABLES) if each.values[1].name not in ("runs", "nodes")]
+
+
+@pytest.mark.parametrize(("contract", "table"), IN_TWO_RUNS)
+def test_an_id_in_two_runs(search, contract, table):
+    """Rows that hang on one of the two are right, and are not found as well."""
+    row, one = search.only(put_in_two_runs, IN_TWO_RUNS, contract, table)
     assert (one.table, one.id, one.column, one.found) == (table.name, label(table, row), table.id[0], "'new'")
     assert one.rule == "which occurs in 2 runs"
 
 
-@pytest.mark.parametrize(
-    ("contract", "table", "column", "parent"),
-    [link for link in LINKS if not says_its_run(link) and link.values[2] not in link.values[1].key],
-)
-def test_a_twin_does_not_hide_that_a_parent_is_of_another_run(damaged, contract, table, column, parent):
-    """Of two rows with one id, one of which is right, both the id and the other row are found."""
-    here = damaged(contract)
-    here.put(contract.tables[parent], B, **{contract.tables[parent].id[0]: "foreign"})
+def put_twin(here: Damaged, contract: Contract, table: Table, column: str, parent: str) -> dict[str, str | None]:
+    here.put_foreign(contract.tables[parent])
     here.put(table, A)
-    here.put(table, A, **{column: "foreign"})
-    assert {(one.table, one.column, one.found) for one in here.all()} == {
+    return here.put(table, A, **{column: "foreign"})
+
+
+TWINS = [link for link in OTHERS if link.values[2] not in link.values[1].key]
+
+
+@pytest.mark.parametrize(("contract", "table", "column", "parent"), TWINS)
+def test_a_twin_does_not_hide_that_a_parent_is_of_another_run(search, contract, table, column, parent):
+    """Of two rows with one id, one of which is right, both the id and the other row are found."""
+    _, findings = search.all(put_twin, TWINS, contract, table, column, parent)
+    assert {(one.table, one.column, one.found) for one in findings} == {
         (table.name, table.id[0], "'new'"),
         (table.name, column, "'foreign'"),
     }

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.pipeline import make_records, rows_of, texts, url
+from support.pipeline import make_records, opened_connections, rows_of, texts, url
 
 from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import DatabaseError
@@ -217,5 +217,7 @@ def test_a_database_that_stays_locked_is_worth_another_try(sample):
 
 def test_a_database_cannot_be_written_through_the_connection(sample):
     """Even a statement that writes would not: the connection is read-only in itself."""
-    with AuditDatabase(url(sample)) as audit, pytest.raises(Exception, match=r"readonly|read-only|attempt to write"):
-        audit._source._connection.exec_driver_sql("DELETE FROM calls")
+    with opened_connections() as opened, AuditDatabase(url(sample)):
+        (connection,) = opened
+        with pytest.raises(Exception, match=r"readonly|read-only|attempt to write"):
+            connection.exec_driver_sql("DELETE FROM calls")

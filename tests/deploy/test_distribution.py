@@ -4,6 +4,7 @@ Belongs here: building, installing, and the demo. Does not belong here: what the
 exports (`../cli/test_commands.py`).
 """
 
+import email
 import os
 import subprocess
 import sys
@@ -78,20 +79,41 @@ def test_both_have_the_version_and_what_belongs_to_the_package(built: Path) -> N
         assert f"landscape_assets-{version}/LICENSE" in archive.getnames()
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment in which nothing was installed by other tests than those of the demo, which leave
+    the dependencies behind: to fetch and unpack them takes a minute."""
+    return environment(tmp_path_factory.mktemp("empty") / "venv")
+
+
+def requirements(wheel: Path) -> list[str]:
+    """What a wheel says that it needs."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return sorted(email.message_from_bytes(archive.read(name)).get_all("Requires-Dist", []))
+
+
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
-def test_the_demo_runs_from_an_empty_environment(built: Path, tmp_path: Path, kind: str) -> None:
-    """Installed with the pinned versions, it exports the sample and verifies the package."""
-    (file,) = built.glob(kind)
-    python = environment(tmp_path / "venv")
-    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", file)
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
-    command = python.with_name("landscape-assets")
-    output = run(command, "demo", cwd=tmp_path, env=mine)
-    assert "manifest.json" in output
-    (manifest, *_) = sorted((tmp_path / "demo").rglob("manifest.json"))
-    (key,) = (tmp_path / "demo").glob("*.key")
-    run(command, "verify", manifest.parent, "--key-file", key, cwd=tmp_path, env=mine)
-    assert landscape_assets.__version__ in run(command, "--version", cwd=tmp_path, env=mine)
-    assert sys.version_info[:2] == tuple(
-        map(int, run(python, "-c", "import sys; print(*sys.version_info[:2])").split())
-    )
+def test_the_demo_runs_from_an_empty_environment(built: Path, empty: Path, tmp_path: Path, kind: str) -> None:
+    """Installed with the pinned versions, it exports the sample and verifies the package. The wheel brings with it what
+    it needs; the sdist asks for the same."""
+    (file,), (wheel,) = built.glob(kind), built.glob("*.whl")
+    # Compiling all modules of all dependencies would take longer than the demo, which needs a part of them.
+    run(empty, "-m", "pip", "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt", file)
+    try:
+        run(empty, "-m", "pip", "check")
+        ask = "import importlib.metadata as m; print(*sorted(m.requires('landscape-assets')), sep='\\n')"
+        assert run(empty, "-c", ask).splitlines() == requirements(wheel) != []
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+        command = empty.with_name("landscape-assets")
+        output = run(command, "demo", cwd=tmp_path, env=mine)
+        assert "manifest.json" in output
+        (manifest, *_) = sorted((tmp_path / "demo").rglob("manifest.json"))
+        (key,) = (tmp_path / "demo").glob("*.key")
+        run(command, "verify", manifest.parent, "--key-file", key, cwd=tmp_path, env=mine)
+        assert landscape_assets.__version__ in run(command, "--version", cwd=tmp_path, env=mine)
+        assert sys.version_info[:2] == tuple(
+            map(int, run(empty, "-c", "import sys; print(*sys.version_info[:2])").split())
+        )
+    finally:
+        run(empty, "-m", "pip", "uninstall", "-q", "-y", "landscape-assets")

@@ -10,13 +10,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import timedelta
@@ -29,6 +27,7 @@ from support.copying import copy_landscape
 from support.databases import changing, empty_database, insert_copy, rows_of_sample
 from support.exporter import KEY
 from support.server import PASSWORD, Server
+from support.webserver import ask, free_port
 
 from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.verify import verify_package
@@ -40,14 +39,8 @@ PATIENCE = 180
 """Seconds that a busy machine may take for what takes a few."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Deployment:
-    """The services of the compose file, each a process with the environment that the file gives it.
+class Services:
+    """Those of the compose file, each a process with the environment that the file gives it.
 
     Args:
         folder: of this deployment alone.
@@ -172,18 +165,8 @@ class Deployment:
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """A GraphQL query to the webserver; the result of its one field."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports['3000']}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                answer = json.load(response)
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from None
-        assert "errors" not in answer, answer
-        (result,) = answer["data"].values()
+        answer = ask(f"http://127.0.0.1:{self.ports['3000']}", query, **variables)
+        (result,) = answer.values()
         return result
 
     def wait_for(self, what: str, found: Any) -> Any:
@@ -207,7 +190,7 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """All processes at work but the daemon, with a few runs in the audit database that Dagster knows as partitions."""
     folder = tmp_path_factory.mktemp("deployment")
     empty_database(folder / "landscape.db")
@@ -220,7 +203,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         audit = server.new_database()
         with server.admin(audit) as connection:
             copy_landscape(folder / "landscape.db", connection)
-        deployment = Deployment(folder, server, audit)
+        deployment = Services(folder, server, audit)
         deployment.server = server
         stack.callback(deployment.stop)
         deployment.finish("schema")
@@ -240,7 +223,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield deployment
 
 
-def loaded(deployment: Deployment) -> bool | None:
+def loaded(deployment: Services) -> bool | None:
     answer = deployment.ask(
         """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
             locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
@@ -251,7 +234,7 @@ def loaded(deployment: Deployment) -> bool | None:
     return True if entries[0]["locationOrLoadError"]["__typename"] == "RepositoryLocation" else None
 
 
-def ended(deployment: Deployment, wanted: int, **tags: str) -> list[dict[str, Any]] | None:
+def ended(deployment: Services, wanted: int, **tags: str) -> list[dict[str, Any]] | None:
     """The Dagster runs with these tags, once so many of them have ended."""
     answer = deployment.ask(
         """query ($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs { results {
@@ -267,7 +250,7 @@ def ended(deployment: Deployment, wanted: int, **tags: str) -> list[dict[str, An
 
 
 @pytest.mark.timeout(4 * PATIENCE)
-def test_exports_through_the_processes(deployment: Deployment) -> None:
+def test_exports_through_the_processes(deployment: Services) -> None:
     """One export launched by hand and a backfill of two at once, on PostgreSQL throughout, give packages that
     verify."""
     launched = deployment.ask(
@@ -306,7 +289,7 @@ CHANGE = """mutation ($selector: RepositorySelector!) {
     { __typename } }"""
 
 
-def through_proxy(deployment: Deployment, port: str, user: tuple[str, str] | None, query: str) -> dict[str, Any] | int:
+def through_proxy(deployment: Services, port: str, user: tuple[str, str] | None, query: str) -> dict[str, Any] | int:
     """What an address of the proxy answers to a GraphQL query, or the status with which it refuses."""
     document = json.dumps({"query": query, "variables": {"selector": LOCATION} if "selector" in query else {}})
     headers = {"Content-Type": "application/json"}
@@ -324,7 +307,7 @@ def through_proxy(deployment: Deployment, port: str, user: tuple[str, str] | Non
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 @pytest.mark.timeout(2 * PATIENCE)
-def test_the_proxy_asks_who_it_is_and_officers_change_nothing(deployment: Deployment) -> None:
+def test_the_proxy_asks_who_it_is_and_officers_change_nothing(deployment: Services) -> None:
     """Each address takes its own users alone; the officers' one answers questions and refuses changes."""
     deployment.start("officers")
     deployment.start_proxy(USERS)
@@ -351,7 +334,7 @@ def test_the_proxy_asks_who_it_is_and_officers_change_nothing(deployment: Deploy
 
 
 @pytest.mark.timeout(PATIENCE)
-def test_the_definitions_are_valid_through_the_code_server(deployment: Deployment) -> None:
+def test_the_definitions_are_valid_through_the_code_server(deployment: Services) -> None:
     """`dagster definitions validate` with the deployment's workspace, instance and environment."""
     validated = deployment.validate()
     assert validated.returncode == 0, validated.stderr
@@ -359,7 +342,7 @@ def test_the_definitions_are_valid_through_the_code_server(deployment: Deploymen
 
 
 @pytest.mark.timeout(PATIENCE)
-def test_dagsters_records_are_on_postgresql(deployment: Deployment) -> None:
+def test_dagsters_records_are_on_postgresql(deployment: Services) -> None:
     """Runs, events, partitions and ticks are in the server's tables, none of it on disk; and no secret among them.
     Nothing is written to the home but below its storage, which is a volume: its root is read-only in the container."""
     with deployment.server.admin(deployment.dagster_database) as connection:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.generations import GENERATIONS, SUBJECT, damaged, database
-from support.pipeline import make_records
+from support.pipeline import make_records, refusal, url
 
+from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import CorruptTable
 
 HEX = "'" + "0a" * 32 + "'"
@@ -326,15 +327,24 @@ DAMAGES = [
 ]
 """Each damage in the first and in the last generation that has the rule."""
 
+EXPORTED = {parameters.values[1].table: parameters.id for parameters in DAMAGES}.values()
+"""A damage of each table, by which a whole export is stopped; of the others the table alone is read, if that finds
+it."""
+
 
 @pytest.mark.parametrize(("generation", "damage"), DAMAGES)
 def test_a_broken_rule_stops_the_export(generation: str, damage: Damage, tmp_path: Path) -> None:
     """The refusal names the table that has the row, or gives its columns to it, and the column."""
     path = damaged(generation, tmp_path, damage.statement())
-    with pytest.raises(CorruptTable) as refusal:
-        make_records(path, SUBJECT[generation], tmp_path / "out")
     table = {"run_attributions": "runs"}.get(damage.table, damage.table)
-    assert (refusal.value.table, refusal.value.column) == (table, damage.column), str(refusal.value)
+    if f"{generation}-{damage}" in EXPORTED:
+        with pytest.raises(CorruptTable) as refused:
+            make_records(path, SUBJECT[generation], tmp_path / "out")
+        error = refused.value
+    else:
+        with AuditDatabase(url(path)) as audit:
+            error = refusal(audit, path, SUBJECT[generation], table, tmp_path / "out")
+    assert (error.table, error.column) == (table, damage.column), str(error)
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)

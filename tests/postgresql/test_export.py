@@ -8,7 +8,7 @@ import re
 import time
 
 import pytest
-from support.pipeline import rows_of
+from support.pipeline import opened_connections, rows_of
 
 from benchmarks.generate import generate
 from benchmarks.statements import count_statements
@@ -27,8 +27,8 @@ def test_the_database_is_not_changed(exporter, audit):
         audit.execute("SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_database, pg_stat_user_tables LIMIT 1")
         == rows
     )
-    with AuditDatabase(audit.url) as database:
-        connection = database._source._connection
+    with opened_connections() as opened, AuditDatabase(audit.url):
+        (connection,) = opened
         with pytest.raises(Exception, match="read-only transaction"):
             connection.exec_driver_sql("UPDATE runs SET status = 'running'")
 

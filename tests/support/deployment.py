@@ -5,25 +5,23 @@ Belongs here: starting and stopping it, and asking it what the UI asks. Does not
 answers.
 """
 
-import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .exporter import KEY
+from .webserver import ask, free_port
 
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 60
+_POLLS = "poll_interval_seconds: 60"
 
 
 class Deployment:
@@ -40,19 +38,7 @@ class Deployment:
 
     def query(self, query: str, **variables: Any) -> dict[str, Any]:
         """The answer to a GraphQL query; an error in it is raised."""
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                document = json.load(answer)
-        except urllib.error.HTTPError as error:
-            document = json.load(error)
-        if document.get("errors"):
-            raise AssertionError(document["errors"][0]["message"])
-        return document["data"]
+        return ask(self.url, query, **variables)
 
     def backfill(self, partitions: list[str]) -> str:
         """Launches a backfill of all assets, as the UI does; gives its id."""
@@ -104,7 +90,8 @@ class Deployment:
 
 @contextmanager
 def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[Deployment]:
-    """`dagster dev` on a free port, in the project's folder, with a DAGSTER_HOME of its own.
+    """`dagster dev` on a free port, in the project's folder, with a DAGSTER_HOME of its own, and its dagster.yaml
+    but for one number: Dagster runs that died are looked for every few seconds, and not once a minute.
 
     Args:
         folder: what it writes goes below; a DAGSTER_HOME that is there is used.
@@ -113,8 +100,10 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
     """
     home = folder / "dagster_home"
     home.mkdir(exist_ok=True)
-    shutil.copy(PROJECT / "dagster.yaml", home)
-    port = _free_port()
+    instance = (PROJECT / "dagster.yaml").read_text("utf-8")
+    assert _POLLS in instance
+    (home / "dagster.yaml").write_text(instance.replace(_POLLS, "poll_interval_seconds: 3"), "utf-8")
+    port = free_port()
     settings = {
         "DAGSTER_HOME": str(home),
         "LANDSCAPE_DATABASE_URL": f"sqlite:///{database}",
@@ -140,12 +129,6 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
     finally:
         _stop(process)
         log.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _wait_until_loaded(deployment: Deployment, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -5,8 +5,12 @@ most keep their records in memory, which takes a third of the time. Nothing of D
 here: a deployment in processes of its own (`deployment.py`).
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -80,6 +84,14 @@ class Operator:
             self.defs.resolve_job_def(job), status=status, tags={} if run_id is None else {PARTITION_TAG: run_id}
         )
         return run.run_id
+
+
+@contextmanager
+def instance_folder() -> Iterator[str]:
+    """A folder for an instance with files; in memory where the system offers that, for Dagster waits for the disk at
+    each of the thousands of events."""
+    with TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        yield folder
 
 
 def messages(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
+
+from .webserver import free_port
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it says which runtime folder it takes
@@ -50,7 +51,7 @@ class Server:
         self._names = count(1)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         self.locale = self._make_locale()
-        self.port = _free_port()
+        self.port = free_port()
         try:
             self._server.pgdata.mkdir()
             self._server.ensure_pgdata_inited()
@@ -166,12 +167,6 @@ class Server:
         with self.admin() as connection:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), PASSWORD))
         return name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass(frozen=True)
