@@ -17,9 +17,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
-from .console import NonEmptyPath, NonEmptyText, Report, ending_with_errors, output_error, say, stop, texts
+from .console import (
+    NonEmptyPath,
+    Report,
+    database_option,
+    ending_with_errors,
+    json_option,
+    output_error,
+    output_option,
+    say,
+    stop,
+    texts,
+)
 from .errors import ExportError
-from .evidence_cli import disclose, log
+from .evidence_commands import disclose, log
 from .printable import printable
 from .process import prepare_libraries, require_limits
 from .report_command import report as report_command
@@ -30,27 +41,6 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _FORMATS = ("jsonl", "csv", "parquet", "html")
-
-_database_option = click.option(
-    "--database",
-    metavar="URL",
-    type=NonEmptyText(),
-    envvar="LANDSCAPE_DATABASE_URL",
-    show_envvar=True,
-    help="The audit database, as a SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
-    "(with a password better in the variable: others can see arguments).",
-)
-_output_option = click.option(
-    "--output",
-    metavar="DIR",
-    envvar="LANDSCAPE_EXPORT_DIR",
-    show_envvar=True,
-    type=NonEmptyPath(path_type=Path),
-    help="The export folder, in which each run gets its package.",
-)
-_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output, and nothing else."
-)
 
 
 class _Commands(click.Group):
@@ -75,8 +65,8 @@ def main() -> None:
     epilog="Exit status: 0 all went well, 1 a run failed, 2 wrong usage, a wrong setting, an unusable database, or a "
     "report that could not be written."
 )
-@_database_option
-@_output_option
+@database_option
+@output_option
 @click.option(
     "--run-id",
     "run_ids",
@@ -101,7 +91,7 @@ def main() -> None:
 )
 @click.option("--supersede", is_flag=True, help="Replace a package that differs; the old one is kept aside.")
 @click.option("--interrupted", is_flag=True, help="Export runs that are named even if they may be resumed.")
-@_json_option
+@json_option
 def export(
     database: str | None,
     output: Path | None,
@@ -152,9 +142,9 @@ def export(
 
 
 @main.command()
-@_database_option
-@_output_option
-@_json_option
+@database_option
+@output_option
+@json_option
 def runs(database: str | None, output: Path | None, as_json: bool) -> None:
     """List the runs of the audit database, and whether each has a complete package.
 
@@ -194,8 +184,8 @@ def runs(database: str | None, output: Path | None, as_json: bool) -> None:
 
 
 @main.command(epilog="Exit status: 0 nothing found, 1 damage found, 2 wrong usage or an unusable database.")
-@_database_option
-@_json_option
+@database_option
+@json_option
 def check(database: str | None, as_json: bool) -> None:
     """Look through the whole audit database for damage that belongs to no run, or to two.
 
@@ -228,9 +218,9 @@ def check(database: str | None, as_json: bool) -> None:
     "status",
     epilog="Exit status: 0 all is there, 1 a package is missing or bad, 2 wrong usage or an unusable database.",
 )
-@_database_option
-@_output_option
-@_json_option
+@database_option
+@output_option
+@json_option
 def status_(database: str | None, output: Path | None, as_json: bool) -> None:
     """Say at one look whether every finished run has its package: the newest one, the oldest missing one, bad ones.
 

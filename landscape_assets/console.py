@@ -1,6 +1,6 @@
 """What a command takes and says on a terminal, and how it ends.
 
-Belongs here: types of options, lines and messages, and errors as one sentence and an exit status. Does not belong here:
+Belongs here: options that several commands have, and their types; lines and messages, and errors as one sentence and an exit status. Does not belong here:
 the commands (`cli.py`).
 """
 
@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -37,6 +38,28 @@ class NonEmptyPath(click.Path):
         if value == "":
             self.fail("it is empty.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+database_option = click.option(
+    "--database",
+    metavar="URL",
+    type=NonEmptyText(),
+    envvar="LANDSCAPE_DATABASE_URL",
+    show_envvar=True,
+    help="The audit database, as a SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
+    "(with a password better in the variable: others can see arguments).",
+)
+output_option = click.option(
+    "--output",
+    metavar="DIR",
+    envvar="LANDSCAPE_EXPORT_DIR",
+    show_envvar=True,
+    type=NonEmptyPath(path_type=Path),
+    help="The export folder, in which each run gets its package.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output, and nothing else."
+)
 
 
 def texts(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

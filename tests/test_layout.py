@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             ("cli", "definitions"),
-            ("demo", "evidence_cli", "report_command"),
+            ("demo", "evidence_commands", "report_command"),
             ("console", "dagster_defs", "keygen", "sample"),
             ("pipeline", "reporting", "status"),
             ("settings",),
@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             ("contract",),
             ("storage",),
             ("failures", "process"),
-            ("budget", "errors", "merkle", "parallel", "printable"),
+            ("budget", "errors", "mail", "merkle", "parallel", "printable"),
         ),
     )
 )
