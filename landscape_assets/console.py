@@ -1,7 +1,7 @@
 """What a command takes and says on a terminal, and how it ends.
 
-Belongs here: options that several commands have, and their types; lines and messages, and errors as one sentence and an exit status. Does not belong here:
-the commands (`cli.py`).
+Belongs here: options that several commands have, and their types; lines and messages; errors as one sentence and an
+exit status. Does not belong here: the commands (`cli.py`).
 """
 
 from __future__ import annotations
