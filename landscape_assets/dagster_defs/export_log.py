@@ -51,8 +51,8 @@ def export_log(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Wo
         done = sync(settings.export_dir, settings.log)
         for problem in done.problems:
             context.log.warning(f"Not logged: {problem}")
-        if (problem := stamp_or_say(log_folder(settings.export_dir), settings.log.timestamp_url)) is not None:
-            context.log.warning(problem)
+        if (unstamped := stamp_or_say(log_folder(settings.export_dir), settings.log.timestamp_url)) is not None:
+            context.log.warning(unstamped)
         metadata = _metadata(settings.export_dir, done)
         return dg.MaterializeResult(data_version=dg.DataVersion(done.root), metadata=metadata)
 
