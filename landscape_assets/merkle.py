@@ -30,6 +30,8 @@ Hashes = npt.NDArray[np.uint8]
 _LINE_END = 10
 _FEW = 64
 """Up to so many hashes are computed one by one."""
+_MANY = 2**16
+"""So many leaves, at least, are added to a tree together."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -47,30 +49,36 @@ def hashes_of(leaves: Sequence[bytes]) -> Hashes:
     return _rows(b"".join(map(leaf_hash, leaves)))
 
 
-def hashes_of_lines(text: memoryview | bytes) -> Hashes:
+def hashes_of_lines(text: memoryview | bytes, lengths: npt.NDArray[np.int64] | None = None) -> Hashes:
     """The hash of each line as a leaf, without its line end.
 
-    The byte before a line, which is the end of the one before, is where the 0x00 of its leaf goes: so one copy of the
-    text is all the leaves, one behind the other.
+    The byte before a line, which is the end of the one before, is where the 0x00 of its leaf goes. It is put there and
+    taken back, so that nothing is copied where the text may be changed.
 
     Args:
-        text: whole lines; each ends with LF, and LF is in no line.
+        text: whole lines; each ends with LF, and LF is in no line. No other thread may read it meanwhile.
+        lengths: the bytes of each line, its end included, where they are known.
     """
     given = np.frombuffer(text, np.uint8)
     if not len(given):
         return _rows(b"")
-    ends = np.flatnonzero(given == _LINE_END)
-    offsets = np.empty(len(ends) + 1, np.int64)
-    offsets[0] = 0
-    offsets[1:] = ends + 1
-    leaves = np.empty(len(given), np.uint8)
-    leaves[1:] = given[:-1]
-    leaves[offsets[:-1]] = 0
-    return _hash_column(leaves, offsets)
+    if not given.flags.writeable:
+        given = given.copy()
+    # Where each line ends, and (but for the last) the leaf of the next begins.
+    ends = np.flatnonzero(given == _LINE_END) if lengths is None else np.cumsum(lengths) - 1
+    first = leaf_hash(given[: ends[0]].tobytes())
+    given[ends[:-1]] = 0
+    try:
+        others = _hash_column(given, ends)
+    finally:
+        given[ends[:-1]] = _LINE_END
+    return np.concatenate([_rows(first), others])
 
 
 def _hash_column(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Hashes:
     """The SHA-256 of each part of some data, from one offset to the next."""
+    if len(offsets) < 2:
+        return _rows(b"")
     column = pa.Array.from_buffers(
         pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     )
@@ -107,10 +115,19 @@ class GrowingRoot:
         self.size = 0
         self._edges: list[bytes | None] = []
         """By height: the whole subtree that waits for the one to its right."""
+        self._waiting: list[Hashes] = []
+        """Leaves that are not in the tree yet: a column has a price, and so many are added together."""
 
     def add(self, leaves: Hashes) -> None:
         """Adds leaves by their hashes, in order."""
         self.size += len(leaves)
+        self._waiting.append(leaves)
+        if sum(map(len, self._waiting)) >= _MANY:
+            self._grow()
+
+    def _grow(self) -> None:
+        leaves = np.concatenate([_rows(b""), *self._waiting])
+        self._waiting = []
         height = 0
         while len(leaves):
             if height == len(self._edges):
@@ -124,6 +141,7 @@ class GrowingRoot:
 
     def root(self) -> bytes:
         """The root of the leaves so far."""
+        self._grow()
         root = None
         for edge in self._edges:
             if edge is not None:

@@ -199,7 +199,8 @@ class Settings:
         """What the export log is kept with; None without a private key, which signs it."""
         if (origin := self._value(LOG_ORIGIN)) is not None:
             check_origin(origin)
-        return None if self.manifest_key is None else LogSettings(self.manifest_key, origin, self.timestamp_url)
+        url = self.timestamp_url
+        return None if self.manifest_key is None else LogSettings(self.manifest_key, origin, url)
 
     @cached_property
     def formats(self) -> tuple[str, ...]:

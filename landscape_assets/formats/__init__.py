@@ -22,7 +22,7 @@ from ..contract import Contract
 from ..database import RUN
 from ..merkle import GrowingRoot, Hashes, hashes_of_lines
 from ..parallel import in_order
-from ..records.encode import lines
+from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import ManifestOptions
 from ..records.ordered import FieldsWanted
 from ..records.sign import SignedBatch, SigningKey, now
@@ -112,7 +112,11 @@ def write_files(
     def prepared(batch: SignedBatch) -> list[tuple[Part, Hashes, dict[str, Any]]]:
         parts = list(_parts(batch, run_ids, is_signed=key is not None))
         return [
-            (part, hashes_of_lines(part.lines), {name: each.prepare(part) for name, each in chosen.items()})
+            (
+                part,
+                hashes_of_lines(part.lines, part.lengths),
+                {name: each.prepare(part) for name, each in chosen.items()},
+            )
             for part in parts
         ]
 
@@ -143,7 +147,8 @@ def _parts(batch: SignedBatch, run_ids: Sequence[str], *, is_signed: bool) -> It
         number, begin, count = int(runs[start]), int(start), int(stop - start)
         canonical, head = (batch.records.column(name).slice(begin, count) for name in ("canonical", "head"))
         text = lines(canonical, head, batch.signatures.slice(begin, count) if is_signed else None)
-        yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text)
+        lengths = line_lengths(canonical, is_signed=is_signed)
+        yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text, lengths)
 
 
 class _Writing:

@@ -32,6 +32,7 @@ class Part:
         number: the number of the run.
         run_id: the run.
         lines: the lines of records.jsonl (`records.encode.lines`).
+        lengths: the bytes of each line.
     """
 
     batch: pa.RecordBatch
@@ -41,6 +42,7 @@ class Part:
     number: int
     run_id: str
     lines: memoryview
+    lengths: np.ndarray
 
     @property
     def signatures(self) -> pa.LargeStringArray:

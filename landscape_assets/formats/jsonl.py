@@ -12,7 +12,6 @@ from typing import ClassVar
 import numpy as np
 
 from ..contract import Contract
-from ..records.encode import line_lengths
 from ..records.manifest_v2 import Chunks, ManifestOptions, manifest_v2
 from ..records.ordered import FieldsWanted
 from ..records.sign import manifest_record
@@ -29,15 +28,11 @@ class Jsonl:
     wanted: ClassVar[FieldsWanted] = FieldsWanted()
 
     def __init__(self, contract: Contract, *, is_signed: bool, options: ManifestOptions) -> None:
-        self._is_signed = is_signed
         self._options = options if contract.manifest == 2 else None
 
     def prepare(self, part: Part) -> _Lines:
         """The lines."""
-        lengths = line_lengths(
-            part.batch.column("canonical").slice(part.start, part.stop - part.start), is_signed=self._is_signed
-        )
-        return part.lines, lengths
+        return part.lines, part.lengths
 
     def open(self, run_id: str, folder: Path) -> _JsonlWriter:
         """Begins the files of a run."""

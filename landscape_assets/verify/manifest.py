@@ -238,6 +238,7 @@ class _Reader:
         files = []
         if not isinstance(value.get("files"), list):
             return ()
+        allowed = permitted_paths(_contract(value))
         for index, entry in enumerate(value["files"]):
             where = f"files[{index}]"
             if not isinstance(entry, dict) or entry.keys() != _FILE_KEYS:
@@ -259,7 +260,6 @@ class _Reader:
                 self.note(codes.MANIFEST_VALUE, problem, "files")
             if problems:
                 continue
-            allowed = permitted_paths(_contract(value))
             if entry["path"] not in allowed:
                 self.note(
                     codes.MANIFEST_PATH,

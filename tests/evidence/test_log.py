@@ -149,7 +149,7 @@ def test_a_log_that_cannot_be_written_never_stops_an_export(
     exporter.output = folder
     result = exporter.export(sample, f"--run-id={COMPLETED_RUN}", **other_signer.settings)
     assert result.exit_code == 0
-    assert "not in the log" in result.stderr
+    assert "The log lacks what is published" in result.stderr
     assert "not signed with the present private key" in result.stderr
     assert (folder / COMPLETED_RUN / "manifest.json").is_file()
     assert sync(exporter, folder, other_signer).exit_code == 2

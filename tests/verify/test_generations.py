@@ -152,7 +152,7 @@ CORE = [name for name in generations.load(DATA / SMALL_EXPORTS["v071"])[-1] if n
 OWN_CODES = {
     "record_count": {"E345"},
     "final_hash": {"E345"},
-    "record_type": {"E311", "E342", "E343"},
+    "record_type": {"E311", "E342", "E343", "E348"},
     "run_id": {"E318"},
     "derivation_version": {"E316", "E347"},
     "hash_algorithm": {"E316", "E347"},
@@ -513,7 +513,7 @@ def edited(**values: object) -> Callable[[dict], None]:
     [
         ("v060", {"format_version": 1}, "E109"),
         ("v071", {"format_version": 3}, "E109"),
-        ("v060", {"contract": "v1"}, "E109"),
+        ("v060", {"merkle": None}, "E108"),
         ("v060", {"status": "running"}, "E108"),
         ("v060", {"completed_at": None}, "E108"),
         ("v060", {"raw_error_rows": False}, "E110"),
