@@ -71,7 +71,7 @@ def _report_metadata(published: Published, files: RunFiles | None) -> dict[str, 
     """Where the report is, its key figures as numbers, which Dagster plots over the partitions, and its digest,
     which an export knows."""
     path = published.path / REPORT
-    (made,) = files.files["html"] if files else (None,)
+    made = files.files["html"][0] if files else None
     figures = figures_of(path) if made is None else dict(made.figures or {})
     digest = {"digest": dg.MetadataValue.md(made.digest)} if made is not None and made.digest is not None else {}
     return {"report": dg.MetadataValue.path(str(path)), **figures, **digest}
