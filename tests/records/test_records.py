@@ -59,12 +59,22 @@ def test_v0_records_are_the_reference_s(database, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def larger(kind, request, tmp_path_factory):
-    """The URL of a database with a run of thousands of records, and the records that the reference gives."""
-    path = tmp_path_factory.mktemp("larger") / "landscape.db"
-    generate(path, 400, "run", states=4, calls=1)
-    found = url(path) if kind == "sqlite" else request.getfixturevalue("copied")(path).url
-    return found, expected(found, "run")
+def generated(kind, request, tmp_path_factory):
+    """Makes a database with a generated run of so many rows: its URL, and the records that the reference gives."""
+
+    def make(rows):
+        path = tmp_path_factory.mktemp("generated") / "landscape.db"
+        generate(path, rows, "run", states=4, calls=1)
+        found = url(path) if kind == "sqlite" else request.getfixturevalue("copied")(path).url
+        return found, expected(found, "run")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def larger(generated):
+    """A run of thousands of records."""
+    return generated(400)
 
 
 @pytest.mark.parametrize("budget", [Budget(), Budget(memory_mb=1), Budget(memory_mb=1, threads=1)], ids=str)
@@ -73,17 +83,18 @@ def test_the_records_of_a_larger_run_do_not_depend_on_the_memory(larger, tmp_pat
     assert texts(make_records(larger[0], "run", tmp_path, budget)) == larger[1]
 
 
-def test_rows_that_lie_together_are_taken_from_where_they_are(larger, tmp_path, monkeypatch):
+def test_rows_that_lie_together_are_taken_from_where_they_are(generated, tmp_path, monkeypatch):
     """Of a run recorded row by row nothing is moved; scattered rows are moved through temporary files, with the same
     result."""
+    database, wanted = generated(240)  # each of its sort groups becomes a bucket
     monkeypatch.setattr(adbc, "BATCH_ROWS", 64)
     monkeypatch.setattr(adbc, "BATCH_BYTES", 16_384)
     for name, budget, moves in (
         ("together", Budget(memory_mb=1, threads=2), False),
         ("scattered", SmallBuckets(), True),
     ):
-        made = make_records(larger[0], "run", tmp_path / name, budget)
-        assert texts(made) == larger[1]
+        made = make_records(database, "run", tmp_path / name, budget)
+        assert texts(made) == wanted
         assert any((tmp_path / name / "scratch").iterdir()) == moves
     reader = ArrowReader(tmp_path / "together" / "tables" / "node_states.arrow")
     assert reader.batches > 10
