@@ -31,7 +31,12 @@ def package(folder: Path, **more: Any) -> Path:
         files["report.html"] = PAGE
 
     return build.build(
-        folder, small_run("run-small"), edit_files=with_report, edit_manifest=edited, after=more.get("after")
+        folder,
+        small_run("run-small"),
+        edit_files=with_report,
+        edit_manifest=edited,
+        after=more.get("after"),
+        version=2,
     )
 
 
@@ -99,9 +104,6 @@ def test_a_report_alone_is_nothing_to_verify(tmp_path: Path) -> None:
             del files[path]
         files["report.html"] = PAGE
 
-    def second(manifest: dict[str, Any]) -> None:
-        manifest["format_version"] = 2
-
-    folder = build.build(tmp_path, small_run("run-small"), edit_files=alone, edit_manifest=second)
+    folder = build.build(tmp_path, small_run("run-small"), edit_files=alone, version=2)
     messages = [finding.message for finding in verify_package(folder, key=KEY).findings]
     assert any("nothing to verify" in message for message in messages)
