@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ PUBLICATION, SUPERSESSION, EXISTING = "publication", "supersession", "existing"
 """Kinds of entries; `existing` is a package that was there before the log."""
 
 _SUPERSEDED = ".superseded"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\+00:00")
 _LONGEST_RUN_ID = 32 * 1024
 """UTF-8 bytes of a run_id from which on an entry has the name of its folder instead."""
 
@@ -256,15 +259,44 @@ def _unlogged(
             if not (path / MANIFEST).is_file():
                 continue  # it is not a package
             try:
-                manifest = read_manifest(path)
-                sha256 = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+                manifest, sha256 = read_manifest(path), _sha256(path)
+                if sha256 in seen or _is_unpublished(path, manifest, export_dir / name):
+                    continue
             except (PackageError, OSError) as error:
                 problems.append(str(error))
                 continue
-            if sha256 not in seen:
+            if _can_be_logged(manifest):
                 seen.add(sha256)
                 found.append(_Found(path, manifest, sha256))
+            else:
+                problems.append(f"{path / MANIFEST} does not say what a manifest says. Verify the package.")
     return sorted(found, key=lambda one: (one.manifest["exported_at"], one.sha256))
+
+
+def _sha256(package: Path) -> str:
+    return hashlib.sha256((package / MANIFEST).read_bytes()).hexdigest()
+
+
+def _is_unpublished(path: Path, manifest: Manifest, final: Path) -> bool:
+    """Whether a package is one that a supersession, which did not finish, left where the present one was to be kept."""
+    supersedes = manifest.get("supersedes")
+    replaced = supersedes.get("manifest_sha256") if isinstance(supersedes, dict) else None
+    return path != final and replaced is not None and (final / MANIFEST).is_file() and replaced == _sha256(final)
+
+
+def _can_be_logged(manifest: Manifest) -> bool:
+    """Whether an entry can be made of a manifest, which may be wrong in what it says."""
+    replaced = manifest.get("supersedes")
+    return (
+        0 <= manifest["record_count"] < 2**53
+        and _TIME.fullmatch(manifest["exported_at"]) is not None
+        and _is_sha256(manifest.get("final_hash"))
+        and (replaced is None or (isinstance(replaced, dict) and _is_sha256(replaced.get("manifest_sha256"))))
+    )
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def _superseded(export_dir: Path) -> list[Path]:

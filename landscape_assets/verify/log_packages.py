@@ -84,6 +84,7 @@ class LogPackages:
             places.setdefault(sha256, number)
             last[folder_of(document)] = number
         found = 0
+        present: dict[str, str] = {}
         accounted: set[str] = set()
         reports = []
         for path, name, is_superseded in self.packages():
@@ -92,10 +93,18 @@ class LogPackages:
             data = self.judgement.bytes_of(manifest_path, f"{shown}/{NAME}")
             if data is None:
                 continue  # it is not a package; an entry of it is noted as missing below
-            found += 1
             sha256 = hashlib.sha256(data).hexdigest()
             place = places.get(sha256)
             manifest = judge_manifest(data, Findings()) if len(data) <= MANIFEST_BYTES else None
+            if not is_superseded:
+                present[name] = sha256
+            elif place is None and manifest is not None and manifest.superseded == present.get(name, ""):
+                self.judgement.report.notices.append(
+                    f"{shown} is not published: it was to replace the present package, and is left by a supersession "
+                    "that did not finish. The next one removes it."
+                )
+                continue
+            found += 1
             if place is None:
                 run = "an unreadable manifest" if manifest is None else f"the run {manifest.run_id!r:.100}"
                 self.add(

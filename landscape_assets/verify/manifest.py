@@ -74,6 +74,8 @@ class Manifest:
     record_counts: dict[str, int]
     final_hash: str
     merkle_root: str | None
+    superseded: str | None
+    """The SHA-256 of the manifest that this one replaced."""
     files: tuple[Listed, ...]
     key_id: str | None
     public_key_id: str | None
@@ -161,6 +163,7 @@ class _Reader:
             record_counts=counts,
             final_hash=value["final_hash"],
             merkle_root=value["merkle"]["root"] if "merkle" in value else None,
+            superseded=value["supersedes"]["manifest_sha256"] if "supersedes" in value else None,
             files=files,
             key_id=value["signing"] and value["signing"]["key_id"],
             public_key_id=value["public_key"] and value["public_key"]["key_id"],

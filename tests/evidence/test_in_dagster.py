@@ -63,6 +63,7 @@ def test_the_log_follows_publications(settings: Path, signer: Signer):
     """A run's export appends, and tells its place; the backlog appends the rest; the check is green, then red with
     names."""
     with dg.instance_for_test() as instance:
+        assert checked(instance).description == "Nothing was exported yet."
         instance.add_dynamic_partitions(RUNS.name, [COMPLETED_RUN])
         run(EXPORT_RUN, instance, partition_key=COMPLETED_RUN)
         assert latest(instance, MANIFEST).metadata["log index"].value == 0

@@ -252,3 +252,49 @@ def test_a_folder_without_a_private_key_has_no_log(exporter: Exporter, sample: P
     report = verify_log(exporter.output, public_key=signer.public_key)
     assert (report.status, [one.code for one in report.findings]) == (Status.DIVERGED, ["E601"])
     assert export_log.log_folder(exporter.output).name == ".log"
+
+
+def test_a_supersession_that_did_not_finish(exporter: Exporter, sample: Path, signer: Signer):
+    """A crash before the exchange leaves the new package where the old one was to be kept: it is not published, and
+    neither logged nor missed; the next supersession is logged."""
+    assert exporter.export(sample, f"--run-id={COMPLETED_RUN}", **signer.settings).exit_code == 0
+    more = [f"--run-id={COMPLETED_RUN}", "--supersede", "--format=jsonl"]
+    first = exporter.folder / "first"
+    shutil.copytree(exporter.output, first)
+    assert exporter.export(sample, *more, **signer.settings).exit_code == 0
+    (aside,) = (exporter.output / ".superseded").glob("*/*")
+    left = first / aside.relative_to(exporter.output)
+    left.parent.mkdir(parents=True)
+    shutil.copytree(exporter.output / COMPLETED_RUN, left)
+    result = sync(exporter, first, signer)
+    assert (result.exit_code, result.output.split(" ")[0]) == (0, "0")
+    checkpoint = (first / ".log" / "checkpoint").read_bytes()
+    report = verify_log(first, public_key=signer.public_key, checkpoint=checkpoint)
+    assert report.status is Status.VERIFIED, report.to_text()
+    assert any("is not published" in notice for notice in report.notices)
+    exporter.output = first
+    assert exporter.export(sample, *more, **signer.settings).exit_code == 0
+    assert [entry["kind"] for entry in entries(first)] == ["publication", "supersession"]
+    assert verify_log(first, public_key=signer.public_key, checkpoint=checkpoint).status is Status.VERIFIED
+
+
+@pytest.mark.parametrize(
+    "changes", [{"final_hash": ...}, {"final_hash": 1}, {"exported_at": "now"}, {"record_count": -1}, {"supersedes": 1}]
+)
+def test_a_damaged_manifest_stops_no_export(
+    folder: Path, exporter: Exporter, sample: Path, signer: Signer, changes: dict[str, object]
+):
+    """It cannot be logged, and `log sync` says so; others are."""
+    manifest = json.loads((folder / COMPLETED_RUN / "manifest.json").read_bytes()) | {"run_id": "other"} | changes
+    (folder / "other").mkdir()
+    document = {name: value for name, value in manifest.items() if value is not ...}
+    (folder / "other" / "manifest.json").write_bytes(rfc8785.dumps(document))
+    shutil.rmtree(folder / COMPLETED_RUN)
+    exporter.output = folder
+    result = exporter.export(sample, f"--run-id={COMPLETED_RUN}", **signer.settings)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [entry["run_id"] for entry in entries(folder)].count(COMPLETED_RUN) == 2
+    result = sync(exporter, folder, signer)
+    assert result.exit_code == 1
+    assert "Not logged: " in result.stderr
+    assert "other/manifest.json" in result.stderr
