@@ -113,6 +113,7 @@ def difference(
         formats,
         contract,
         final=lambda last: last.update(exported_at=exported_at),
+        version=2,
     )
     names = {*files, "manifest.json"}
     if names != set(there):

@@ -86,15 +86,15 @@ def test_forgeries():
     assert require_held("forgeries", range(2)).notes["status 40"] > 200
 
 
+FORMATS = ("jsonl", "csv", "parquet")
+
+
 @pytest.fixture(scope="module")
 def exported(sample_file, tmp_path_factory):
     """The sample exported, and its tables."""
     exporter = Exporter(tmp_path_factory.mktemp("exported"))
-    exporter.outcomes(sample_file, "--all")
+    exporter.outcomes(sample_file, "--all", *(f"--format={name}" for name in FORMATS))
     return exporter.output, naive.read_tables(sample_file)
-
-
-FORMATS = ("jsonl", "csv", "parquet")
 
 
 @pytest.mark.parametrize("run_id", [COMPLETED_RUN, FAILED_RUN])
