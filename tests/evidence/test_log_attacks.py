@@ -15,7 +15,7 @@ import pytest
 import rfc8785
 from support.exporter import Exporter
 
-from landscape_assets.evidence import export_log, tiles
+from landscape_assets.evidence import prove, tiles
 from landscape_assets.evidence.note import sign_checkpoint
 from landscape_assets.merkle import Tree, hashes_of
 from landscape_assets.records.sign import ManifestKey
@@ -274,7 +274,6 @@ def test_what_only_an_earlier_checkpoint_shows(folder: Path, signer: Signer):
     assert any("the newest packages may have been cut off" in notice for notice in report.notices)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_bit_of_a_log(exporter: Exporter, sample: Path, signer: Signer):
     """Of each checkpoint, of every entry, of every hash: no bit can be flipped unseen."""
@@ -302,7 +301,7 @@ def test_every_bit_of_a_log(exporter: Exporter, sample: Path, signer: Signer):
 
 def test_every_bit_of_a_proof(folder: Path, signer: Signer, tmp_path: Path):
     """And every hash too many or too few, and the place of another entry."""
-    data, path, count = export_log.prove(folder / COMPLETED_RUN), tmp_path / "package.tlog-proof", 0
+    data, path, count = prove(folder / COMPLETED_RUN), tmp_path / "package.tlog-proof", 0
     for bit in range(8 * len(data)):
         at, mask = bit // 8, 1 << bit % 8
         path.write_bytes(data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :])
