@@ -15,7 +15,7 @@ import pytest
 import rfc8785
 from support.exporter import Exporter
 
-from landscape_assets.evidence import export_log, tiles
+from landscape_assets.evidence import prove, tiles
 from landscape_assets.evidence.note import sign_checkpoint
 from landscape_assets.merkle import Tree, hashes_of
 from landscape_assets.records.sign import ManifestKey
@@ -274,12 +274,14 @@ def test_what_only_an_earlier_checkpoint_shows(folder: Path, signer: Signer):
     assert any("the newest packages may have been cut off" in notice for notice in report.notices)
 
 
+@pytest.mark.timeout(900)
 def test_every_bit_of_a_log(exporter: Exporter, sample: Path, signer: Signer):
     """Of each checkpoint, of every entry, of every hash: no bit can be flipped unseen."""
     folder = exporter.output
-    for name in ("jsonl", "csv"):
-        more = [f"--run-id={COMPLETED_RUN}", "--supersede", f"--format={name}"]
-        assert exporter.export(sample, *more, **signer.settings).exit_code == 0
+    for key_id in ("first", "second"):  # small manifests: most of the time is theirs
+        more = [f"--run-id={COMPLETED_RUN}", "--supersede", "--format=jsonl"]
+        result = exporter.export(sample, *more, LANDSCAPE_SIGNING_KEY_ID=key_id, **signer.settings)
+        assert result.exit_code == 0
     checkpoint = (folder / ".log" / "checkpoint").read_bytes()
     files = [path for path in sorted((folder / ".log").rglob("*")) if path.is_file()]
     count = 0
@@ -299,7 +301,7 @@ def test_every_bit_of_a_log(exporter: Exporter, sample: Path, signer: Signer):
 
 def test_every_bit_of_a_proof(folder: Path, signer: Signer, tmp_path: Path):
     """And every hash too many or too few, and the place of another entry."""
-    data, path, count = export_log.prove(folder / COMPLETED_RUN), tmp_path / "package.tlog-proof", 0
+    data, path, count = prove(folder / COMPLETED_RUN), tmp_path / "package.tlog-proof", 0
     for bit in range(8 * len(data)):
         at, mask = bit // 8, 1 << bit % 8
         path.write_bytes(data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :])
