@@ -14,7 +14,6 @@ from typing import Any
 import dagster as dg
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..errors import ExportError
 from ..evidence import CHECKPOINT, Appended, append_or_say, log_folder, stamp_or_say, sync
 from ..package import Published
 from ..printable import printable
@@ -28,6 +27,8 @@ LOG = dg.AssetKey(["export", "log"])
 _CHECKPOINT = "checkpoint"
 _INDEX = "log index"
 _SHOWN = 50
+
+_NO_LOG = f"There is no log: {PRIVATE_KEY_FILE} names no key, which would sign it."
 
 
 @dg.asset(
@@ -47,7 +48,8 @@ def export_log(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Wo
     settings = workspace.settings
     with explained(settings):
         if settings.log is None:
-            raise ExportError(f"There is no log without a private key, which signs it. Name one in {PRIVATE_KEY_FILE}.")
+            # Whatever is materialized together with it goes on.
+            return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"log": _NO_LOG})
         done = sync(settings.export_dir, settings.log)
         for problem in done.problems:
             context.log.warning(f"Not logged: {problem}")
@@ -129,7 +131,7 @@ def log_agrees_with_folder(
     with explained(settings):
         chosen, export_dir = settings.log, settings.export_dir
     if chosen is None:
-        said = f"There is no log: {PRIVATE_KEY_FILE} names no key, which would sign it."
+        said = _NO_LOG
         yield dg.AssetCheckResult(passed=True, description=said)
         return
     kept = _kept_checkpoint(context.instance)

@@ -116,4 +116,9 @@ def test_without_a_key_there_is_no_log(settings: Path, monkeypatch: pytest.Monke
         evaluation = checked(instance)
         assert evaluation.passed
         assert "There is no log" in str(evaluation.description)
+        asset = dg.materialize(
+            [build_defs(automation=False).get_assets_def(LOG)], instance=instance, resources={"workspace": workspace()}
+        )
+        assert asset.success
+        assert "There is no log" in str(latest(instance, LOG).metadata["log"].value)
     assert not (settings / ".log").exists()
