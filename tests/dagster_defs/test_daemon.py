@@ -51,13 +51,15 @@ class Daemon:
         return result.data
 
     def backfill(self, partitions: list[str]) -> str:
-        """Launches a backfill of everything and lets the daemon work until it has ended; gives its id.
+        """Launches a backfill of all that has partitions and lets the daemon work until it has ended; gives its id.
 
         `most_at_once` is how many Dagster runs the queue let through in one iteration.
         """
-        nodes = self.query("{ assetNodes { assetKey { path } isMaterializable } }")["assetNodes"]
+        nodes = self.query("{ assetNodes { assetKey { path } isMaterializable isPartitioned } }")["assetNodes"]
         params = {
-            "assetSelection": [node["assetKey"] for node in nodes if node["isMaterializable"]],
+            "assetSelection": [
+                node["assetKey"] for node in nodes if node["isMaterializable"] and node["isPartitioned"]
+            ],
             "partitionNames": partitions,
         }
         launched = self.query(

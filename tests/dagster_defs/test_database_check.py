@@ -91,6 +91,7 @@ def test_an_export_does_not_look_through_the_database(operate: Operator) -> None
     )
     assert result.success
     assert set(checks(result)) == {
+        "agrees_with_folder",
         "package_verifies",
         "references_resolve",
         "counts_match_database",
