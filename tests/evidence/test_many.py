@@ -18,10 +18,13 @@ from benchmarks.generate import generate_all
 from landscape_assets.dagster_defs.backlog import EXPORT_BACKLOG
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.export_log import LOG
-from landscape_assets.evidence import tiles
+from landscape_assets.evidence import LogSettings, sync, tiles
+from landscape_assets.records.sign import ManifestKey
+from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.verify import Status, verify_log
 
-from .conftest import Signer
+from .conftest import ORIGIN, Signer
+from .test_log_files import add_manifests
 
 EXPORTING = """
 import sys
@@ -34,11 +37,22 @@ assert len({one.log_index for one in outcomes} - {None}) == len(run_ids)
 """
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("count", "before"), [(60, 0), pytest.param(1_000, 9_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 def test_a_backlog_and_two_processes(
-    count: int, exporter: Exporter, tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+    count: int,
+    before: int,
+    exports: Path,
+    exporter: Exporter,
+    tmp_path: Path,
+    signer: Signer,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    """Each package has one entry, and its own place; every checkpoint on the way is a beginning of the last."""
+    """Each package has one entry, and its own place; every checkpoint on the way is a beginning of the last.
+
+    Packages of before, in which there is only the manifest, make the log as long as it is after years.
+    """
     database, folder = tmp_path / "many.db", exporter.output
     generate_all(database, 1, [f"run-{number:05d}" for number in range(count)], states=1, calls=0)
     given = {
@@ -50,6 +64,9 @@ def test_a_backlog_and_two_processes(
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
+    add_manifests(folder, exports / COMPLETED_RUN / "manifest.json", count, count + before)
+    folder.mkdir(exist_ok=True)
+    assert sync(folder, LogSettings(ManifestKey.load(signer.private), ORIGIN)).added == before
     share = count // 10
     parts = [(0, share), (share, 2 * share)]
     others = [subprocess.Popen([sys.executable, "-c", EXPORTING, *map(str, part)]) for part in parts]
@@ -64,10 +81,10 @@ def test_a_backlog_and_two_processes(
     log = folder / ".log"
     size = int((log / "checkpoint").read_text().split("\n")[1])
     found = [json.loads(entry)["run_id"] for entry in tiles.read_entries(log, size)]
-    assert sorted(found) == sorted(f"run-{number:05d}" for number in range(count))
+    assert sorted(found) == sorted(f"run-{number:05d}" for number in range(count + before))
     earlier = sorted((log / "checkpoints").glob("*"), key=lambda path: int(path.name))
     kept = (earlier or [log / "checkpoint"])[0].read_bytes()
     started = time.process_time()
     report = verify_log(folder, public_key=signer.public_key, checkpoint=kept, packages=False)
-    print(f"{count} entries, {len(earlier)} earlier checkpoints: {time.process_time() - started:.1f} s")
+    print(f"{size} entries, {len(earlier)} earlier checkpoints: {time.process_time() - started:.1f} s")
     assert report.status is Status.VERIFIED, report.to_text()

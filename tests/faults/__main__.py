@@ -32,7 +32,7 @@ from .crashes import Crashes  # noqa: E402
 from .points import Bench, faults, tree  # noqa: E402
 from .process import SECOND_SECOND, Runner, Scenario, key_pair  # noqa: E402
 
-FAULTS = ("sample", "spill", "stored", "supersede", "session")
+FAULTS = ("sample", "spill", "stored", "supersede", "log", "session")
 CRASHES = ("sample crashes", "supersede crashes")
 SLOWER = {"stored": 7, "session": 41}
 """Of these, which differ little from `sample` or take long, each so many-th fault is tried when all are asked for."""
@@ -60,6 +60,8 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
         "stored": replace(sample, stores=True),
         # There is a package already, of other formats.
         "supersede": replace(sample, supersede=True, before=folder / "before", second=SECOND_SECOND),
+        # The same, at every call of the append to the export log.
+        "log": replace(sample, supersede=True, before=folder / "before", second=SECOND_SECOND),
         # The same as the first through Dagster's own machinery.
         "session": sample,
     }
@@ -72,6 +74,8 @@ def selected(name: str, bench: Bench, spread: int) -> list[Fault]:
     found = faults(bench.calls)
     if name == "spill":
         found = [fault for fault in found if "/scratch/" in fault.pattern]
+    elif name == "log":
+        found = [fault for fault in found if "/.log" in fault.pattern]
     elif name == "stored":
         found = [fault for fault in found if "/storage/" in fault.pattern]
     elif name == "supersede":

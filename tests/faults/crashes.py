@@ -240,7 +240,7 @@ class Crashes:
         """What does not hold in some state: nothing, as it should be.
 
         Args:
-            spread: look only after each so many-th call, and around the moment of publication.
+            spread: look only after each so many-th call, around the moment of publication, and while it is logged.
         """
         disk, watched = Disk(self._start), str(self._bench.scenario.watched)
         found = self._of_states(disk, "before the first call", True)
@@ -253,7 +253,7 @@ class Crashes:
             is_whole = disk.apply(call, path, second)
             names = {Path(path).name, Path(second).name}
             moment = call.name in ("rename", "exchange", "sync") and names & set(Path(self._package).parts)
-            if number % spread == 0 or moment:
+            if number % spread == 0 or moment or "/.log" in call.path:
                 found += self._of_states(disk, f"after call {number}, {call.name} {path}", is_whole)
         for model, state in disk.states(True):
             if self._part(state, self._package) != self._bench.published:

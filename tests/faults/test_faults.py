@@ -27,7 +27,7 @@ def report() -> dict[str, Any]:
     return json.loads(ended.stdout)
 
 
-@pytest.mark.parametrize("part", ["sample", "spill", "stored", "supersede", "session"])
+@pytest.mark.parametrize("part", ["sample", "spill", "stored", "supersede", "log", "session"])
 def test_a_fault_at_a_call_leaves_no_package_or_a_whole_one(report, part):
     """Killed, failed, cut short or changed at some call: nothing wrong is published, and the next export mends it."""
     assert report[part]["problems"] == []
