@@ -181,9 +181,8 @@ class Services:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 pass
             time.sleep(0.3)
-        raise AssertionError(
-            f"{what}: not within {PATIENCE} s. " + self.log("daemon")[-2000:] + self.log("code")[-2000:]
-        )
+        logs = "\n".join(f"{name}: {self.log(name)[-2000:]}" for name in self._processes)
+        raise AssertionError(f"{what}: not within {PATIENCE} s.\n{logs}")
 
     def log(self, service: str) -> str:
         return (self.folder / f"{service}.log").read_text("utf-8", "replace")
