@@ -35,7 +35,7 @@ from landscape_assets.verify import verify_package
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RUNS = [f"run/{number}" for number in range(3)]
 LOCATION = {"repositoryLocationName": "landscape_assets", "repositoryName": "__repository__"}
-PATIENCE = 180
+PATIENCE = 300
 """Seconds that a busy machine may take for what takes a few."""
 
 
