@@ -3,8 +3,6 @@
 Belongs here: that it is listed, verified, and made again from the records byte for byte.
 """
 
-import json
-
 from support.exporter import KEY, Exporter, content
 
 from landscape_assets.reporting import report_of
