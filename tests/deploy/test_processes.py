@@ -5,9 +5,11 @@ UI, done by GraphQL: launch an export, backfill several. Does not belong here: t
 (`test_files.py`)."""
 
 import base64
+import grp
 import itertools
 import json
 import os
+import pwd
 import shutil
 import signal
 import ssl
@@ -121,11 +123,9 @@ class Services:
                 ["openssl", "passwd", "-6", password], check=True, capture_output=True, text=True
             ).stdout
             (folder / "users" / file).write_text(f"{name}:{hashed}")
-            (folder / "users" / file).chmod(0o644)  # its workers are of a user of their own
-        for each in (folder, *folder.parents):
-            if each.is_relative_to(self.folder.parents[1]):
-                each.chmod(0o755)
-        command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"]
+        # Its workers are of the user who runs the tests, whose folders others cannot enter.
+        options = f"daemon off; user {pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name};"
+        command = ["nginx", "-p", str(folder), "-c", "nginx.conf", "-g", options]
         with (self.folder / "proxy.log").open("wb") as log:
             self._processes["proxy"] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
