@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import NonEmptyPath, ending_with_errors, say, texts
+from .console import NonEmptyPath, ending_with_errors, output_option, say, texts
 from .errors import ExportError
 from .printable import printable
 
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 _FOLDER = NonEmptyPath(file_okay=False, path_type=Path)
 _FILE = NonEmptyPath(dir_okay=False, path_type=Path)
-
-_output_option = click.option(
-    "--output",
-    metavar="DIR",
-    envvar="LANDSCAPE_EXPORT_DIR",
-    show_envvar=True,
-    type=NonEmptyPath(path_type=Path),
-    help="The export folder.",
-)
 
 
 @click.command(epilog="Exit status: 0 written, 2 wrong usage, or records cannot be disclosed: the message says why.")
@@ -91,7 +82,7 @@ def log() -> None:
 
 
 @log.command(epilog="Exit status: 0 all is logged, 1 a package could not be logged, 2 the log cannot be appended to.")
-@_output_option
+@output_option
 def sync(output: Path | None) -> None:
     """Log what exports left out, and packages that were there before the log; each once."""
     with ending_with_errors("The log cannot be written"):
@@ -136,7 +127,7 @@ def prove(package: Path, output: Path | None) -> None:
 
 @log.command(epilog="Exit status: 0 kept, 2 it is of another checkpoint, or is not a cosignature.")
 @click.argument("file", metavar="FILE", type=_FILE)
-@_output_option
+@output_option
 def cosign(file: Path, output: Path | None) -> None:
     """Add a witness's cosignature, that was made elsewhere, to the present checkpoint."""
     with ending_with_errors("The cosignature cannot be kept"):

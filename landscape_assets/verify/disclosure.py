@@ -231,17 +231,9 @@ class _Verification:
 
     def conclude(self) -> Report:
         """The report, with its verdict."""
-        report, findings = self.report, self.findings
         proven = self.hmac is not None or self.public is not None
-        statuses = {codes.CODES[code].status for code in findings.counts}
-        statuses.add(Status.VERIFIED if proven else Status.CONSISTENT)
-        report.status = max(statuses, key=lambda status: status.severity)
-        report.findings = sorted(findings.kept, key=lambda one: (one.file, one.record or 0, one.code))
-        for code, count in sorted(findings.counts.items()):
-            listed = sum(one.code == code for one in findings.kept)
-            if count > listed:
-                report.omitted[code] = count - listed
-        return report
+        self.report.conclude(self.findings, Status.VERIFIED if proven else Status.CONSISTENT)
+        return self.report
 
 
 def _is_record(value: object) -> bool:

@@ -68,17 +68,9 @@ class LogJudgement:
 
     def conclude(self, *, is_anchored: bool) -> LogReport:
         """The report, with its verdict."""
-        report, findings = self.report, self.findings
-        statuses = {codes.CODES[code].status for code in findings.counts}
-        statuses |= {one.status for one in report.packages if one.status is not Status.CONSISTENT}
-        statuses.add(Status.VERIFIED if is_anchored else Status.CONSISTENT)
-        report.status = max(statuses, key=lambda status: status.severity)
-        report.findings = sorted(findings.kept, key=lambda one: (one.file, one.record or 0, one.code))
-        for code, count in sorted(findings.counts.items()):
-            listed = sum(one.code == code for one in findings.kept)
-            if count > listed:
-                report.omitted[code] = count - listed
-        return report
+        of_packages = (one.status for one in self.report.packages if one.status is not Status.CONSISTENT)
+        self.report.conclude(self.findings, Status.VERIFIED if is_anchored else Status.CONSISTENT, *of_packages)
+        return self.report
 
     def bytes_of(self, path: str, shown: str) -> bytes | None:
         """A file, or None when it cannot be had, which is noted unless it is merely not there."""

@@ -326,15 +326,7 @@ class _Verification:
         self.checks.append(Check(name, "not done", reason))
 
     def conclude(self) -> Report:
-        statuses = {codes.CODES[code].status for code in self.findings.counts}
         proven = self.hmac is not None or self.public_key is not None
-        statuses.add(Status.VERIFIED if proven else Status.CONSISTENT)
-        report = self.report
-        report.status = max(statuses, key=lambda status: status.severity)
-        report.findings = sorted(self.findings.kept, key=lambda one: (one.file, one.record or 0, one.code))
-        for code, count in sorted(self.findings.counts.items()):
-            listed = sum(one.code == code for one in self.findings.kept)
-            if count > listed:
-                report.omitted[code] = count - listed
-        report.checks = self.checks
-        return report
+        self.report.conclude(self.findings, Status.VERIFIED if proven else Status.CONSISTENT)
+        self.report.checks = self.checks
+        return self.report

@@ -116,6 +116,21 @@ class Report:
     notices: list[str] = field(default_factory=list)
     not_proven: tuple[str, ...] = NOT_PROVEN
 
+    def conclude(self, findings: Findings, *statuses: Status) -> None:
+        """Sets the verdict, and lists the findings.
+
+        Args:
+            findings: what was found, each as bad as its code says.
+            statuses: verdicts besides, of which there is one at least; the worst of all stands.
+        """
+        found = {CODES[code].status for code in findings.counts}
+        self.status = max(found.union(statuses), key=lambda status: status.severity)
+        self.findings = sorted(findings.kept, key=lambda one: (one.file, one.record or 0, one.code))
+        for code, count in sorted(findings.counts.items()):
+            listed = sum(one.code == code for one in findings.kept)
+            if count > listed:
+                self.omitted[code] = count - listed
+
     def as_dict(self) -> dict[str, object]:
         """The report as plain data, for JSON."""
         return {
