@@ -236,3 +236,18 @@ def test_files_that_documents_name_exist(page: str) -> None:
     assert named
     linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link}
     assert {link for link in linked if link and not (ROOT / page).parent.joinpath(link).exists()} == set()
+
+
+def test_docstrings_name_files_that_exist() -> None:
+    """Where a module says that something belongs elsewhere, elsewhere exists."""
+    named = [
+        (path, name)
+        for path in modules(PACKAGE).values()
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "")
+    ]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, name in named
+        if not any((folder / name).exists() for folder in (path.parent, ROOT / PACKAGE, ROOT))
+    ]
+    assert wrong == []

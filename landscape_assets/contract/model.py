@@ -1,8 +1,8 @@
 """What a record contract is made of: columns, tables, their order and the rules that their values must keep.
 
 Belongs here: the types in which a contract is written down, and what follows from the data alone (SQLAlchemy tables,
-record fields, look-ups). Does not belong here: the contracts themselves (`v1.py`, `v0.py`), statements
-(`statements.py`), anything that reads a database or writes a file.
+record fields, look-ups). Does not belong here: the contracts themselves (`v0.py` to
+`v071.py`), statements (`database/`), anything that reads a database or writes a file.
 """
 
 from __future__ import annotations

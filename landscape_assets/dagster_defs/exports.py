@@ -1,7 +1,7 @@
 """From the tables of a run to its published package, as assets.
 
 Belongs here: the assets `export/...`, their run config, and what the UI shows of them. Does not belong here: what they
-compute (`export/`, `formats/`).
+compute (`records/`, `formats/`, `package/`).
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Belongs here: statements over whole tables, derived from the contract, and what their rows mean. They return damaged
 rows alone, so that memory does not grow with the database. Does not belong here: what is wrong within a run's own rows
-(`validation.py`, `records/order.py`).
+(`validation.py`, `records/`).
 """
 
 from __future__ import annotations

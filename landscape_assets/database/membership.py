@@ -2,7 +2,7 @@
 
 Belongs here: the runs that are read together and their numbers, an index from ids to runs, and sorting out the rows of
 these runs. Does not belong here: the statements (`database/statements.py`), and whether a row's parents are right
-(`records/order.py`).
+(`records/`).
 """
 
 from __future__ import annotations

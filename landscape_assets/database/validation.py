@@ -1,7 +1,7 @@
 """Whether table frames keep the contract: every rule of its section 4 that one row, or one table, can show.
 
 Belongs here: vectorised checks of one record batch at a time, and the error that names table, id, column and value.
-Does not belong here: what takes several tables to see (orphans, several terminal outcomes: `records/order.py`).
+Does not belong here: what takes several tables to see (orphans, several terminal outcomes: `records/`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Belongs here: writing and reading of what is stored of tables, records and signatures. It is written and read within a
 minute, and every byte passes through it: Arrow's IPC format costs a copy, where Parquet's pages cost several (measured:
-two and a half times the processor's time for tables). Does not belong here: files for packages (`parquet_file.py`,
-`formats.py`), and what is in the files (`tables.py`, `records.py`, `signing.py`).
+two and a half times the processor's time for tables). Does not belong here: files for packages (`formats/`), and
+what is in the files (`database/`, `records/`).
 
 A file is in Arrow's IPC file format. Each batch has the XXH3-64 of each of its columns as custom metadata, so that some
 columns can be read by themselves. The last batch is empty, and has the file's own metadata with a checksum of it,

@@ -1,7 +1,7 @@
 """Files that the export writes: hashed as they are written, and synced when they are done.
 
-Belongs here: single files as bytes. Does not belong here: Arrow and Parquet files (`arrow_file.py`, `parquet_file.py`),
-what is in the files (`formats.py`), and how they become a package (`package.py`).
+Belongs here: single files as bytes. Does not belong here: Arrow files (`arrow_file.py`), what is in the files
+(`formats/`), and how they become a package (`package/publish.py`).
 """
 
 from __future__ import annotations
