@@ -1,6 +1,6 @@
 """Work on several threads whose results come in order, with a bounded number of them in memory.
 
-Belongs here: the two ways in which steps use threads. Polars, Arrow, hashing and files release the interpreter's lock.
+Belongs here: the ways in which stages use threads. Polars, Arrow, hashing and files release the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -14,6 +14,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+Deferred = Callable[[], T]
+"""A piece of work that is still to be done: called once, on any thread, it gives its result.
+
+Stages hand each other such pieces, so that one thread does all the work on a piece, and few pieces are in memory.
+"""
+
+
+def results(pieces: Iterable[Deferred[T]], threads: int) -> Iterator[T]:
+    """The results of pieces of work, in order; the work is done on as many threads."""
+    with ThreadPoolExecutor(threads, "results") as pool:
+        yield from in_order(pool, lambda piece: piece(), pieces, threads + 1)
 
 
 def in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:

@@ -186,31 +186,36 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
             facts = tables.facts()
             wanted = fields_wanted(settings.formats)
             schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
-            records = ordered_records(
-                tables.contract, run_ids, tables.readers, scratch, settings.budget, schema, wanted
-            )
-            total = sum(sum(run.tables.values()) for run in facts)
             snapshots = OwnSnapshots(tables.contract, facts, settings.key, settings.options)
-            signed = snapshots.watch(sign(records, settings.key, settings.budget, tables.contract.tagged_key))
-            signed = _counted(signed, total, on_progress)
-            written = write_files(
-                signed,
-                tables.contract,
-                run_ids,
-                settings.key,
-                settings.formats,
-                staging,
-                settings.budget,
-                settings.options,
-                settings.manifest_key.key_id if settings.manifest_key else None,
-            )
+            progress = _Progress(sum(sum(run.tables.values()) for run in facts), on_progress)
+
+            def on_batch(batch: SignedBatch) -> None:
+                snapshots.see(batch)
+                progress.add(len(batch.signatures))
 
             def published(files: RunFiles) -> Outcome:
                 number = files.number
                 compared = snapshots.results(number)
                 return _publish(loaded, facts[number], files, compared, staging(number), settings)
 
-            with ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool:
+            with (
+                ordered_records(
+                    tables.contract, run_ids, tables.readers, scratch, settings.budget, schema, wanted
+                ) as records,
+                ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool,
+            ):
+                written = write_files(
+                    sign(records, settings.key, tables.contract.tagged_key),
+                    tables.contract,
+                    run_ids,
+                    settings.key,
+                    settings.formats,
+                    staging,
+                    settings.budget,
+                    settings.options,
+                    settings.manifest_key.key_id if settings.manifest_key else None,
+                    on_batch,
+                )
                 yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -218,12 +223,15 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
             remove_work_dirs(root, run_id)
 
 
-def _counted(batches: Iterator[SignedBatch], total: int, on_progress: OnProgress) -> Iterator[SignedBatch]:
-    done = 0
-    for batch in batches:
-        yield batch
-        done += len(batch.signatures)
-        on_progress(done, total)
+@dataclass(slots=True)
+class _Progress:
+    total: int
+    on_progress: OnProgress
+    done: int = 0
+
+    def add(self, records: int) -> None:
+        self.done += records
+        self.on_progress(self.done, self.total)
 
 
 def _publish(

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -23,6 +24,7 @@ from ..database.tables import RunFacts, StoredTables
 from ..errors import PackageError
 from ..formats import FORMATS, fields_wanted, write_files
 from ..package import publish
+from ..parallel import results
 from ..pipeline import export_of
 from ..records.ordered import ordered_records, records_schema
 from ..records.own_snapshot import OwnSnapshots
@@ -80,10 +82,12 @@ def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Works
             "fields": json.dumps(wanted.names),
         }
         unfinished = workspace.unfinished(RECORDS, run_id)
-        with ArrowWriter(unfinished, schema, metadata) as writer:
-            for batch in ordered_records(
-                contract, [run_id], tables.readers, scratch, workspace.settings.budget, schema, wanted
-            ):
+        budget = workspace.settings.budget
+        with (
+            ArrowWriter(unfinished, schema, metadata) as writer,
+            ordered_records(contract, [run_id], tables.readers, scratch, budget, schema, wanted) as batches,
+        ):
+            for batch in results(batches, budget.threads):
                 for code, count in enumerate(np.bincount(batch.column("record_type").to_numpy())):
                     counts[code] += int(count)
                 content.update(text_of(batch.column("canonical")))
@@ -135,9 +139,9 @@ def signed_records(
         with ArrowReader(workspace.stored(RECORDS, run_id)) as reader:
             metadata = {"content": reader.metadata["content"], "key_id": key_id}
             with ArrowWriter(unfinished, SIGNATURES_SCHEMA, metadata) as writer:
-                batches = (reader.batch(i, ["canonical"]) for i in range(reader.batches))
-                tagged_key = _BY_NAME[reader.metadata["contract"]].tagged_key
-                for batch in sign(batches, key, workspace.settings.budget, tagged_key):
+                batches = (partial(reader.batch, i, ["canonical"]) for i in range(reader.batches))
+                signed = sign(batches, key, _BY_NAME[reader.metadata["contract"]].tagged_key)
+                for batch in results(signed, workspace.settings.budget.threads):
                     chain.update(text_of(batch.signatures))
                     writer.write(pa.RecordBatch.from_arrays([batch.signatures], schema=SIGNATURES_SCHEMA))
         made, final_hash = writer.facts(), chain.hexdigest()
@@ -222,9 +226,12 @@ def package(
         options = workspace.settings.options
         facts = RunFacts.of(json.loads(reader.metadata["run"]))
         snapshots = OwnSnapshots(contract, [facts], key, options)
-        batches = (SignedBatch(reader.batch(i), signatures.batch(i).column("signature")) for i in range(reader.batches))
+
+        def stored(number: int) -> SignedBatch:
+            return SignedBatch(reader.batch(number), signatures.batch(number).column("signature"))
+
         (files,) = write_files(
-            snapshots.watch(batches),
+            (partial(stored, number) for number in range(reader.batches)),
             contract,
             [run_id],
             key,
@@ -233,6 +240,7 @@ def package(
             workspace.settings.budget,
             options,
             manifest_key.key_id if manifest_key else None,
+            snapshots.see,
         )
         comparisons = snapshots.results(0)
         export = export_of(contract, facts, files, key, manifest_key, options, comparisons)

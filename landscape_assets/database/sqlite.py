@@ -50,6 +50,9 @@ _COLUMNS = sa.text(
 _OPENING_SECONDS = 5
 """For how long a database is tried to be opened while other processes open and close it."""
 
+_JOURNAL_SECONDS = 1
+"""For how long a rollback journal may be another process's, whose transaction has not ended."""
+
 _SCAN_SHARE = 1 / 5
 """From which share of the rows on tables are scanned: a row that is found by index costs about four times as much
 (measured)."""
@@ -59,6 +62,10 @@ _STORAGE_CLASSES: dict[Kind, tuple[str, ...]] = {
     Kind.BOOLEAN: ("integer",),
     Kind.FLOAT: ("real", "integer"),
 }
+
+
+class _HotJournalError(DatabaseError):
+    """A rollback journal was left by a crash, or is another process's that has begun a transaction just now."""
 
 
 class SQLiteSource(Source):
@@ -76,14 +83,16 @@ class SQLiteSource(Source):
 
     def __init__(self, url: sa.URL) -> None:
         self._url = url
-        deadline = time.monotonic() + _OPENING_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 self._open()
                 break
             except DatabaseError as error:
-                # Another process has just made or removed a log: the next look finds how things stand.
-                if not error.transient or time.monotonic() > deadline:
+                # Another process has just made or removed a log or a journal: the next look finds how things stand.
+                seconds = _OPENING_SECONDS if error.transient else _JOURNAL_SECONDS
+                is_passing = error.transient or isinstance(error, _HotJournalError)
+                if not is_passing or time.monotonic() > began + seconds:
                     raise
             time.sleep(random.uniform(0.01, 0.1))
 
@@ -279,7 +288,7 @@ class SQLiteSource(Source):
             return self._written_to()
         if "readonly" in reason or "unable to open" in reason:
             if (journal := self._file.hot_journal()) is not None:
-                return DatabaseError(
+                return _HotJournalError(
                     f"The audit database {self.shown} was left in the middle of a transaction: {journal} is a hot "
                     f"rollback journal. Open a copy of the two with a program that may write (`sqlite3 COPY 'PRAGMA "
                     f"quick_check'`), which rolls the transaction back, and export the copy."

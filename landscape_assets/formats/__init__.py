@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..budget import Budget
 from ..contract import Contract
 from ..database import RUN
 from ..merkle import GrowingRoot, Hashes, hashes_of_lines
-from ..parallel import in_order
+from ..parallel import Deferred, results
 from ..records.encode import line_lengths, lines
 from ..records.manifest_v2 import ManifestOptions
 from ..records.ordered import FieldsWanted
@@ -74,7 +74,7 @@ class RunFiles:
 
 
 def write_files(
-    batches: Iterable[SignedBatch],
+    batches: Iterable[Deferred[SignedBatch]],
     contract: Contract,
     run_ids: Sequence[str],
     key: SigningKey | None,
@@ -83,6 +83,7 @@ def write_files(
     budget: Budget,
     options: ManifestOptions,
     public_key_id: str | None = None,
+    on_batch: Callable[[SignedBatch], None] = lambda batch: None,
 ) -> Iterator[RunFiles]:
     """Writes the files of some runs, one run after the other.
 
@@ -96,6 +97,7 @@ def write_files(
         budget: how many threads the stage may take.
         options: what manifest records depend on.
         public_key_id: the id of the key that will sign the manifests, if there is one.
+        on_batch: called with each batch, in order, before a run that ends in it is yielded.
 
     Yields:
         Each run when its files are written.
@@ -109,9 +111,10 @@ def write_files(
         if name in formats
     }
 
-    def prepared(batch: SignedBatch) -> list[tuple[Part, Hashes, dict[str, Any]]]:
-        parts = list(_parts(batch, run_ids, is_signed=key is not None))
-        return [
+    def prepared(make: Deferred[SignedBatch]) -> tuple[SignedBatch, list[tuple[Part, Hashes, dict[str, Any]]]]:
+        batch = make()
+        parts = _parts(batch, run_ids, is_signed=key is not None)
+        return batch, [
             (
                 part,
                 hashes_of_lines(part.lines, part.lengths),
@@ -122,15 +125,15 @@ def write_files(
 
     writing: _Writing | None = None
     try:
-        with ThreadPoolExecutor(budget.threads, "formats") as pool:
-            for parts in in_order(pool, prepared, batches, budget.threads):
-                for part, leaves, by_format in parts:
-                    if writing is not None and writing.number != part.number:
-                        yield writing.finish()
-                        writing = None
-                    if writing is None:
-                        writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
-                    writing.add(part, leaves, by_format)
+        for batch, parts in results((partial(prepared, batch) for batch in batches), budget.threads):
+            on_batch(batch)
+            for part, leaves, by_format in parts:
+                if writing is not None and writing.number != part.number:
+                    yield writing.finish()
+                    writing = None
+                if writing is None:
+                    writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
+                writing.add(part, leaves, by_format)
         if writing is not None:
             yield writing.finish()
             writing = None

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from ..database import RUN
 from ..database.schemas import arrow_schema
 from ..database.validation import row_label
 from ..errors import CorruptTable
-from ..parallel import in_order
+from ..parallel import Deferred
 from ..storage.arrow_file import ArrowReader
 from .buckets import BucketedRows, Prepare, PreparedRows
 from .encode import SIGNATURE_BYTES, Texts, column_texts, encode
@@ -115,6 +115,7 @@ def _fields_schema(table: Table, utc: bool) -> list[pa.Field]:
     return [pa.field(name, pa.large_string() if pa.types.is_string(kind) else kind) for name, kind in types.items()]
 
 
+@contextmanager
 def ordered_records(
     contract: Contract,
     run_ids: Sequence[str],
@@ -123,7 +124,7 @@ def ordered_records(
     budget: Budget,
     schema: pa.Schema,
     wanted: FieldsWanted,
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[Iterator[Deferred[pa.RecordBatch]]]:
     """The records of some runs, one run after the other, in record order (contract, section 2).
 
     Args:
@@ -135,12 +136,13 @@ def ordered_records(
         schema: of `records_schema`.
         wanted: as for `records_schema`.
 
-    Yields:
-        Batches of the schema, one a bucket.
+    Returns:
+        A context manager of batches of the schema, one a bucket. Each is made when it is called for, within the
+        context.
 
     Raises:
         CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs
-            twice.
+            twice. Raised for what a batch shows when that is made.
         OSError: no room, or no right, to write.
     """
     _release_memory()
@@ -149,16 +151,12 @@ def ordered_records(
         budget = replace(budget, memory_mb=max(1, budget.memory_mb * 2 // (3 if is_little else 7)))
     plan = plan_sort(contract, len(run_ids), tables, budget)
     prepare = _preparation(contract, run_ids, tables, plan, wanted)
-    with (
-        BucketedRows(plan, tables, prepare, scratch, budget) as rows,
-        ThreadPoolExecutor(budget.threads, "records") as pool,
-    ):
+    with BucketedRows(plan, tables, prepare, scratch, budget) as rows:
 
         def ordered(number: int) -> pa.RecordBatch:
             return _order(contract, rows.of(number), schema)
 
-        # One is worked on by the next stage while the others are made.
-        yield from in_order(pool, ordered, range(plan.buckets), budget.threads + 1)
+        yield (partial(ordered, number) for number in range(plan.buckets))
 
 
 def _release_memory() -> None:
@@ -233,7 +231,7 @@ def _order(contract: Contract, rows: Mapping[str, PreparedRows], schema: pa.Sche
         np.array([codes[placed.group.table] for placed in order.placed], np.int8),
         [len(placed.frame) for placed in order.placed],
     )
-    wanted = [placed.frame.select(RUN, "canonical", "head", _ROW) for placed in order.placed]
+    wanted = [placed.frame[[RUN, "canonical", "head", _ROW]] for placed in order.placed]
     records = pl.concat(wanted, rechunk=True)[at]
     types = code_of_row[at.to_numpy()]
     columns = [

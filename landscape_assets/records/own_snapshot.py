@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,14 +72,10 @@ class OwnSnapshots:
             if run.own_exports is not None
         }
 
-    def watch(self, batches: Iterable[SignedBatch]) -> Iterator[SignedBatch]:
-        """The same batches, each looked at as it passes by."""
-        for batch in batches:
-            if self._runs:
-                self._see(batch)
-            yield batch
-
-    def _see(self, batch: SignedBatch) -> None:
+    def see(self, batch: SignedBatch) -> None:
+        """Takes in the next records."""
+        if not self._runs:
+            return
         numbers = batch.records.column(RUN).to_numpy()
         for number, run in self._runs.items():
             start, stop = (int(np.searchsorted(numbers, number, side)) for side in ("left", "right"))

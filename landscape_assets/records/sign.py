@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -20,10 +20,9 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..budget import Budget
 from ..contract.canonical import canonical_json
 from ..errors import SigningKeyError
-from ..parallel import in_order
+from ..parallel import Deferred
 from .tagged import signed_texts
 
 CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
@@ -161,21 +160,21 @@ def manifest_record(run_id: str, record_count: int, final_hash: str, exported_at
 
 
 def sign(
-    batches: Iterable[pa.RecordBatch], key: SigningKey | None, budget: Budget, tagged_key: str | None = None
-) -> Iterator[SignedBatch]:
+    batches: Iterable[Deferred[pa.RecordBatch]], key: SigningKey | None, tagged_key: str | None = None
+) -> Iterator[Deferred[SignedBatch]]:
     """Signs records.
 
     Args:
         batches: of `records.records_schema`.
         key: the key, or None for an unsigned export.
-        budget: how many threads the stage may take.
         tagged_key: of the contract, which has some records signed in another form.
 
-    Yields:
+    Returns:
         Each batch with the signature of every record, or with its SHA-256 without a key.
     """
 
-    def signed(batch: pa.RecordBatch) -> SignedBatch:
+    def signed(make: Deferred[pa.RecordBatch]) -> SignedBatch:
+        batch = make()
         texts = pl.Series(batch.column("canonical"))
         if key:
             hashes = key.sign_column(texts if tagged_key is None else signed_texts(texts, tagged_key))
@@ -183,8 +182,7 @@ def sign(
             hashes = record_hashes(texts)
         return SignedBatch(batch, hashes.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
-    with ThreadPoolExecutor(budget.threads, "sign") as pool:
-        yield from in_order(pool, signed, batches, budget.threads)
+    return (partial(signed, batch) for batch in batches)
 
 
 def record_hashes(texts: pl.Series) -> pl.Series:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
 
 from ..contract import Contract, Group, Table
 from ..contract.model import OrderKey
@@ -150,17 +151,9 @@ def _numbers(column: pl.Series) -> list[np.ndarray]:
 
 def _places(ids: pl.Series, among: pl.Series) -> np.ndarray:
     """The place of each id among others that are all different; -1 where it is not there."""
-    hashes = among.hash().to_numpy()
-    by_hash = np.argsort(hashes)
-    hashes = hashes[by_hash]
-    found = np.searchsorted(hashes, ids.hash().to_numpy())
-    at = by_hash[np.minimum(found, len(by_hash) - 1)]
-    right = (among.gather(at) == ids).to_numpy()
-    if not right.all():
-        # Seldom: an id is lost, or two have one hash.
-        place = {id_: i for i, id_ in enumerate(among)}
-        at = np.array([place.get(id_, -1) for id_ in ids])
-    return at
+    texts = (each.to_arrow(compat_level=pl.CompatLevel.oldest()) for each in (ids, among))
+    places: np.ndarray = pc.index_in(*texts).fill_null(-1).to_numpy()
+    return places
 
 
 def _require_at_most_one(table: Table, frame: pl.DataFrame) -> None:

@@ -5,7 +5,7 @@ Belongs here: what the pipeline composes, for tests of single stages and for tho
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from landscape_assets.database import RUN, AuditDatabase, RunNumbers, RunsOfIds
 from landscape_assets.database.tables import StoredTables, load_tables
 from landscape_assets.errors import CorruptTable
 from landscape_assets.formats import FORMATS, RunFiles, StagedFile, fields_wanted, write_files
+from landscape_assets.parallel import Deferred, results
 from landscape_assets.records.manifest_v2 import ManifestOptions
 from landscape_assets.records.ordered import FieldsWanted, ordered_records, records_schema
 from landscape_assets.records.sign import SigningKey, sign
@@ -99,7 +100,9 @@ def loaded(
         yield tables
 
 
-def _records(tables: StoredTables, folder: Path, budget: Budget, wanted: FieldsWanted) -> Iterator[pa.RecordBatch]:
+def _records(
+    tables: StoredTables, folder: Path, budget: Budget, wanted: FieldsWanted
+) -> AbstractContextManager[Iterator[Deferred[pa.RecordBatch]]]:
     (folder / "scratch").mkdir()
     schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
     return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, schema, wanted)
@@ -126,10 +129,11 @@ def make_records(
         by_run: dict[str, list[str]] = {run_id: [] for run_id in tables.run_ids}
         counts: dict[str, int] = {}
         types = list(tables.contract.record_types)
-        for batch in _records(tables, folder, budget or Budget(), FieldsWanted()):
-            for run, code, text in zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True):
-                by_run[tables.run_ids[run]].append(text)
-                counts[types[code]] = counts.get(types[code], 0) + 1
+        with _records(tables, folder, budget or Budget(), FieldsWanted()) as batches:
+            for batch in results(batches, 2):
+                for run, code, text in zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True):
+                    by_run[tables.run_ids[run]].append(text)
+                    counts[types[code]] = counts.get(types[code], 0) + 1
         return Records(by_run, counts)
 
 
@@ -176,9 +180,11 @@ def make_all_files(
         return path
 
     raw = options is not None and options.raw_error_rows
-    with loaded(database, run_ids, folder / "tables", by_scan=by_scan, raw_error_rows=raw) as tables:
-        records = _records(tables, folder, budget, fields_wanted(formats))
-        signed = sign(records, key, budget, tables.contract.tagged_key)
+    with (
+        loaded(database, run_ids, folder / "tables", by_scan=by_scan, raw_error_rows=raw) as tables,
+        _records(tables, folder, budget, fields_wanted(formats)) as records,
+    ):
+        signed = sign(records, key, tables.contract.tagged_key)
         made = write_files(
             signed, tables.contract, tables.run_ids, key, formats, target, budget, options or ManifestOptions()
         )
