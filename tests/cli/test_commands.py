@@ -12,10 +12,10 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.exporter import KEY, Exporter, content
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 from landscape_assets import __version__
 from landscape_assets.process import LIBRARY_ENVIRONMENT
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
 def test_help_answers_without_dagster_and_polars():

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from landscape_assets.sample import insert_rows, sample_tables, schema_sql
+from support.sample_v1 import insert_rows, sample_tables, schema_sql
 
 if TYPE_CHECKING:
     from .server import Audit

@@ -1,7 +1,8 @@
-"""A sample audit database, made by code: what `landscape-assets demo` exports, and what tests can rely on.
+"""A sample audit database of contract v1, made by code.
 
-Belongs here: the tables of a Landscape of contract v1 as DDL (`schema.sql`), and three runs of a made-up pipeline with
-every record type, status and outcome (`content.py`). Does not belong here: reading or exporting audit databases.
+Belongs here: three runs of a made-up pipeline with every record type, status and outcome (`content.py`), and writing
+them. Does not belong here: the tables as DDL, which the benchmarks have (`benchmarks/schema_v1.sql`), and the sample of
+the product (`landscape_assets/sample/`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from .content import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, sample_tables
+
+_SCHEMA = Path(__file__).parents[3] / "benchmarks" / "schema_v1.sql"
 
 __all__ = ["COMPLETED_RUN", "FAILED_RUN", "RUNNING_RUN", "insert_rows", "sample_tables", "schema_sql", "write_sample"]
 
 
 def schema_sql() -> str:
     """The DDL of an empty audit database of contract v1, for SQLite; statements end in a semicolon and a line break."""
-    return resources.files(__name__).joinpath("schema.sql").read_text("utf-8")
+    return _SCHEMA.read_text("utf-8")
 
 
 def insert_rows(connection: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:

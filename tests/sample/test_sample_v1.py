@@ -12,11 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-
-from benchmarks import reference
-from landscape_assets.contract import V1, Kind, recognise
-from landscape_assets.contract.rules import AtMostOne, ExactlyOne, StatusRule
-from landscape_assets.sample import (
+from support.sample_v1 import (
     COMPLETED_RUN,
     FAILED_RUN,
     RUNNING_RUN,
@@ -25,6 +21,10 @@ from landscape_assets.sample import (
     schema_sql,
     write_sample,
 )
+
+from benchmarks import reference
+from landscape_assets.contract import V1, Kind, recognise
+from landscape_assets.contract.rules import AtMostOne, ExactlyOne, StatusRule
 
 RUNS = (COMPLETED_RUN, FAILED_RUN, RUNNING_RUN)
 CONFORMANCE_DATABASE = Path(__file__).parents[1] / "data" / "conformance" / "s12.db"
@@ -202,7 +202,7 @@ def test_nothing_is_left_when_it_fails(tmp_path, monkeypatch):
     broken = {
         "tokens": [{"token_id": "t", "row_id": "nowhere", "run_id": "r", "created_at": "2026-11-03 00:00:00.000000"}]
     }
-    monkeypatch.setattr("landscape_assets.sample.sample_tables", lambda: broken)
+    monkeypatch.setattr("support.sample_v1.sample_tables", lambda: broken)
     with pytest.raises(sqlite3.IntegrityError):
         write_sample(tmp_path / "sample.db")
     assert list(tmp_path.iterdir()) == []
