@@ -1,7 +1,7 @@
-"""The sample audit database: that it is whole, keeps every rule of the contract, and shows everything that it promises.
+"""The tests' sample of contract v1: that it is whole, keeps every rule of the contract, and shows everything that it
+promises.
 
-Belongs here: what holds for the sample's content and for writing it. Does not belong here: exporting it with the
-    product.
+Belongs here: what holds for its content and for writing it. Does not belong here: exporting it with the product.
 """
 
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from support.databases import schema_facts
 from support.sample_v1 import (
     COMPLETED_RUN,
     FAILED_RUN,
@@ -49,22 +50,6 @@ def connection(database):
 def records(database):
     with sa.create_engine(f"sqlite:///{database}").connect() as connection:
         return {run: list(reference.export_run(connection, run, None)) for run in RUNS}
-
-
-def schema_facts(connection: sqlite3.Connection) -> dict:
-    """Per table its columns, foreign keys and indexes; indexes that a constraint makes have no name of their own."""
-    facts = {}
-    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        indexes = set()
-        for _, name, unique, origin, partial in connection.execute(f"PRAGMA index_list({table})").fetchall():
-            columns = tuple(row[2] for row in connection.execute(f"PRAGMA index_info({name})"))
-            indexes.add((name if origin == "c" else origin, unique, partial, columns))
-        facts[table] = (
-            [tuple(row) for row in connection.execute(f"PRAGMA table_info({table})")],
-            sorted(tuple(row[2:]) for row in connection.execute(f"PRAGMA foreign_key_list({table})")),
-            indexes,
-        )
-    return facts
 
 
 def test_the_tables_are_those_of_a_real_database(connection):
