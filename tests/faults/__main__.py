@@ -24,10 +24,9 @@ from .shim import Fault, restart_with_shim
 restart_with_shim()
 
 # The shim is loaded: only now is anything imported that takes a while.
-from support.sample_v1 import FAILED_RUN, write_sample  # noqa: E402
-
 from benchmarks.generate import generate  # noqa: E402
 from landscape_assets import settings  # noqa: E402
+from landscape_assets.sample import FAILED_RUN, write_sample  # noqa: E402
 
 from .crashes import Crashes  # noqa: E402
 from .points import Bench, faults, tree  # noqa: E402
