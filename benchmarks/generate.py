@@ -1,8 +1,8 @@
 """Runs to measure on: the run of the bug reports, at any size, and many of them in one database.
 
 Belongs here: making an audit database of contract v1 with completed runs in which every row passes through a few node
-states, each with calls, and one row in twenty forks into two branches. Does not belong here: measuring, and runs made
-to look at (`landscape_assets.sample`).
+states, each with calls, and one row in twenty forks into two branches; the tables are in `schema_v1.sql`. Does not
+belong here: measuring, and runs made to look at (`landscape_assets.sample`).
 
     python -m benchmarks.generate DATABASE ROWS [--run-id ID] [--runs N] [--first K] [--states 5] [--calls 2]
 
@@ -24,7 +24,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from landscape_assets.sample import schema_sql
+SCHEMA = Path(__file__).with_name("schema_v1.sql")
+"""The tables of an empty audit database of contract v1, for SQLite."""
 
 FORK_EVERY = 20
 """One row in so many forks."""
@@ -79,7 +80,7 @@ def generate_all(path: Path, rows: int, run_ids: Sequence[str], *, states: int =
         # Speed at the price of safety: a benchmark's database can be made again.
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000;")
         if is_new:
-            connection.executescript(schema_sql())
+            connection.executescript(SCHEMA.read_text("utf-8"))
         # An index that is made at the end, sorted, costs a fraction of one that grows row by row.
         indexes = _drop_indexes(connection) if is_new else []
         for run_id in run_ids:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .sample import COMPLETED_RUN, FAILED_RUN, write_sample
 
@@ -64,10 +64,14 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
     tell("Exporting the two finished runs of the sample (a third is still running, and is left alone):")
     from .dagster_defs.in_process import export_in_process
 
-    succeeded = True
+    succeeded, compared = True, list[str]()
     for outcome in export_in_process((COMPLETED_RUN, FAILED_RUN), settings, home):
         report(outcome)
         succeeded &= outcome.published is not None
+        if outcome.published is not None:
+            compared += comparisons(outcome.run_id, outcome.published.manifest)
+    if compared:
+        tell("\nCompared with what ELSPETH exported itself, and noted in the audit database:\n" + "\n".join(compared))
 
     in_place = root == SAMPLE_DIR.absolute()
     variables = {"DAGSTER_HOME": str(home)}
@@ -96,3 +100,25 @@ Look at a package:
   {exports / COMPLETED_RUN / "VERIFY.md"}        how anyone can check it"""
     )
     return succeeded
+
+
+def comparisons(run_id: str, manifest: Mapping[str, Any]) -> list[str]:
+    """What a package says of the exports that its run made of itself, a line for each.
+
+    Args:
+        run_id: the run.
+        manifest: the content of the package's manifest.json.
+
+    Returns:
+        Nothing where ELSPETH noted no export of the run.
+    """
+    found = {
+        "equal": "what is derived from the database now equals it",
+        "different": "what is derived from the database now is DIFFERENT",
+        "not compared": "it could not be compared",
+    }
+    return [
+        f"  {run_id}, export {each['snapshot_id'][:12]}…: {found[each['result']]}"
+        + (f" ({each['reason']})" if each["reason"] else "")
+        for each in manifest.get("elspeth_snapshots", ())
+    ]

@@ -16,9 +16,8 @@ import pytest
 from support.copying import copy_landscape, refill
 from support.databases import AuditFile, empty_database, fill
 from support.exporter import Exporter
+from support.sample_v1 import write_sample
 from support.server import Audit, Server
-
-from landscape_assets.sample import write_sample
 
 hypothesis.settings.register_profile("landscape", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("landscape")

@@ -1,50 +1,29 @@
-"""A sample audit database, made by code: what `landscape-assets demo` exports, and what tests can rely on.
+"""A sample audit database of the newest generation (ELSPETH 0.7.1): what `landscape-assets demo` exports.
 
-Belongs here: the tables of a Landscape of contract v1 as DDL (`schema.sql`), and three runs of a made-up pipeline with
-every record type, status and outcome (`content.py`). Does not belong here: reading or exporting audit databases.
+Belongs here: the tables as DDL (`schema.sql`), what they hold (`content.sql`), and writing both into a file. Does not
+belong here: reading or exporting audit databases, and databases of other generations, which are the tests'.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from .content import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, sample_tables
+COMPLETED_RUN = "complaints-2026-11-03"
+FAILED_RUN = "complaints-2026-11-10"
+RUNNING_RUN = "complaints-2026-11-17"
 
-__all__ = ["COMPLETED_RUN", "FAILED_RUN", "RUNNING_RUN", "insert_rows", "sample_tables", "schema_sql", "write_sample"]
-
-
-def schema_sql() -> str:
-    """The DDL of an empty audit database of contract v1, for SQLite; statements end in a semicolon and a line break."""
-    return resources.files(__name__).joinpath("schema.sql").read_text("utf-8")
-
-
-def insert_rows(connection: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert rows into an audit table.
-
-    Args:
-        connection: an open transaction is left open.
-        table: the table.
-        rows: column → value; a column that a row does not mention is null.
-
-    Raises:
-        sqlite3.Error: a row breaks a constraint, or names a column that is not there.
-    """
-    for row in rows:
-        marks = ", ".join("?" * len(row))
-        connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+__all__ = ["COMPLETED_RUN", "FAILED_RUN", "RUNNING_RUN", "write_sample"]
 
 
 def write_sample(path: Path) -> None:
     """Write the sample audit database. The content is the same every time.
 
-    It has the runs `COMPLETED_RUN` (with every record type, every outcome and every state), `FAILED_RUN` and
-    `RUNNING_RUN` (unfinished). It is written under another name in the same folder, which is made where it is missing,
-    and renamed when whole.
+    It has the runs `COMPLETED_RUN` (with every record type, and an export of itself that ELSPETH made), `FAILED_RUN`
+    and `RUNNING_RUN` (unfinished). It is written under another name in the same folder, which is made where it is
+    missing, and renamed when whole.
 
     Args:
         path: the file to write.
@@ -62,10 +41,8 @@ def write_sample(path: Path) -> None:
         connection = sqlite3.connect(partial)
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.executescript(schema_sql())
-            with connection:
-                for table, rows in sample_tables().items():
-                    insert_rows(connection, table, rows)
+            for name in ("schema.sql", "content.sql"):
+                connection.executescript(resources.files(__name__).joinpath(name).read_text("utf-8"))
         finally:
             connection.close()
         partial.rename(path)

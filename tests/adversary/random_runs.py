@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from support.sample_v1 import schema_sql
+
 from benchmarks.fields import ORDER
-from landscape_assets.sample import schema_sql
 
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from support.databases import changing
 from support.exporter import KEY, Exporter
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from . import naive, trials, writer, writers
 from .kinds import KINDS, attempt

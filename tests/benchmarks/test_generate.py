@@ -8,10 +8,10 @@ from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
+from support.sample_v1 import schema_sql
 
 from benchmarks.generate import BLOCK, generate, generate_all
 from benchmarks.reference import export_run
-from landscape_assets.sample import schema_sql
 
 
 def count(path, table, where="1"):

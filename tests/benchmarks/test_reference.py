@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, write_sample
 
 from benchmarks import batched, reference
 from benchmarks.fields import FIELDS, NOT_IN_V0, ORDER, PARSED, TIMES
 from benchmarks.generate import generate
 from benchmarks.statements import count_statements
 from landscape_assets.contract import V0, V1, Kind
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, write_sample
 
 OWN = Path(__file__).parents[1] / "data" / "conformance"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.deployment import Deployment
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.exporter import Exporter
 from support.hostile import records, write_records
-
-from landscape_assets.sample import COMPLETED_RUN
+from support.sample_v1 import COMPLETED_RUN
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

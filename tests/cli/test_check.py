@@ -8,9 +8,9 @@ import json
 
 import pytest
 from support.databases import AuditFile, changing
+from support.sample_v1 import FAILED_RUN
 
 from landscape_assets.contract import V1
-from landscape_assets.sample import FAILED_RUN
 
 
 def check(exporter, audit, *options):

@@ -12,10 +12,11 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.exporter import KEY, Exporter, content
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 from landscape_assets import __version__
 from landscape_assets.process import LIBRARY_ENVIRONMENT
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
+from landscape_assets.sample import write_sample
 
 
 def test_help_answers_without_dagster_and_polars():
@@ -274,6 +275,24 @@ def test_demo_exports_a_signed_sample(demo):
     for text in ("landscape.db", "signing.key", "exports", "dagster dev", "VERIFY.md", "DAGSTER_HOME=", "-m landscape"):
         assert text in first.stdout
     assert (folder / "signing.key").read_text().strip() not in first.output
+
+
+def test_demo_says_that_an_export_equals_elspeth_s_own(demo):
+    """From the manifest of the package, the second time too."""
+    for result in demo[:2]:
+        (line,) = (line for line in result.stdout.splitlines() if "what is derived" in line)
+        assert line.startswith(f"  {COMPLETED_RUN}, export ")
+        assert line.endswith(": what is derived from the database now equals it")
+
+
+def test_demo_says_what_differs_from_elspeth_s_own(exporter, tmp_path):
+    """And still exports the run: the database is what is exported."""
+    write_sample(tmp_path / "here" / "landscape.db")
+    with changing(tmp_path / "here" / "landscape.db") as connection:
+        connection.execute("UPDATE artifacts SET size_bytes = 1 WHERE run_id = ?", (COMPLETED_RUN,))
+    result = exporter.run("demo", "here")
+    assert result.exit_code == 0
+    assert "what is derived from the database now is DIFFERENT (from " in result.stdout
 
 
 def test_demo_again_says_unchanged(demo):

@@ -28,13 +28,13 @@ from support.databases import (
 )
 from support.exporter import Exporter
 from support.pipeline import make_records, refusal
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 from support.server import Audit
 
 from landscape_assets.contract import V1
 from landscape_assets.database import AuditDatabase
 from landscape_assets.database.integrity import find_damage
 from landscape_assets.errors import CorruptTable
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 IDS = {
     "runs": ("run_id",),

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from support.exporter import Exporter, content
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.keygen import make_key_pair
-from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.verify import Status, verify_package
 
 JSONL = ("--format", "jsonl")

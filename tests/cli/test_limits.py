@@ -14,10 +14,10 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from support.exporter import KEY, Exporter
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.dagster_defs.failures import explained
 from landscape_assets.errors import NO_MEMORY
-from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.settings import Settings
 from landscape_assets.storage.arrow_file import ArrowReader
 

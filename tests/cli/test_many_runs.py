@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from support.databases import changing, insert_copy, rows_of_sample
 from support.exporter import KEY, Exporter, content
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 import landscape_assets.pipeline
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 RUNS = [f"run-{number:02}" for number in range(8)]
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 from support.databases import AuditFile, changing, empty_database, insert_copy, rows_of_sample
+from support.sample_v1 import FAILED_RUN
 
-from landscape_assets.sample import FAILED_RUN
 from landscape_assets.storage.names import folder_name, run_id_of
 
 HOSTILE = [

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from support.exporter import KEY, Exporter
 from support.pipeline import url
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 
 @pytest.fixture(scope="module")

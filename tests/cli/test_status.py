@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from support.exporter import Exporter
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 
 def status(exporter: Exporter, sample: Path) -> tuple[int, dict[str, Any]]:

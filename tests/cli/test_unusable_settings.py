@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from support.exporter import KEY, Exporter
 from support.pipeline import url
-
-from landscape_assets.sample import COMPLETED_RUN
+from support.sample_v1 import COMPLETED_RUN
 
 NOT_UTF8 = os.fsdecode(b"abcdefghijklmnopqrst\xff")
 EXPORT = (f"--run-id={COMPLETED_RUN}", "--format=jsonl", "--json")

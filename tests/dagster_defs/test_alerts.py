@@ -28,9 +28,9 @@ from dagster._core.scheduler.instigation import (
 from dagster._utils.error import SerializableErrorInfo
 from support.databases import changing
 from support.operator import Operator, instance_folder
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.dagster_defs.alerts import ALERTS, alert_on_failed_run, alert_on_failed_tick
-from landscape_assets.sample import COMPLETED_RUN
 
 
 class Receiver:

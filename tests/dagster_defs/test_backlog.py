@@ -12,8 +12,7 @@ import dagster as dg
 import pytest
 from support.databases import changing, insert_copy, rows_of_sample
 from support.operator import Operator, messages
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 RUNS = [f"run-{number}" for number in range(5)]
 ASSETS = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "html", "manifest")]

@@ -10,9 +10,9 @@ import pytest
 from support.databases import changing
 from support.exporter import KEY
 from support.operator import Operator, checks, messages
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.dagster_defs.checks import CHECK_KEYS
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 NAMES = {"package_verifies", "references_resolve", "counts_match_database"}
 ALL = "all_packages_verify"

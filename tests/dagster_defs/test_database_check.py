@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from support.databases import AuditFile
 from support.operator import Operator, checks, messages
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.contract import V1
 from landscape_assets.dagster_defs.build import build_defs
-from landscape_assets.sample import COMPLETED_RUN
 
 CHECK = "rows_belong_to_runs"
 

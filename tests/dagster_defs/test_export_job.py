@@ -15,6 +15,7 @@ import pytest
 from support.databases import AuditFile
 from support.exporter import KEY, Exporter, content
 from support.operator import Operator
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 from support.server import Audit
 
 from landscape_assets.contract import ALL_TABLES, V1
@@ -22,7 +23,6 @@ from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.tables import group_of
 from landscape_assets.formats import FORMATS
 from landscape_assets.package import figures_of
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 TABLES = [f"landscape__{table}" for table in ALL_TABLES]
 EXPORTS = [f"export__{name}" for name in ("records", "signed_records", *FORMATS, "manifest")]

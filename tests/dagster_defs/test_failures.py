@@ -4,11 +4,11 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.operator import Operator, messages
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 from landscape_assets.dagster_defs.failures import RETRIES, explained
 from landscape_assets.dagster_defs.tables import tables
 from landscape_assets.errors import CorruptTable, DatabaseError
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 from landscape_assets.settings import Settings
 
 

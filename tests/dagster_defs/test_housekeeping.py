@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from support.operator import Operator, messages
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.contract import ALL_TABLES
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 DAY = 24 * 60 * 60
 

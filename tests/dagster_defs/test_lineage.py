@@ -18,6 +18,7 @@ import dagster as dg
 import pytest
 from support.databases import changing, insert_copy, rows_of_sample
 from support.operator import Operator, instance_folder
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.build import build_defs
@@ -27,7 +28,6 @@ from landscape_assets.dagster_defs.package_metadata import MANIFEST, format_key
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG
 from landscape_assets.dagster_defs.tables import table_key
 from landscape_assets.formats import FORMATS
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 ROW = re.compile(
     r"\| \[(?P<asset>[a-z_/]+)\]\(/assets/\S+\?view=events&time=(?P<time>\d+)\) \| [\d,]* \| `(?P<version>[^`]+)` \| "

@@ -8,11 +8,11 @@ import pytest
 from support.databases import changing
 from support.exporter import KEY
 from support.operator import Operator, instance_folder
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.checks import due_packages
 from landscape_assets.errors import ExportError
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.settings import Settings
 from landscape_assets.storage.names import folder_name
 

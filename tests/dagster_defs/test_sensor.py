@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.operator import Operator, checks
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, schema_sql
 
 from landscape_assets.dagster_defs.sensors import PER_TICK, discover_runs
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN, schema_sql
 
 
 def add_runs(path: Path, *runs: tuple[str, str | None]) -> None:

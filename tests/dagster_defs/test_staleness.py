@@ -9,13 +9,13 @@ from dagster._utils.test.data_versions import get_stale_status_resolver
 from support.databases import changing
 from support.exporter import KEY
 from support.operator import Operator, messages
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, RECORDS, SIGNED_RECORDS
 from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.tables import table_key, tables
 from landscape_assets.formats import FORMATS
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.verify import Status, verify_package
 
 ASSETS = [tables, *EXPORT_ASSETS]

@@ -12,8 +12,7 @@ import dagster as dg
 import pytest
 from support.databases import changing
 from support.operator import Operator, instance_folder, messages
-
-from landscape_assets.sample import COMPLETED_RUN
+from support.sample_v1 import COMPLETED_RUN
 
 SUPERSEDE = {"export__package": {"config": {"supersede": True}}}
 

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from support.exporter import KEY
 from support.operator import messages
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.dagster_defs.failures import RETRIES, explained
-from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.settings import Settings
 from landscape_assets.storage.names import stored_file
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from support.databases import changing, remove_constraints
 from support.exporter import Exporter
-
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 VALUES = {
     "a blob": "x'00ff'",

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from support.databases import AuditFile, remove_constraints, to_v0
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 from support.server import Audit
 
 from landscape_assets.contract import V0, V1, Contract, Table
 from landscape_assets.database import AuditDatabase
 from landscape_assets.database.integrity import find_damage
 from landscape_assets.errors import CorruptTable
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 A, B = COMPLETED_RUN, FAILED_RUN
 TABLES = [pytest.param(c, t, id=f"{c.name}-{t.name}") for c in (V1, V0) for t in c.tables.values()]

@@ -12,8 +12,7 @@ import pytest
 from support.databases import changing
 from support.exporter import Exporter
 from support.pipeline import jsonl
-
-from landscape_assets.sample import COMPLETED_RUN
+from support.sample_v1 import COMPLETED_RUN
 
 EDGES = "SELECT edge_id FROM edges WHERE run_id = ? ORDER BY created_at, edge_id"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from support.exporter import Exporter
 from support.pipeline import jsonl, url
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import DatabaseError
-from landscape_assets.sample import COMPLETED_RUN
 
 LATE = "committed-in-the-log"
 

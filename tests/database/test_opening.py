@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 from support.pipeline import url
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import DatabaseError
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
 def refusal(database_url: str) -> DatabaseError:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from support.pipeline import make_records, opened_connections, rows_of, texts, url
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import DatabaseError
-from landscape_assets.sample import COMPLETED_RUN
 
 LATE = "committed-but-still-in-the-log"
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from support.databases import changing, empty_database, insert_copy, make_v0, rows_of_sample
 from support.pipeline import read as read_table
 from support.pipeline import rows_of, url
+from support.sample_v1 import COMPLETED_RUN, insert_rows
 
 from benchmarks.generate import generate
 from landscape_assets.contract import V1
@@ -22,7 +23,6 @@ from landscape_assets.database.schemas import arrow_schema
 from landscape_assets.database.statements import display, select_runs
 from landscape_assets.database.tables import load_tables
 from landscape_assets.errors import CorruptTable
-from landscape_assets.sample import COMPLETED_RUN, insert_rows
 
 
 def read(path, table, *run_ids, by_scan=None) -> pa.Table:

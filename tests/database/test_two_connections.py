@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.pipeline import rows_of
+from support.sample_v1 import COMPLETED_RUN, RUNNING_RUN
 
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.database import AuditDatabase
 from landscape_assets.database.tables import LoadedTables, load_tables
 from landscape_assets.errors import CorruptTable, RunNotExportable
-from landscape_assets.sample import COMPLETED_RUN, RUNNING_RUN
 
 LATE = f"UPDATE runs SET canonical_version = 'late' WHERE run_id = '{COMPLETED_RUN}'"
 

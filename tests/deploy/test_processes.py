@@ -28,10 +28,10 @@ import yaml
 from support.copying import copy_landscape
 from support.databases import changing, empty_database, insert_copy, rows_of_sample
 from support.exporter import KEY
+from support.sample_v1 import COMPLETED_RUN
 from support.server import PASSWORD, Server
 from support.webserver import ask, free_port
 
-from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.verify import verify_package
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from support.exporter import KEY, Exporter
+from support.sample_v1 import write_sample
 
 from landscape_assets.keygen import make_key_pair
-from landscape_assets.sample import write_sample
 from landscape_assets.storage.names import folder_name
 
 ORIGIN = "exports.example.org/audit"

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import rfc8785
 from support.exporter import KEY, Exporter
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.evidence.disclose import Choice, disclose
-from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status
 from landscape_assets.verify.disclosure import verify_disclosure
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.dagster_defs.backlog import EXPORT_BACKLOG
 from landscape_assets.dagster_defs.build import build_defs
@@ -16,7 +17,6 @@ from landscape_assets.dagster_defs.jobs import EXPORT_RUN, VERIFY_LOG
 from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.partitions import RUNS
 from landscape_assets.dagster_defs.resources import workspace
-from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status
 from landscape_assets.verify.log import verify_log
 

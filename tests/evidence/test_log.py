@@ -16,12 +16,12 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.exporter import KEY, Exporter
+from support.sample_v1 import COMPLETED_RUN
 from tlog_scales import signing
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 
 from landscape_assets.evidence import export_log, note
 from landscape_assets.records.sign import ManifestKey
-from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status
 from landscape_assets.verify.log import verify_log, verify_proof
 from landscape_assets.verify.note import read_checkpoint, require_signature

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 import rfc8785
 from support.exporter import Exporter
+from support.sample_v1 import COMPLETED_RUN, write_sample
 
 from landscape_assets.evidence import prove, tiles
 from landscape_assets.evidence.note import sign_checkpoint
 from landscape_assets.merkle import Tree, hashes_of
 from landscape_assets.records.sign import ManifestKey
-from landscape_assets.sample import write_sample
-from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status
 from landscape_assets.verify.log import LogReport, verify_log, verify_proof
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import rfc8785
+from support.sample_v1 import COMPLETED_RUN
 from tlog_scales import tiles as their_tiles
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 
 from landscape_assets.evidence import LogSettings, export_log, tiles
 from landscape_assets.records.sign import ManifestKey
-from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status
 from landscape_assets.verify.log import verify_log
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from support.exporter import KEY, Exporter
+from support.sample_v1 import COMPLETED_RUN
 
 from benchmarks.generate import generate_all
 from landscape_assets.dagster_defs.backlog import EXPORT_BACKLOG
@@ -20,7 +21,6 @@ from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.export_log import LOG
 from landscape_assets.evidence import LogSettings, sync, tiles
 from landscape_assets.records.sign import ManifestKey
-from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.verify import Status, verify_log
 
 from .conftest import ORIGIN, Signer

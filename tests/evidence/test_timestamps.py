@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from support.exporter import Exporter
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.evidence import timestamp
-from landscape_assets.sample.content import COMPLETED_RUN
 from landscape_assets.verify import Status, verify_log
 
 from .conftest import Signer

@@ -13,11 +13,11 @@ import rfc8785
 import sqlalchemy as sa
 from support.offset import with_offset
 from support.pipeline import make_records, texts
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from benchmarks import reference
 from landscape_assets.database import AuditDatabase
 from landscape_assets.database.statements import select_all, select_runs
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 OWN = Path(__file__).parents[1] / "data" / "conformance"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "conformance"

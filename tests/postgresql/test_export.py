@@ -9,11 +9,11 @@ import time
 
 import pytest
 from support.pipeline import opened_connections, rows_of
+from support.sample_v1 import COMPLETED_RUN, RUNNING_RUN
 
 from benchmarks.generate import generate
 from benchmarks.statements import count_statements
 from landscape_assets.database import AuditDatabase
-from landscape_assets.sample import COMPLETED_RUN, RUNNING_RUN
 
 
 def test_the_database_is_not_changed(exporter, audit):

@@ -15,6 +15,7 @@ import pytest
 from support.copying import copy_landscape
 from support.exporter import KEY, Exporter
 from support.pipeline import rows_of
+from support.sample_v1 import COMPLETED_RUN
 from support.server import PASSWORD, Audit, Server
 
 from landscape_assets.dagster_defs.build import build_defs
@@ -22,7 +23,6 @@ from landscape_assets.dagster_defs.jobs import EXPORT_RUN
 from landscape_assets.dagster_defs.partitions import register
 from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import DatabaseError
-from landscape_assets.sample import COMPLETED_RUN
 
 SECRETS = (PASSWORD, quote(PASSWORD), quote(PASSWORD, safe=""), PASSWORD.replace("\\", "\\\\"), "%41?&", "ss@w")
 

@@ -5,9 +5,9 @@ Belongs here: a writer at work while tables are read. Does not belong here: fail
 """
 
 from support.pipeline import rows_of
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.database import AuditDatabase
-from landscape_assets.sample import COMPLETED_RUN
 
 LATE = (
     "INSERT INTO calls (call_id, state_id, call_index, call_type, status, request_hash, created_at) "

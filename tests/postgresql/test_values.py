@@ -12,11 +12,11 @@ import pytest
 from support.databases import changing, empty_database, insert_copy, rows_of_sample
 from support.offset import with_offset
 from support.pipeline import make_records, rows_of, texts
+from support.sample_v1 import COMPLETED_RUN
 from support.server import Audit
 
 from landscape_assets.database import AuditDatabase
 from landscape_assets.errors import CorruptTable, DatabaseError
-from landscape_assets.sample import COMPLETED_RUN
 
 KEYS = {
     "runs": ("run_id",), "secret_resolutions": ("resolution_id",), "nodes": ("node_id",), "edges": ("edge_id",),

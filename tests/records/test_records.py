@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from support.databases import shuffle, to_v0
 from support.pipeline import SmallBuckets, make_records, texts, url
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 from support.strategies import RUN_ID, UNSHRUNK, runs
 
 from benchmarks import reference
 from benchmarks.generate import generate
 from landscape_assets.budget import Budget
 from landscape_assets.database import adbc
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.storage.arrow_file import ArrowReader
 
 CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"

@@ -12,10 +12,10 @@ from support.exporter import content
 from support.hostile import records, write_records
 from support.pipeline import make_files
 from support.report import body
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 from landscape_assets.records.sign import SigningKey
 from landscape_assets.report.page import MAX_BYTES
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN, RUNNING_RUN
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.pipeline import jsonl, make_all_files, make_files
 from support.report import cells
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.budget import Budget
 from landscape_assets.records.sign import SigningKey
 from landscape_assets.report.histogram import MOST_BUCKETS, PERCENTILE_ERROR, Distributions, Times
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 KEY = SigningKey("a key of the tests, longer than sixteen bytes", None)
 

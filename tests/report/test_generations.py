@@ -16,12 +16,12 @@ from support.generations import GENERATIONS, SUBJECT, database
 from support.hostile import write_records
 from support.pipeline import jsonl, make_all_files
 from support.report import body, cells
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.formats import RunFiles
 from landscape_assets.records.sign import SigningKey
 from landscape_assets.report import text
 from landscape_assets.reporting import report_of
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 KEY = SigningKey("a key of the tests, longer than sixteen bytes", None)
 OF_V071 = ("sink_effect", "sink_effect_attempt")

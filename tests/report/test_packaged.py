@@ -4,9 +4,9 @@ Belongs here: that it is listed, verified, and made again from the records byte 
 """
 
 from support.exporter import KEY, Exporter, content
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.reporting import report_of
-from landscape_assets.sample import COMPLETED_RUN
 from landscape_assets.verify import Status, verify_package
 
 

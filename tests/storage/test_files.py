@@ -20,12 +20,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from support.databases import fill, rename_run
 from support.pipeline import jsonl, make_files
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 from support.strategies import RUN_ID, UNSHRUNK, runs
 
 from benchmarks import reference
 from benchmarks.fields import FIELDS, PARSED, TIMES
 from landscape_assets.records.sign import SigningKey
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"
 KEY = SigningKey("conformance-key")

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from landscape_assets.sample import insert_rows, sample_tables, schema_sql
+from support.sample_v1 import insert_rows, sample_tables, schema_sql
 
 if TYPE_CHECKING:
     from .server import Audit
@@ -59,6 +59,22 @@ def tables_of(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """Table → its columns."""
     names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
     return {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
+
+
+def schema_facts(connection: sqlite3.Connection) -> dict:
+    """Per table its columns, foreign keys and indexes; indexes that a constraint makes have no name of their own."""
+    facts = {}
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        indexes = set()
+        for _, name, unique, origin, partial in connection.execute(f"PRAGMA index_list({table})").fetchall():
+            columns = tuple(row[2] for row in connection.execute(f"PRAGMA index_info({name})"))
+            indexes.add((name if origin == "c" else origin, unique, partial, columns))
+        facts[table] = (
+            [tuple(row) for row in connection.execute(f"PRAGMA table_info({table})")],
+            sorted(tuple(row[2:]) for row in connection.execute(f"PRAGMA foreign_key_list({table})")),
+            indexes,
+        )
+    return facts
 
 
 def rename_run(path: Path, old: str, new: str) -> None:

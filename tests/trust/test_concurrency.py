@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from support.exporter import KEY, content
+from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
-from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 from landscape_assets.storage.work_dirs import make_work_dir, remove_work_dir, run_lock, staging_root
 from landscape_assets.verify import Status, verify_package
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from cryptography.hazmat.primitives import serialization
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG, register
-from landscape_assets.sample import COMPLETED_RUN
 
 KEY = "Kq7-nobody-must-ever-read-this-key"
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from support.exporter import Exporter
+from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.keygen import make_key_pair
-from landscape_assets.sample import COMPLETED_RUN
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "sha256sum", "find", "openssl"))),

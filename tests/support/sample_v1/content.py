@@ -2,8 +2,7 @@
 model.
 
 Belongs here: the pipeline, what happened to each complaint, and nothing that is random or depends on the clock. Does
-not belong here: tables and files (`schema.sql`, `__init__.py`). It has more than 400 lines because it is data: what
-happened, event by event.
+not belong here: tables and files (`__init__.py`).
 """
 
 from __future__ import annotations
