@@ -108,7 +108,7 @@ class Commands:
         """
         home = self.scratch / "dagster_home"
         home.mkdir()
-        shutil.copy(ROOT / "dagster.yaml", home)
+        shutil.copy(ROOT / "landscape_assets" / "dagster_defs" / "dagster.yaml", home)
         settings = {
             "DAGSTER_HOME": str(home),
             "LANDSCAPE_DATABASE_URL": f"sqlite:///{self.database(case)}",

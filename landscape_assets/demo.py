@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _PROJECT = Path(__file__).resolve().parent.parent
 """The folder of the project, where this is a clone of it."""
-
-_DAGSTER_YAML = "telemetry:\n  enabled: false\n"
 
 
 def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[[str], None]) -> bool:
@@ -53,8 +52,8 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
     home = Path(environment.dagster_home or root / "dagster_home").absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        is_clone = (_PROJECT / "pyproject.toml").is_file() and (_PROJECT / "dagster.yaml").is_file()
-        (home / "dagster.yaml").write_text((_PROJECT / "dagster.yaml").read_text() if is_clone else _DAGSTER_YAML)
+        instance = resources.files("landscape_assets.dagster_defs").joinpath("dagster.yaml")
+        (home / "dagster.yaml").write_text(instance.read_text("utf-8"))
 
     # The sample is exported with its own key and no other, whole.
     kept = {
@@ -78,8 +77,8 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
     if not in_place:
         variables |= of_sample
     command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    in_project = Path.cwd() == _PROJECT and Path("workspace.yaml").is_file()
-    start = "dagster dev" if in_project else "dagster dev -m landscape_assets.definitions"
+    is_clone = Path.cwd() == _PROJECT and Path("pyproject.toml").is_file()
+    start = "dg dev" if is_clone else "dg dev -m landscape_assets.definitions"
     tell(
         f"""
 Where everything is:

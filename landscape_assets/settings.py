@@ -1,7 +1,7 @@
 """Every setting: one frozen object of what the environment and the options of a command say.
 
 Belongs here: names, defaults and meaning of the environment variables; the README's table lists them. In the folder of
-a sample that `landscape-assets demo` made, what is not set is taken from the sample, so that `dagster dev` starts with
+a sample that `landscape-assets demo` made, what is not set is taken from the sample, so that `dg dev` starts with
 no environment. Does not belong here: what is done with the settings.
 """
 

@@ -1,4 +1,4 @@
-"""A deployment as operators meet it: `dagster dev` on the sample, and a browser.
+"""A deployment as operators meet it: `dg dev` on the sample, and a browser.
 
 Belongs here: starting the two. The browser is Debian's Chromium, headless, with a profile of its own; where it or
 Selenium is missing, the tests that need it are skipped and say so.
@@ -32,7 +32,7 @@ _OPTIONS = (
 
 @pytest.fixture(scope="module")
 def deployment(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """`dagster dev` on the sample's audit database, with nothing exported yet."""
+    """`dg dev` on the sample's audit database, with nothing exported yet."""
     if os.environ.get("SCREENSHOTS"):  # pictures show paths that mean something to their readers
         folder = Path(tempfile.gettempdir()) / "landscape"
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`dagster dev` on the sample: discovery, exports, a Dagster run that is killed, and the pages that a person opens.
+"""`dg dev` on the sample: discovery, exports, a Dagster run that is killed, and the pages that a person opens.
 
 The tests of this file build on one another, in their order: the deployment starts once. With SCREENSHOTS naming a
 folder the pages are saved there; the README's pictures come from it.

@@ -272,7 +272,7 @@ def test_demo_exports_a_signed_sample(demo):
         assert manifest["public_key"] is None
         assert f"{run_id}/records.jsonl" in packages
         assert f"{run_id}: exported, " in first.stdout
-    for text in ("landscape.db", "signing.key", "exports", "dagster dev", "VERIFY.md", "DAGSTER_HOME=", "-m landscape"):
+    for text in ("landscape.db", "signing.key", "exports", "dg dev", "VERIFY.md", "DAGSTER_HOME=", "-m landscape"):
         assert text in first.stdout
     assert (folder / "signing.key").read_text().strip() not in first.output
 

@@ -222,7 +222,7 @@ def test_every_asset_is_described() -> None:
 
 
 def test_definitions_are_valid_without_database_and_key(tmp_path: Path) -> None:
-    """`dagster definitions validate` passes in an empty environment, as `dagster dev` starts in one."""
+    """`dagster definitions validate` passes in an empty environment, as `dg dev` starts in one."""
     root = Path(__file__).resolve().parents[2]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LANDSCAPE_", "DAGSTER_"))}
     done = subprocess.run(

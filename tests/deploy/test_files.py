@@ -14,6 +14,7 @@ from landscape_assets.process import LIBRARY_ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+DAGSTER_YAML = ROOT / "landscape_assets" / "dagster_defs" / "dagster.yaml"
 
 
 def load(path: Path) -> dict:
@@ -21,7 +22,7 @@ def load(path: Path) -> dict:
 
 
 def with_postgresql(text: str) -> str:
-    """dagster.yaml of the repository's root with its block for PostgreSQL in force."""
+    """The project's dagster.yaml with its block for PostgreSQL in force."""
     return re.sub(r"^# ((?:storage:|  ).*)$", r"\1", text, flags=re.MULTILINE)
 
 
@@ -35,9 +36,9 @@ def instructions() -> list[list[str]]:
     return [joined[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
 
-def test_the_instance_is_that_of_the_root_with_its_block_for_postgresql():
+def test_the_instance_is_the_projects_with_its_block_for_postgresql():
     """What `dagster.yaml` says in a comment is what the deployment, and the test of its processes, uses."""
-    root = (ROOT / "dagster.yaml").read_text("utf-8")
+    root = DAGSTER_YAML.read_text("utf-8")
     assert "storage" not in yaml.safe_load(root)
     assert yaml.safe_load(with_postgresql(root)) == load(DEPLOY / "dagster.yaml")
     assert "postgres" in load(DEPLOY / "dagster.yaml")["storage"]
@@ -138,8 +139,8 @@ def test_run_pods_have_what_the_code_location_has():
     assert not {"env", "envFrom", "volumeMounts", "resources"} & set(container)
 
 
-def test_dagster_takes_the_instance_of_the_root(tmp_path):
+def test_dagster_takes_the_projects_instance(tmp_path):
     """Every setting is one that Dagster knows. (The deployment's is tried with its processes.)"""
-    (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text("utf-8"))
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_YAML.read_text("utf-8"))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_monitoring_enabled

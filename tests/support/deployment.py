@@ -1,4 +1,4 @@
-"""A Dagster deployment as an operator has it: `dagster dev` with the project's dagster.yaml and workspace.yaml, and its
+"""A Dagster deployment as an operator has it: `dg dev` with the project's dagster.yaml, and its
 GraphQL.
 
 Belongs here: starting and stopping it, and asking it what the UI asks. Does not belong here: what tests expect of the
@@ -25,7 +25,7 @@ _POLLS = "poll_interval_seconds: 60"
 
 
 class Deployment:
-    """A running `dagster dev`.
+    """A running `dg dev`.
 
     Args:
         url: where its UI is.
@@ -90,7 +90,7 @@ class Deployment:
 
 @contextmanager
 def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[Deployment]:
-    """`dagster dev` on a free port, in the project's folder, with a DAGSTER_HOME of its own, and its dagster.yaml
+    """`dg dev` on a free port, in the project's folder, with a DAGSTER_HOME of its own, and its dagster.yaml
     but for one number: Dagster runs that died are looked for every few seconds, and not once a minute.
 
     Args:
@@ -100,7 +100,7 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
     """
     home = folder / "dagster_home"
     home.mkdir(exist_ok=True)
-    instance = (PROJECT / "dagster.yaml").read_text("utf-8")
+    instance = (PROJECT / "landscape_assets" / "dagster_defs" / "dagster.yaml").read_text("utf-8")
     assert _POLLS in instance
     (home / "dagster.yaml").write_text(instance.replace(_POLLS, "poll_interval_seconds: 3"), "utf-8")
     port = free_port()
@@ -111,10 +111,10 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
         "LANDSCAPE_SIGNING_KEY": KEY,
         "PYTHONWARNINGS": "ignore",
     }
-    command = ["-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port), "--workspace", "workspace.yaml"]
-    log = (folder / "dagster-dev.log").open("wb")
+    command = [Path(sys.executable).with_name("dg"), "dev", "--host", "127.0.0.1", "--port", str(port)]
+    log = (folder / "dg-dev.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, *command],
+        command,
         cwd=PROJECT,
         env=os.environ | settings | environment,
         stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ def _wait_until_loaded(deployment: Deployment, process: subprocess.Popen[bytes],
         except (urllib.error.URLError, OSError, ValueError):
             pass
         time.sleep(0.3)
-    raise AssertionError(f"dagster dev did not come up:\n{log.read_text()[-4000:]}")
+    raise AssertionError(f"dg dev did not come up:\n{log.read_text()[-4000:]}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
