@@ -18,7 +18,12 @@ from landscape_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").iterdir()), ROOT / "landscape_assets" / "dagster_defs" / "dagster.yaml"]
+PAGES = [
+    README,
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "deploy").iterdir()),
+    ROOT / "landscape_assets" / "dagster_defs" / "dagster.yaml",
+]
 SETTINGS = {
     value
     for name, value in vars(settings).items()
