@@ -28,7 +28,7 @@ from .parallel import in_order
 from .records.manifest_v2 import ManifestOptions
 from .records.ordered import ordered_records, records_schema
 from .records.own_snapshot import Comparison, OwnSnapshots
-from .records.sign import ManifestKey, SignedBatch, SigningKey, sign
+from .records.sign import ManifestKey, SigningKey, sign
 from .settings import Settings
 from .storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, remove_work_dirs, run_lock, staging_root
 
@@ -189,10 +189,6 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
             snapshots = OwnSnapshots(tables.contract, facts, settings.key, settings.options)
             progress = _Progress(sum(sum(run.tables.values()) for run in facts), on_progress)
 
-            def on_batch(batch: SignedBatch) -> None:
-                snapshots.see(batch)
-                progress.add(len(batch.signatures))
-
             def published(files: RunFiles) -> Outcome:
                 number = files.number
                 compared = snapshots.results(number)
@@ -214,7 +210,8 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
                     settings.budget,
                     settings.options,
                     settings.manifest_key.key_id if settings.manifest_key else None,
-                    on_batch,
+                    snapshots.see if snapshots else None,
+                    progress.add,
                 )
                 yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
     finally:

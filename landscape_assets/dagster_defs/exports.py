@@ -240,7 +240,7 @@ def package(
             workspace.settings.budget,
             options,
             manifest_key.key_id if manifest_key else None,
-            snapshots.see,
+            snapshots.see if snapshots else None,
         )
         comparisons = snapshots.results(0)
         export = export_of(contract, facts, files, key, manifest_key, options, comparisons)

@@ -8,7 +8,6 @@ entry in `_FORMATS`. Does not belong here: how files become a package (`package/
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,7 +82,8 @@ def write_files(
     budget: Budget,
     options: ManifestOptions,
     public_key_id: str | None = None,
-    on_batch: Callable[[SignedBatch], None] = lambda batch: None,
+    watch: Callable[[SignedBatch], None] | None = None,
+    on_written: Callable[[int], None] = lambda records: None,
 ) -> Iterator[RunFiles]:
     """Writes the files of some runs, one run after the other.
 
@@ -97,7 +97,8 @@ def write_files(
         budget: how many threads the stage may take.
         options: what manifest records depend on.
         public_key_id: the id of the key that will sign the manifests, if there is one.
-        on_batch: called with each batch, in order, before a run that ends in it is yielded.
+        watch: called with each batch, in order, before a run that ends in it is yielded.
+        on_written: called with how many more records are written, now and then.
 
     Yields:
         Each run when its files are written.
@@ -111,29 +112,24 @@ def write_files(
         if name in formats
     }
 
-    def prepared(make: Deferred[SignedBatch]) -> tuple[SignedBatch, list[tuple[Part, Hashes, dict[str, Any]]]]:
+    def prepared(make: Deferred[SignedBatch]) -> tuple[SignedBatch | None, list[_Prepared]]:
         batch = make()
-        parts = _parts(batch, run_ids, is_signed=key is not None)
-        return batch, [
-            (
-                part,
-                hashes_of_lines(part.lines, part.lengths),
-                {name: each.prepare(part) for name, each in chosen.items()},
-            )
-            for part in parts
-        ]
+        parts = [_prepared(part, contract, chosen) for part in _parts(batch, run_ids, is_signed=key is not None)]
+        return None if watch is None else batch, parts  # kept no longer than it is needed
 
     writing: _Writing | None = None
     try:
         for batch, parts in results((partial(prepared, batch) for batch in batches), budget.threads):
-            on_batch(batch)
-            for part, leaves, by_format in parts:
+            if watch is not None and batch is not None:
+                watch(batch)
+            for part in parts:
                 if writing is not None and writing.number != part.number:
                     yield writing.finish()
                     writing = None
                 if writing is None:
                     writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
-                writing.add(part, leaves, by_format)
+                writing.add(part)
+                on_written(int(part.counts.sum()))
         if writing is not None:
             yield writing.finish()
             writing = None
@@ -154,12 +150,43 @@ def _parts(batch: SignedBatch, run_ids: Sequence[str], *, is_signed: bool) -> It
         yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text, lengths)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is written of some records of one run.
+
+    Args:
+        number, run_id: the run.
+        counts: how many records there are of each type, by its code.
+        chained: the signatures, or hashes, one behind the other.
+        leaves: the hash of each line as a leaf of a Merkle tree.
+        by_format: what each format writes.
+    """
+
+    number: int
+    run_id: str
+    counts: np.ndarray
+    chained: memoryview
+    leaves: Hashes
+    by_format: dict[str, Any]
+
+
+def _prepared(part: Part, contract: Contract, formats: dict[str, Format]) -> _Prepared:
+    return _Prepared(
+        part.number,
+        part.run_id,
+        np.bincount(part.types, minlength=len(contract.record_types)),
+        text_of(part.signatures),
+        hashes_of_lines(part.lines, part.lengths),
+        {name: each.prepare(part) for name, each in formats.items()},
+    )
+
+
 class _Writing:
     """The files of one run while they are written."""
 
     def __init__(
         self,
-        first: Part,
+        first: _Prepared,
         contract: Contract,
         key: SigningKey | None,
         options: ManifestOptions,
@@ -170,7 +197,7 @@ class _Writing:
         self.number, self._run_id = first.number, first.run_id
         self._types, self._key, self._options = list(contract.record_types), key, options
         self._public_key_id = public_key_id
-        self._counts: Counter[int] = Counter()
+        self._counts = np.zeros(len(self._types), np.int64)
         self._chain, self._root = hashlib.sha256(), GrowingRoot()
         self._writers: dict[str, Writer] = {}
         try:
@@ -180,16 +207,15 @@ class _Writing:
             self.abandon()
             raise
 
-    def add(self, part: Part, leaves: Hashes, by_format: dict[str, Any]) -> None:
-        for code, count in enumerate(np.bincount(part.types, minlength=len(self._types))):
-            self._counts[code] += int(count)
-        self._chain.update(text_of(part.signatures))
-        self._root.add(leaves)
+    def add(self, part: _Prepared) -> None:
+        self._counts += part.counts
+        self._chain.update(part.chained)
+        self._root.add(part.leaves)
         for name, writer in self._writers.items():
-            writer.write(by_format[name])
+            writer.write(part.by_format[name])
 
     def finish(self) -> RunFiles:
-        counts = {name: self._counts[code] for code, name in enumerate(self._types) if self._counts[code]}
+        counts = {name: int(count) for name, count in zip(self._types, self._counts, strict=True) if count}
         end = RunEnd(
             self._run_id, counts, self._chain.hexdigest(), self._key, self._options, self._public_key_id, now()
         )

@@ -16,7 +16,7 @@ from ..records.ordered import FieldsWanted
 from ..storage.files import FileFacts, NewFile
 from .base import Part, View, ViewWriter
 
-ROW_GROUP_BYTES = 4 * 2**20
+ROW_GROUP_BYTES = 2 * 2**20
 """Bytes of values (uncompressed) after which a row group is closed."""
 
 

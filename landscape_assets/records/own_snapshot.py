@@ -72,10 +72,12 @@ class OwnSnapshots:
             if run.own_exports is not None
         }
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to compare with."""
+        return bool(self._runs)
+
     def see(self, batch: SignedBatch) -> None:
         """Takes in the next records."""
-        if not self._runs:
-            return
         numbers = batch.records.column(RUN).to_numpy()
         for number, run in self._runs.items():
             start, stop = (int(np.searchsorted(numbers, number, side)) for side in ("left", "right"))
