@@ -12,9 +12,9 @@ from .errors import ExportError
 
 LIBRARY_ENVIRONMENT = {
     # The allocators of Arrow and of Polars keep freed memory for the next batch, each for itself, and so hold several
-    # batches that are not used. Of those that Arrow has, jemalloc gives most back (measured with all formats: 40 MB less
-    # than mimalloc, at the same speed). That of Polars keeps some for each of eight arenas, and for half a second unless
-    # told otherwise; one arena and a tenth of a second are as fast (measured: 45 MB less).
+    # batches that are not used. Of those that Arrow has, jemalloc gives most back (measured with all formats: 40 MB
+    # less than mimalloc, at the same speed). That of Polars keeps some for each of eight arenas, and for half a second
+    # unless told otherwise; one arena and a tenth of a second are as fast (measured: 45 MB less).
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
     "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:100,muzzy_decay_ms:0",
     # NumPy's linear algebra, which is not used here, would start threads that wait for work in a loop.

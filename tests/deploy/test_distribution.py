@@ -103,7 +103,7 @@ def test_the_demo_runs_from_an_empty_environment(built: Path, empty: Path, tmp_p
     try:
         run(empty, "-m", "pip", "check")
         ask = "import importlib.metadata as m; print(*sorted(m.requires('landscape-assets')), sep='\\n')"
-        assert run(empty, "-c", ask).splitlines() == requirements(wheel) != []
+        assert run(empty, "-I", "-c", ask).splitlines() == requirements(wheel) != []
         mine = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
         command = empty.with_name("landscape-assets")
         output = run(command, "demo", cwd=tmp_path, env=mine)
