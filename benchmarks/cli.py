@@ -24,6 +24,7 @@ from typing import Any
 
 from . import backfill, many_runs, one_run
 from .commands import ROOT, Commands
+from .generations import GENERATIONS
 from .rounds import take_all
 from .summary import summarise
 
@@ -70,6 +71,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     many.add_argument(
         "--thousand", action="store_true", help="one run also among 1000 larger ones: a database of 10 GB"
     )
+    many.add_argument("--generation", choices=GENERATIONS, default="v1", help="of the databases (v1)")
     ui = parser.add_argument_group("backfill")
     ui.add_argument("--backfill-runs", type=_positive, default=40, help="small runs that are backfilled (40)")
     places = parser.add_argument_group("folders")
@@ -80,6 +82,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     chosen.sizes = chosen.sizes or (FULL_SIZES if chosen.full else DEFAULT_SIZES)
     chosen.parts = {name: part for name, part in PARTS.items() if getattr(chosen, name)} or {"one": one_run}
+    if chosen.generation != "v1" and "one" in chosen.parts:
+        parser.error("--one has references that read contract v1 alone; give --many or --ui with --generation")
     offered = [name for part in chosen.parts.values() for name in part.CONTENDERS]
     chosen.only = offered if chosen.only is None else chosen.only
     if unknown := [name for name in chosen.only if name not in offered]:
@@ -121,11 +125,12 @@ def main(arguments: list[str] | None = None) -> None:
             "python": platform.python_version(),
         },
         "rounds": chosen.repeats,
+        "generation": chosen.generation,
         "parts": {},
     }
     measured = {}
     temporary = tempfile.TemporaryDirectory(prefix="benchmark-") if chosen.data is None else nullcontext(chosen.data)
-    with temporary as data, Commands(Path(data)) as commands:
+    with temporary as data, Commands(Path(data), chosen.generation) as commands:
         try:
             commands.warm_up()
             for name, part in chosen.parts.items():

@@ -36,9 +36,11 @@ class Commands:
 
     Args:
         data: where databases are made, and kept for the next time.
+        generation: of the databases, by its contract.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, generation: str = "v1") -> None:
+        self._generation = generation
         data.mkdir(parents=True, exist_ok=True)
         self.data = data.resolve()
         self.scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=self.data))
@@ -79,12 +81,13 @@ class Commands:
         """The database of a case, with runs `run-0`, `run-1` and so on; made when it is not there yet."""
         # A run that is exported alone, and is not the first of its kind, is the only one of its database.
         first = case.first if case.among == 1 else 0
-        path = self.data / f"{case.among}-runs-of-{case.rows}-rows{f'-from-{first}' if first else ''}.db"
+        generation = "" if self._generation == "v1" else f"{self._generation}-"
+        path = self.data / f"{generation}{case.among}-runs-of-{case.rows}-rows{f'-from-{first}' if first else ''}.db"
         if not path.exists():
             partial = path.with_suffix(f".{os.getpid()}.partial")
             partial.unlink(missing_ok=True)
             arguments = ("-m", "benchmarks.generate", partial, case.rows, "--runs", case.among, "--first", first)
-            self.python(*arguments)
+            self.python(*arguments, "--generation", self._generation)
             partial.rename(path)
         return path
 

@@ -1,10 +1,11 @@
 """Runs to measure on: the run of the bug reports, at any size, and many of them in one database.
 
-Belongs here: making an audit database of contract v1 with completed runs in which every row passes through a few node
-states, each with calls, and one row in twenty forks into two branches; the tables are in `schema_v1.sql`. Does not
-belong here: measuring, and runs made to look at (`landscape_assets.sample`).
+Belongs here: making an audit database with completed runs in which every row passes through a few node states, each
+with calls, and one row in twenty forks into two branches. Does not belong here: the tables (`generations.py`),
+measuring, and runs made to look at (`landscape_assets.sample`).
 
     python -m benchmarks.generate DATABASE ROWS [--run-id ID] [--runs N] [--first K] [--states 5] [--calls 2]
+        [--generation v1|v071]
 
 The same arguments give the same rows. 100,000 rows of 5 states with 2 calls each are 2.31 million records, about 1 GB
 and a minute of work. A database that exists gets further runs. It is not protected against a crash while it is being
@@ -17,15 +18,13 @@ import argparse
 import json
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-SCHEMA = Path(__file__).with_name("schema_v1.sql")
-"""The tables of an empty audit database of contract v1, for SQLite."""
+from .generations import GENERATIONS, Inserts
 
 FORK_EVERY = 20
 """One row in so many forks."""
@@ -58,7 +57,9 @@ def generate(path: Path, rows: int, run_id: str | None = None, *, states: int = 
     return generate_all(path, rows, [run_id or f"run-{rows}"], states=states, calls=calls)
 
 
-def generate_all(path: Path, rows: int, run_ids: Sequence[str], *, states: int = 5, calls: int = 2) -> int:
+def generate_all(
+    path: Path, rows: int, run_ids: Sequence[str], *, states: int = 5, calls: int = 2, generation: str = "v1"
+) -> int:
     """Add completed runs of one size to a database, which is made where there is none, one after the other.
 
     Args:
@@ -67,6 +68,7 @@ def generate_all(path: Path, rows: int, run_ids: Sequence[str], *, states: int =
         run_ids: the runs.
         states: node states of each row's first token.
         calls: calls of each node state.
+        generation: of the database, by its contract: one of GENERATIONS.
 
     Returns:
         How many records the runs have together.
@@ -75,21 +77,22 @@ def generate_all(path: Path, rows: int, run_ids: Sequence[str], *, states: int =
         ValueError: the database has one of the runs already.
     """
     is_new = not path.exists()
-    records = 0
+    records, tables = 0, GENERATIONS[generation]
     with closing(sqlite3.connect(path)) as connection:
         # Speed at the price of safety: a benchmark's database can be made again.
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000;")
         if is_new:
-            connection.executescript(SCHEMA.read_text("utf-8"))
+            connection.executescript(tables.ddl())
         # An index that is made at the end, sorted, costs a fraction of one that grows row by row.
         indexes = _drop_indexes(connection) if is_new else []
         for run_id in run_ids:
             if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
                 raise ValueError(f"{path} has the run {run_id!r} already")
             run = _Run(run_id, rows, states, calls)
-            records += _insert(connection, run.frame())
+            records += _insert(connection, tables.adapt(run_id, run.frame()), tables.columns)
             for start in range(0, rows, BLOCK):
-                records += _insert(connection, run.block(start, min(start + BLOCK, rows)))
+                block = run.block(start, min(start + BLOCK, rows))
+                records += _insert(connection, tables.adapt(run_id, block), tables.columns)
         connection.commit()
         for statement in indexes:
             connection.execute(statement)
@@ -105,32 +108,10 @@ def _drop_indexes(connection: sqlite3.Connection) -> list[str]:
     return [statement for _, statement in indexes]
 
 
-Inserts = dict[str, list[tuple[Any, ...]]]
-
-COLUMNS = {
-    "runs": "run_id, started_at, completed_at, config_hash, settings_json, reproducibility_grade, canonical_version,"
-    " status",
-    "nodes": "node_id, run_id, plugin_name, node_type, plugin_version, determinism, config_hash, config_json,"
-    " sequence_in_pipeline, registered_at, schema_mode",
-    "edges": "edge_id, run_id, from_node_id, to_node_id, label, default_mode, created_at",
-    "operations": "operation_id, run_id, node_id, operation_type, started_at, completed_at, status, duration_ms",
-    "rows": "row_id, run_id, source_node_id, row_index, source_data_hash, created_at",
-    "tokens": "token_id, row_id, run_id, fork_group_id, branch_name, step_in_pipeline, created_at",
-    "token_parents": "token_id, parent_token_id, ordinal",
-    "token_outcomes": "outcome_id, run_id, token_id, outcome, is_terminal, recorded_at, sink_name, fork_group_id",
-    "node_states": "state_id, token_id, run_id, node_id, step_index, attempt, status, input_hash, output_hash,"
-    " context_before_json, duration_ms, error_json, success_reason_json, started_at, completed_at",
-    "routing_events": "event_id, state_id, edge_id, routing_group_id, ordinal, mode, created_at",
-    "calls": "call_id, state_id, call_index, call_type, status, request_hash, request_ref, response_hash, latency_ms,"
-    " created_at",
-}
-"""The columns that are filled, by table; the others are null."""
-
-
-def _insert(connection: sqlite3.Connection, inserts: Inserts) -> int:
+def _insert(connection: sqlite3.Connection, inserts: Inserts, columns: Mapping[str, str]) -> int:
     for table, rows in inserts.items():
-        marks = ", ".join("?" * len(COLUMNS[table].split(",")))
-        connection.executemany(f"INSERT INTO {table} ({COLUMNS[table]}) VALUES ({marks})", rows)
+        marks = ", ".join("?" * len(columns[table].split(",")))
+        connection.executemany(f"INSERT INTO {table} ({columns[table]}) VALUES ({marks})", rows)
     return sum(map(len, inserts.values()))
 
 
@@ -274,6 +255,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first of them (default: 0)")
     parser.add_argument("--states", type=int, default=5, help="node states of each row (default: 5)")
     parser.add_argument("--calls", type=int, default=2, help="calls of each node state (default: 2)")
+    parser.add_argument("--generation", choices=GENERATIONS, default="v1", help="of the database (default: v1)")
     chosen = parser.parse_args()
     if chosen.runs is None:
         run_ids = [chosen.run_id or f"run-{chosen.rows}"]
@@ -281,7 +263,14 @@ def main() -> None:
         parser.error("give --run-id or --runs, not both")
     else:
         run_ids = [f"run-{number}" for number in range(chosen.first, chosen.first + chosen.runs)]
-    records = generate_all(chosen.database, chosen.rows, run_ids, states=chosen.states, calls=chosen.calls)
+    records = generate_all(
+        chosen.database,
+        chosen.rows,
+        run_ids,
+        states=chosen.states,
+        calls=chosen.calls,
+        generation=chosen.generation,
+    )
     print(f"{records} records")
 
 

@@ -12,6 +12,7 @@ from support.sample_v1 import schema_sql
 
 from benchmarks.generate import BLOCK, generate, generate_all
 from benchmarks.reference import export_run
+from landscape_assets.database import AuditDatabase
 
 
 def count(path, table, where="1"):
@@ -137,3 +138,19 @@ def test_times_go_over_the_second(tmp_path):
         times = [time for (time,) in connection.execute("SELECT created_at FROM rows ORDER BY row_index")]
     assert times[0] == "2026-03-01 12:00:00.123456"
     assert times[876:878] == ["2026-03-01 12:00:00.999456", "2026-03-01 12:00:01.000456"]
+
+
+def test_runs_of_the_newest_generation(tmp_path, exporter):
+    """The same run in the tables of ELSPETH 0.7.1, with three events of the scheduler for each token; it is sound."""
+    path = tmp_path / "run.db"
+    assert generate_all(path, 100, ["run-0", "run-1"], generation="v071") == 2 * (23.1 * 100 + 14 + 3 * 110)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with AuditDatabase(f"sqlite:///{path}") as database:
+        assert database.contract.name == "v071"
+    assert exporter.run("check", "--database", f"sqlite:///{path}").exit_code == 0
+    outcomes = exporter.outcomes(path, "--all")
+    assert [(outcome["run_id"], outcome["status"]) for outcome in outcomes] == [
+        ("run-0", "exported"),
+        ("run-1", "exported"),
+    ]
