@@ -1,4 +1,5 @@
-"""The whole tampering matrix over a small signed package, as one command: `python -m tests.verify.exhaustive`.
+"""The whole tampering matrix over a small signed package, as one command:
+`python -m tests.verify.exhaustive [--generation v1|v071]`.
 
 Belongs here: every bit of every file, every truncation, every edit of `tampering.py`, and the counts. The test suite
 does a spread-out part of it.
@@ -12,6 +13,7 @@ good.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -26,7 +28,7 @@ import rfc8785
 
 from landscape_assets.verify import verify_package
 
-from . import build, tampering
+from . import build, generations, tampering
 from .build import KEY, OTHER_KEY
 from .make_corpus import PRIVATE_KEY
 from .small import small_run
@@ -43,6 +45,33 @@ Result = tuple[str, str, Verdicts]
 """Group, what was done, the verdicts."""
 
 
+def sound_package(parent: Path, generation: str, run_id: str = "run-small") -> Path:
+    """A package in which nothing is wrong."""
+    if generation == "v1":
+        return build.build(parent, small_run(run_id), private_key=PRIVATE_KEY)
+    records = [{**record, "run_id": run_id} if "run_id" in record else record for record in _few(generation)]
+    return generations.build_package(parent, records, generation, private_key=PRIVATE_KEY)
+
+
+def _few(generation: str) -> list[dict]:
+    """The run, its policy, an operation with its node and the first of its calls: small, so that every bit of a package
+    can be flipped, and with a manifest record that all of them lead to."""
+    records = generations.data_records(generation, small=True)
+    calls = [record for record in records if record["record_type"] == "call" and record["operation_id"]]
+    (operation,) = (
+        record
+        for record in records
+        if record["record_type"] == "operation" and record["operation_id"] == calls[0]["operation_id"]
+    )
+    return [
+        record
+        for record in records
+        if record["record_type"] in ("run", "web_plugin_policy")
+        or (record["record_type"] == "node" and record["node_id"] == operation["node_id"])
+        or record in (operation, calls[0])
+    ]
+
+
 def verdict(package: Path) -> Verdicts:
     """In this process."""
     report = verify_package(package, key=KEY, processes=1)
@@ -55,9 +84,9 @@ def verdict(package: Path) -> Verdicts:
     return alone, int(verify_package(package, key=KEY, public_key=PEM, processes=1).status)
 
 
-def bits_and_truncations(part: int, parts: int, parent: Path) -> Iterator[Result]:
+def bits_and_truncations(part: int, parts: int, parent: Path, generation: str) -> Iterator[Result]:
     """This part of every single-bit change, every truncation and some lengthenings."""
-    copy = Restored(build.build(parent / f"bits-{part}", small_run(), private_key=PRIVATE_KEY))
+    copy = Restored(sound_package(parent / f"bits-{part}", generation))
     for name, content in copy.sound.items():
         for bit in range(part, len(content) * 8, parts):
             with copy.with_content(name, tampering.flipped(content, bit)) as package:
@@ -70,9 +99,9 @@ def bits_and_truncations(part: int, parts: int, parent: Path) -> Iterator[Result
                 yield f"appended bytes to {name}", f"byte {byte}", verdict(package)
 
 
-def edits(part: int, parts: int, parent: Path) -> Iterator[Result]:
+def edits(part: int, parts: int, parent: Path, generation: str) -> Iterator[Result]:
     """This part of the edits of files, records and the manifest."""
-    base = build.build(parent / f"edits-{part}", small_run(), private_key=PRIVATE_KEY)
+    base = sound_package(parent / f"edits-{part}", generation)
     copy = Restored(base)
     for number, (what, tamper) in enumerate(tampering.file_tamperings(base)):
         if number % parts == part:
@@ -86,7 +115,7 @@ def edits(part: int, parts: int, parent: Path) -> Iterator[Result]:
             )
             shutil.rmtree(touched.parent)
 
-    other = build.build(parent / f"other-{part}", small_run("run-other"))
+    other = sound_package(parent / f"other-{part}", generation, "run-other")
     foreign = (other / "records.jsonl").read_bytes().splitlines()
     lines = copy.sound["records.jsonl"].splitlines()
     for number, (what, edited) in enumerate(tampering.line_edits(lines, foreign)):
@@ -114,13 +143,13 @@ def edits(part: int, parts: int, parent: Path) -> Iterator[Result]:
                     yield group, what, verdict(package)
 
 
-def work(job: tuple[int, int, str]) -> tuple[Counter, list[Result]]:
+def work(job: tuple[int, int, str, str]) -> tuple[Counter, list[Result]]:
     """One process's part: counts by group and verdicts, and what was not noticed with the one key or with both."""
-    part, parts, parent = job
+    part, parts, parent, generation = job
     counts: Counter = Counter()
     missed: list[Result] = []
     for source in (bits_and_truncations, edits):
-        for result in source(part, parts, Path(parent)):
+        for result in source(part, parts, Path(parent), generation):
             counts[result[0], result[2]] += 1
             if not {0, 10}.isdisjoint(result[2]):
                 missed.append(result)
@@ -129,19 +158,26 @@ def work(job: tuple[int, int, str]) -> tuple[Counter, list[Result]]:
 
 def main() -> int:
     """Do all of it and print the counts. Gives 0 when nothing was missed but what is named in BLIND."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.verify.exhaustive", description=(__doc__ or "").split(":")[0]
+    )
+    parser.add_argument("--generation", choices=("v1", "v071"), default="v1", help="of the package (v1)")
+    generation = parser.parse_args().generation
     started = time.monotonic()
     processes = cpu_count()
     counts: Counter = Counter()
     missed: list[Result] = []
     with tempfile.TemporaryDirectory() as parent:
-        sound = build.build(Path(parent) / "sound", small_run(), private_key=PRIVATE_KEY)
+        sound = sound_package(Path(parent) / "sound", generation)
         if verdict(sound) != (0, 0):
             print("The untouched package does not verify.")
             return 1
         sizes = {name: (sound / name).stat().st_size for name in tampering.files_of(sound)}
         print(f"{len(sizes)} files, {sum(sizes.values())} bytes")
         with Pool(processes) as pool:
-            for some, more in pool.imap_unordered(work, [(part, processes, parent) for part in range(processes)]):
+            for some, more in pool.imap_unordered(
+                work, [(part, processes, parent, generation) for part in range(processes)]
+            ):
                 counts += some
                 missed += more
     print("   count  status with the HMAC key alone, with both keys")

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from . import build
 from .build import EXPORTED_AT, KEY, Record
@@ -347,6 +348,7 @@ def build_package(
     key: bytes | None = KEY,
     *,
     edit_manifest: Callable[[dict], object] | None = None,
+    private_key: Ed25519PrivateKey | None = None,
     **more: object,
 ) -> Path:
     """Write a package and give its folder.
@@ -357,10 +359,15 @@ def build_package(
         contract: v060, v070 or v071.
         key: to sign with; None for an unsigned package.
         edit_manifest: changes manifest.json before it is signed.
+        private_key: for manifest.json.sig.
         more: for `contents`.
     """
     files, manifest = contents(records, contract, key, **more)
     if edit_manifest:
         edit_manifest(manifest)
+    if private_key is not None:
+        manifest["public_key"] = {"algorithm": "ed25519", "key_id": build.public_key_id(private_key)}
     files["manifest.json"] = build.seal(manifest, key)
+    if private_key is not None:
+        files["manifest.json.sig"] = private_key.sign(files["manifest.json"])
     return build.write(parent / build.folder_name(str(records[0]["run_id"])), files)
