@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.deployment import Deployment, dagster_dev
 
+from landscape_assets.sample import write_sample
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
@@ -31,7 +33,7 @@ _OPTIONS = (
 
 
 @pytest.fixture(scope="module")
-def deployment(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """`dg dev` on the sample's audit database, with nothing exported yet."""
     if os.environ.get("SCREENSHOTS"):  # pictures show paths that mean something to their readers
         folder = Path(tempfile.gettempdir()) / "landscape"
@@ -39,8 +41,9 @@ def deployment(sample_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         folder.mkdir()
     else:
         folder = tmp_path_factory.mktemp("deployment")
-    database = shutil.copy(sample_file, folder / "landscape.db")
-    with dagster_dev(folder, Path(database)) as running:
+    database = folder / "landscape.db"
+    write_sample(database)
+    with dagster_dev(folder, database) as running:
         yield running
 
 

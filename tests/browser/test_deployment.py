@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.deployment import Deployment
-from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
+
+from landscape_assets.sample import COMPLETED_RUN, FAILED_RUN
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -145,10 +146,10 @@ def test_the_graph_shows_where_everything_comes_from(pages: Pages) -> None:
 def test_a_partition_shows_its_package_and_what_it_was_made_of(pages: Pages) -> None:
     """The manifest's page: path, counts, hashes, the manifest itself, and the way back to the tables."""
     pages.open(f"/assets/export/manifest?view=partitions&partition={COMPLETED_RUN}", 860)
-    pages.see("Materialized", "record_count", "202", "final_hash", "made of", f"exports/{COMPLETED_RUN}")
+    pages.see("Materialized", "record_count", "302", "final_hash", "made of", f"exports/{COMPLETED_RUN}")
     pages.picture("partition")
     pages.click("[Show Markdown]")
-    pages.see("landscape/node_states", "58")
+    pages.see("landscape/node_states", "51")
     pages.picture("made-of")
     link = pages.browser.find_element("link text", "landscape/node_states").get_attribute("href")
     pages.browser.get(link)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.exporter import Exporter
 from support.hostile import records, write_records
-from support.sample_v1 import COMPLETED_RUN
+
+from landscape_assets.sample import COMPLETED_RUN, write_sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -31,8 +32,10 @@ def axe() -> str:
 
 
 @pytest.fixture
-def pages(tmp_path: Path, exporter: Exporter, sample: Path) -> dict[str, Path]:
+def pages(tmp_path: Path, exporter: Exporter) -> dict[str, Path]:
     """The pages by name."""
+    sample = tmp_path / "landscape.db"
+    write_sample(sample)
     assert exporter.export(sample, "--all").exit_code == 0
     sources = {
         "report": exporter.output / COMPLETED_RUN,
