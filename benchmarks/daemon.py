@@ -41,13 +41,13 @@ START_SECONDS = 120
 SECONDS_A_RUN = 60
 """How long is waited at most."""
 
-ASSETS = "{ assetNodes { assetKey { path } isMaterializable } }"
+ASSETS = "{ assetNodes { assetKey { path } isMaterializable isPartitioned } }"
 LAUNCH = """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 
 
 def backfill(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, float]:
-    """Backfill all assets for partitions, a Dagster run each.
+    """Backfill all assets that have partitions, a Dagster run each.
 
     Returns:
         `seconds` from the launch to the end of the last Dagster run; `seconds of a Dagster run` from its start to its
@@ -57,7 +57,9 @@ def backfill(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, 
         RuntimeError: the daemon does not start, or not every Dagster run succeeded.
     """
     nodes = _query(ASSETS, {})["assetNodes"]
-    assets = [{"path": node["assetKey"]["path"]} for node in nodes if node["isMaterializable"]]
+    assets = [
+        {"path": node["assetKey"]["path"]} for node in nodes if node["isMaterializable"] and node["isPartitioned"]
+    ]
     with tempfile.TemporaryFile() as log, _daemon(log):
         end = time.monotonic() + START_SECONDS
         while not instance.get_daemon_heartbeats().keys() >= DAEMONS:
