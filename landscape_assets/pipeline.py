@@ -128,12 +128,15 @@ def _logged(outcomes: Iterator[Outcome], settings: Settings) -> Iterator[Outcome
 
 
 def _sets(run_ids: list[str], settings: Settings) -> Iterator[list[str]]:
-    """The runs in sets that are exported together."""
+    """The runs in sets that are exported together, in the order of the database: its rows are then read in the order of
+    the records, and few are held."""
     if len(run_ids) == 1:
         yield run_ids
         return
     with AuditDatabase(settings.database_url) as database:
         rows = database.rows_by_run()
+    places = {run_id: place for place, run_id in enumerate(rows)}
+    run_ids = sorted(run_ids, key=lambda run_id: places.get(run_id, len(places)))
     some: list[str] = []
     size = 0
     for run_id in run_ids:

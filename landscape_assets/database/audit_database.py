@@ -193,7 +193,7 @@ class AuditDatabase:
         return run
 
     def rows_by_run(self) -> dict[str, int]:
-        """How many rows of the table `rows` each run has."""
+        """See `Source.rows_by_run`."""
         return self._source.rows_by_run(self.contract)
 
     def prefers_scan(self, runs: RunNumbers) -> bool:

@@ -145,7 +145,7 @@ class PostgreSQLSource(Source):
         return self._all(sa.select(*(sa.cast(row.c[name], sa.Text).label(name) for name in RUN_COLUMNS)))
 
     def rows_by_run(self, contract: Contract) -> dict[str, int]:
-        """How many rows of the table `rows` each run has."""
+        """See `Source.rows_by_run`: in no order."""
         rows = contract.metadata.tables["rows"]
         counted = self._all(sa.select(rows.c.run_id.label("id"), sa.func.count().label("rows")).group_by(rows.c.run_id))
         return {row["id"]: row["rows"] for row in counted}

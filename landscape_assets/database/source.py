@@ -66,7 +66,7 @@ class Source(ABC):
 
     @abstractmethod
     def rows_by_run(self, contract: Contract) -> dict[str, int]:
-        """How many rows of the table `rows` each run has."""
+        """How many rows of the table `rows` each run has; in the order of these rows, where that costs nothing."""
 
     @abstractmethod
     def read(self, contract: Contract, table: Table, run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

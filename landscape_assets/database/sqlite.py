@@ -159,15 +159,15 @@ class SQLiteSource(Source):
         ]
 
     def rows_by_run(self, contract: Contract) -> dict[str, int]:
-        """How many rows of the table `rows` each run has."""
+        """See `Source.rows_by_run`: in the order of their first rows."""
         rows = contract.metadata.tables["rows"]
         run_id = sa.cast(rows.c.run_id, sa.LargeBinary)  # it may be anything
-        select = _pinned(
-            sa.select(run_id.label("id"), sa.func.count().label("rows")).group_by(rows.c.run_id), ["x''", "0"]
-        )
+        first: sa.ColumnElement[int] = sa.func.min(sa.literal_column("rowid")).label("first")
+        counted = sa.select(run_id.label("id"), sa.func.count().label("rows"), first)
+        found = self._all(_pinned(counted.group_by(rows.c.run_id), ["x''", "0", "0"]))[1:]
         return {
             row["id"].decode(self._encoding, "backslashreplace"): row["rows"]
-            for row in self._all(select)[1:]
+            for row in sorted(found, key=lambda row: row["first"])
             if row["id"]
         }
 
