@@ -136,11 +136,11 @@ def pages(browser: "Chrome", deployment: Deployment) -> Pages:
 
 def test_the_graph_shows_where_everything_comes_from(pages: Pages) -> None:
     """From the audit database by way of its tables to the published package."""
-    pages.open("/asset-groups")
-    pages.see("audit_database", "audit_rows", "export")
+    pages.open("/asset-groups", 760)
+    pages.see("audit_database", "audit_rows", "audit_sinks", "export")
+    pages.picture("graph", 540, 108)
     pages.open("/assets/export/manifest?view=lineage&lineageScope=upstream&lineageDepth=5", 1260)
     pages.see("audit_rows", "node_states", "signed_records", "manifest")
-    pages.picture("graph", 240, 160, 1.5)
 
 
 def test_a_partition_shows_its_package_and_what_it_was_made_of(pages: Pages) -> None:
@@ -177,6 +177,6 @@ def test_a_dagster_run_shows_its_steps(pages: Pages, deployment: Deployment) -> 
 
 
 def test_sensor_and_schedules_are_listed_with_their_switches(pages: Pages) -> None:
-    pages.open("/automation", 400)
+    pages.open("/automation", 740)
     pages.see("discover_runs", "nightly_exports", "reverification", "housekeeping", "Scheduled At 02:00 AM UTC")
     pages.picture("automation")
