@@ -29,7 +29,7 @@ def report() -> dict[str, Any]:
 
 @pytest.mark.parametrize("part", ["sample", "spill", "stored", "supersede", "log", "session"])
 def test_a_fault_at_a_call_leaves_no_package_or_a_whole_one(report, part):
-    """Killed, failed, cut short or changed at some call: nothing wrong is published, and the next export mends it."""
+    """Killed, failed, cut short or changed at some call: nothing wrong is published, and the next export repairs it."""
     assert report[part]["problems"] == []
     assert sum(count for mode, count in report[part]["counts"].items() if mode != "calls") >= 4
 
