@@ -27,6 +27,8 @@ from landscape_assets.package import figures_of
 TABLES = [f"landscape__{table}" for table in ALL_TABLES]
 EXPORTS = [f"export__{name}" for name in ("records", "signed_records", *FORMATS, "manifest")]
 
+PROJECT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def operate(
@@ -204,8 +206,8 @@ def test_the_package_is_that_of_the_command(
 
 
 def test_every_asset_is_described() -> None:
-    """Whoever meets an asset in the UI reads what it is, of which kind and whose; table assets have their columns
-    described."""
+    """Whoever meets an asset in the UI reads what it is, of which kind and whose, and where to read on; columns of
+    table assets are described."""
     specs = {
         spec.key: spec
         for asset in build_defs().assets
@@ -219,14 +221,14 @@ def test_every_asset_is_described() -> None:
         assert spec.owners
         assert spec.group_name in ("export", "audit_database", *map(group_of, ALL_TABLES.values()))
         assert spec.partitions_def is not None or spec.key.path[-1] in of_all_runs
+        assert all((PROJECT / spec.metadata[name]).is_file() for name in ("documentation", "code"))
 
 
 def test_definitions_are_valid_without_database_and_key(tmp_path: Path) -> None:
     """`dagster definitions validate` passes in an empty environment, as `dg dev` starts in one."""
-    root = Path(__file__).resolve().parents[2]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LANDSCAPE_", "DAGSTER_"))}
     done = subprocess.run(
-        [f"{sys.prefix}/bin/dagster", "definitions", "validate", "-w", str(root / "workspace.yaml")],
+        [f"{sys.prefix}/bin/dagster", "definitions", "validate", "-w", str(PROJECT / "workspace.yaml")],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
