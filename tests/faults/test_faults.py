@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C compil
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     """What the command said, by part."""
-    command = [sys.executable, "-m", "tests.faults", "--spread", "331", "--json"]
+    command = [sys.executable, "-m", "tests.faults", "--spread", "661", "--json"]
     ended = subprocess.run(
         command, cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True, timeout=600
     )
