@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,13 +23,22 @@ Stages hand each other such pieces, so that one thread does all the work on a pi
 """
 
 
-def results(pieces: Iterable[Deferred[T]], threads: int) -> Iterator[T]:
-    """The results of pieces of work, in order; the work is done on as many threads."""
-    with ThreadPoolExecutor(threads, "results") as pool:
-        yield from in_order(pool, lambda piece: piece(), pieces, threads + 1)
+@contextmanager
+def results(pieces: Iterable[Deferred[T]], threads: int) -> Iterator[Iterator[T]]:
+    """The results of pieces of work, in order; the work is done on as many threads, none of which outlives the context.
+
+    At its end no piece is worked on any more, whatever happened: what pieces need may then be closed.
+    """
+    with (
+        ThreadPoolExecutor(threads, "results") as pool,
+        closing(in_order(pool, lambda piece: piece(), pieces, threads + 1)) as found,
+    ):
+        yield found
 
 
-def in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Generator[R, None, None]:
     """The result of `work` for each item, in the items' order, with at most `ahead` of them begun and not yet taken.
 
     An error of `work` is raised at the place of its result; what was begun behind it is waited for and dropped. An

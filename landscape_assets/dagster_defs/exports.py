@@ -85,9 +85,10 @@ def records(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Works
         budget = workspace.settings.budget
         with (
             ArrowWriter(unfinished, schema, metadata) as writer,
-            ordered_records(contract, [run_id], tables.readers, scratch, budget, schema, wanted) as batches,
+            ordered_records(contract, [run_id], tables.readers, scratch, budget, schema, wanted) as deferred,
+            results(deferred, budget.threads) as batches,
         ):
-            for batch in results(batches, budget.threads):
+            for batch in batches:
                 for code, count in enumerate(np.bincount(batch.column("record_type").to_numpy())):
                     counts[code] += int(count)
                 content.update(text_of(batch.column("canonical")))
@@ -138,10 +139,13 @@ def signed_records(
         unfinished = workspace.unfinished(SIGNED_RECORDS, run_id)
         with ArrowReader(workspace.stored(RECORDS, run_id)) as reader:
             metadata = {"content": reader.metadata["content"], "key_id": key_id}
-            with ArrowWriter(unfinished, SIGNATURES_SCHEMA, metadata) as writer:
-                batches = (partial(reader.batch, i, ["canonical"]) for i in range(reader.batches))
-                signed = sign(batches, key, _BY_NAME[reader.metadata["contract"]].tagged_key)
-                for batch in results(signed, workspace.settings.budget.threads):
+            batches = (partial(reader.batch, i, ["canonical"]) for i in range(reader.batches))
+            deferred = sign(batches, key, _BY_NAME[reader.metadata["contract"]].tagged_key)
+            with (
+                ArrowWriter(unfinished, SIGNATURES_SCHEMA, metadata) as writer,
+                results(deferred, workspace.settings.budget.threads) as signed,
+            ):
+                for batch in signed:
                     chain.update(text_of(batch.signatures))
                     writer.write(pa.RecordBatch.from_arrays([batch.signatures], schema=SIGNATURES_SCHEMA))
         made, final_hash = writer.facts(), chain.hexdigest()

@@ -119,17 +119,18 @@ def write_files(
 
     writing: _Writing | None = None
     try:
-        for batch, parts in results((partial(prepared, batch) for batch in batches), budget.threads):
-            if watch is not None and batch is not None:
-                watch(batch)
-            for part in parts:
-                if writing is not None and writing.number != part.number:
-                    yield writing.finish()
-                    writing = None
-                if writing is None:
-                    writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
-                writing.add(part)
-                on_written(int(part.counts.sum()))
+        with results((partial(prepared, batch) for batch in batches), budget.threads) as found:
+            for batch, parts in found:
+                if watch is not None and batch is not None:
+                    watch(batch)
+                for part in parts:
+                    if writing is not None and writing.number != part.number:
+                        yield writing.finish()
+                        writing = None
+                    if writing is None:
+                        writing = _Writing(part, contract, key, options, public_key_id, chosen, folder(part.number))
+                    writing.add(part)
+                    on_written(int(part.counts.sum()))
         if writing is not None:
             yield writing.finish()
             writing = None

@@ -129,8 +129,11 @@ def make_records(
         by_run: dict[str, list[str]] = {run_id: [] for run_id in tables.run_ids}
         counts: dict[str, int] = {}
         types = list(tables.contract.record_types)
-        with _records(tables, folder, budget or Budget(), FieldsWanted()) as batches:
-            for batch in results(batches, 2):
+        with (
+            _records(tables, folder, budget or Budget(), FieldsWanted()) as deferred,
+            results(deferred, 2) as batches,
+        ):
+            for batch in batches:
                 for run, code, text in zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True):
                     by_run[tables.run_ids[run]].append(text)
                     counts[types[code]] = counts.get(types[code], 0) + 1
