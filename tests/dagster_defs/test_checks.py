@@ -12,7 +12,7 @@ from support.exporter import KEY
 from support.operator import Operator, checks, messages
 from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
-from landscape_assets.dagster_defs.checks import CHECK_KEYS
+from landscape_assets.dagster_defs.checks import CHECK_KEYS, verify_published_package
 
 NAMES = {"package_verifies", "references_resolve", "counts_match_database"}
 ALL = "all_packages_verify"
@@ -220,3 +220,8 @@ def test_metadata_holds_neither_key_nor_content(
             if row[0] and len(row[0]) > 8
         }
     assert texts and not [text for text in texts if text in events or json.dumps(text)[1:-1] in events]
+
+
+def test_checks_can_be_executed_one_by_one() -> None:
+    """Dagster's UI offers *Execute* and *Execute all* only for checks that can be taken apart."""
+    assert verify_published_package.can_subset
