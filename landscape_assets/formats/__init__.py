@@ -114,7 +114,7 @@ def write_files(
 
     def prepared(make: Deferred[SignedBatch]) -> tuple[SignedBatch | None, list[_Prepared]]:
         batch = make()
-        parts = [_prepared(part, contract, chosen) for part in _parts(batch, run_ids, is_signed=key is not None)]
+        parts = [_prepare(part, contract, chosen) for part in _parts(batch, run_ids, is_signed=key is not None)]
         return None if watch is None else batch, parts  # kept no longer than it is needed
 
     writing: _Writing | None = None
@@ -171,7 +171,7 @@ class _Prepared:
     by_format: dict[str, Any]
 
 
-def _prepared(part: Part, contract: Contract, formats: dict[str, Format]) -> _Prepared:
+def _prepare(part: Part, contract: Contract, formats: dict[str, Format]) -> _Prepared:
     return _Prepared(
         part.number,
         part.run_id,

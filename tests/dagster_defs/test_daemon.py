@@ -22,7 +22,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster_graphql.schema import create_schema
 from support.databases import changing
-from support.deployment import PROJECT
+from support.deployment import DAGSTER_YAML
 from support.exporter import KEY
 from support.operator import Operator, instance_folder
 
@@ -95,7 +95,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         generate(database, 3, run_id, states=2, calls=1)
     with changing(database) as connection:
         connection.execute("UPDATE node_states SET status = 'lost ' || status WHERE run_id = ?", (BROKEN,))
-    overrides = yaml.safe_load((PROJECT / "landscape_assets" / "dagster_defs" / "dagster.yaml").read_text()) | {
+    overrides = yaml.safe_load(DAGSTER_YAML.read_text()) | {
         "run_launcher": {
             "module": "dagster._core.launcher.sync_in_memory_run_launcher",
             "class": "SyncInMemoryRunLauncher",

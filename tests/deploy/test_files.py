@@ -9,12 +9,12 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from support.deployment import DAGSTER_YAML
 
 from landscape_assets.process import LIBRARY_ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-DAGSTER_YAML = ROOT / "landscape_assets" / "dagster_defs" / "dagster.yaml"
 
 
 def load(path: Path) -> dict:

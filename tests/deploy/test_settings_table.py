@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from support.deployment import DAGSTER_YAML
 from support.exporter import Exporter
 
 from landscape_assets import settings
@@ -22,7 +23,7 @@ PAGES = [
     README,
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "deploy").iterdir()),
-    ROOT / "landscape_assets" / "dagster_defs" / "dagster.yaml",
+    DAGSTER_YAML,
 ]
 SETTINGS = {
     value

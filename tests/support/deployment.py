@@ -20,6 +20,8 @@ from .exporter import KEY
 from .webserver import ask, free_port
 
 PROJECT = Path(__file__).parents[2]
+DAGSTER_YAML = PROJECT / "landscape_assets" / "dagster_defs" / "dagster.yaml"
+"""The project's instance."""
 START_SECONDS = 60
 _POLLS = "poll_interval_seconds: 60"
 
@@ -100,7 +102,7 @@ def dagster_dev(folder: Path, database: Path, **environment: str) -> Iterator[De
     """
     home = folder / "dagster_home"
     home.mkdir(exist_ok=True)
-    instance = (PROJECT / "landscape_assets" / "dagster_defs" / "dagster.yaml").read_text("utf-8")
+    instance = DAGSTER_YAML.read_text("utf-8")
     assert _POLLS in instance
     (home / "dagster.yaml").write_text(instance.replace(_POLLS, "poll_interval_seconds: 3"), "utf-8")
     port = free_port()
