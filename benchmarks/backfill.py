@@ -14,7 +14,10 @@ from .results import Case, Figure, Point, Results, figure
 from .rounds import Task
 
 TITLE = "A backfill through the daemon, on two processors"
-SECONDS = "Seconds: from the launch of the backfill to the end of its last Dagster run."
+SECONDS = (
+    "Seconds: from the launch of the backfill to the end of its last Dagster run. Dagster's daemon looks for backfills "
+    "every 30 seconds, whatever they are of; here it has just looked when the backfill is launched."
+)
 PICTURE = ""
 ACROSS = ""
 
@@ -23,6 +26,8 @@ CONTENDERS = (BACKFILL,)
 EXPORTS = ()
 
 EVENTS = 120
+PACE = 2.0
+TAKEN_UP = "seconds until it was taken up"
 
 
 def tasks(commands: Commands, chosen: Any) -> Iterator[Task]:
@@ -47,7 +52,10 @@ def figures(results: Results) -> list[Figure]:
     found = []
     for case in results.of(BACKFILL):
         name = f"{BACKFILL} of {case.runs:,} runs"
-        found += figure(f"{name}, seconds a run", results.seconds(case) / case.runs, "s")
+        seconds, waited = results.seconds(case), results.detail(case, TAKEN_UP) or 0.0
+        found += figure(f"{name}, {TAKEN_UP}", waited, "s")
+        found += figure(f"{name}, seconds a run from then on", (seconds - waited) / case.runs, "s", PACE)
+        found += figure(f"{name}, seconds a run from the launch on", seconds / case.runs, "s")
         found += figure(f"{name}, seconds of a Dagster run", results.detail(case, "seconds of a Dagster run"), "s")
         found += figure(f"{name}, most at once", results.detail(case, "most at once"), "")
         found += figure("events of one export", results.detail(case, "events"), "", EVENTS)

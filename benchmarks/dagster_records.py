@@ -46,9 +46,9 @@ def runs(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
     """The Dagster runs of an instance, the oldest first.
 
     Returns:
-        For each: `job`; `status`; `partition` or None; `backfill` or None; `start` and `end`, the times of its start
-        and end events in seconds of the epoch; `events`, how many entries its log has; `check_seconds`, what the steps
-        took that only check.
+        For each: `job`; `status`; `partition` or None; `backfill` or None; `created`, `start` and `end`, the times when
+        it was put into the queue, and of its start and end events, in seconds of the epoch; `events`, how many entries
+        its log has; `check_seconds`, what the steps took that only check.
     """
     return [
         {
@@ -56,6 +56,7 @@ def runs(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
             "status": record.dagster_run.status.value,
             "partition": record.dagster_run.tags.get("dagster/partition"),
             "backfill": record.dagster_run.tags.get("dagster/backfill"),
+            "created": record.create_timestamp.timestamp(),
             "start": record.start_time,
             "end": record.end_time,
             **_events(instance, record.dagster_run.run_id),

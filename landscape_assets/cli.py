@@ -32,7 +32,7 @@ from .console import (
 from .errors import ExportError
 from .evidence_commands import disclose, log
 from .printable import printable
-from .process import prepare_libraries, require_limits
+from .process import collect_seldom, prepare_libraries, require_limits
 from .report_command import report as report_command
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Complete, ordered, signed exports of ELSPETH audit trails."""
     prepare_libraries()
+    collect_seldom()
 
 
 @main.command(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,13 +22,12 @@ from .database.tables import LoadedTables, RunFacts, StoredTables, load_tables
 from .errors import DatabaseError, ExportError
 from .evidence import append_or_say
 from .failures import explain
-from .formats import RunFiles, fields_wanted, write_files
+from .formats import RunFiles, StagedFile, fields_wanted, write_files
 from .package import Export, Published, publish
 from .parallel import in_order
-from .records.manifest_v2 import ManifestOptions
 from .records.ordered import ordered_records, records_schema
 from .records.own_snapshot import Comparison, OwnSnapshots
-from .records.sign import ManifestKey, SigningKey, sign
+from .records.sign import sign
 from .settings import Settings
 from .storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, remove_work_dirs, run_lock, staging_root
 
@@ -185,38 +184,16 @@ def _export_together(run_ids: list[str], work: Path, settings: Settings, on_prog
             interrupted=settings.interrupted,
         )
         scratch.mkdir()
-        with StoredTables(lambda table: work / f"{table}.arrow") as tables:
-            facts = tables.facts()
-            wanted = fields_wanted(settings.formats)
-            schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
-            snapshots = OwnSnapshots(tables.contract, facts, settings.key, settings.options)
-            progress = _Progress(sum(sum(run.tables.values()) for run in facts), on_progress)
+        with (
+            StoredTables(lambda table: work / f"{table}.arrow") as tables,
+            ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool,
+        ):
 
-            def published(files: RunFiles) -> Outcome:
-                number = files.number
-                compared = snapshots.results(number)
-                return _publish(loaded, facts[number], files, compared, staging(number), settings)
+            def published(one: Written) -> Outcome:
+                return _publish(loaded, one, staging(one.files.number), settings)
 
-            with (
-                ordered_records(
-                    tables.contract, run_ids, tables.readers, scratch, settings.budget, schema, wanted
-                ) as records,
-                ThreadPoolExecutor(_PUBLISHED_AT_ONCE, "publish") as pool,
-            ):
-                written = write_files(
-                    sign(records, settings.key, tables.contract.tagged_key),
-                    tables.contract,
-                    run_ids,
-                    settings.key,
-                    settings.formats,
-                    staging,
-                    settings.budget,
-                    settings.options,
-                    settings.manifest_key.key_id if settings.manifest_key else None,
-                    snapshots.see if snapshots else None,
-                    progress.add,
-                )
-                yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
+            written = write_packages(tables, settings, scratch, staging, on_progress)
+            yield from in_order(pool, published, written, _PUBLISHED_AT_ONCE)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         for run_id in run_ids:
@@ -234,48 +211,87 @@ class _Progress:
         self.on_progress(self.done, self.total)
 
 
-def _publish(
-    loaded: LoadedTables,
-    facts: RunFacts,
-    files: RunFiles,
-    comparisons: Sequence[Comparison],
-    staging: Path,
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A run whose files are written, and which is not published yet.
+
+    Args:
+        export: what its manifest says.
+        files: its files.
+        staged: the same in the order of the formats, as `publish` takes them.
+    """
+
+    export: Export
+    files: RunFiles
+    staged: list[StagedFile]
+
+
+def write_packages(
+    tables: StoredTables,
     settings: Settings,
-) -> Outcome:
+    scratch: Path,
+    staging: Callable[[int], Path],
+    on_progress: OnProgress = lambda done, total: None,
+) -> Generator[Written, None, None]:
+    """Makes records of stored tables, signs them and writes their files: all that is between loading and publishing.
+
+    Args:
+        tables: the tables of some runs.
+        settings: what they are exported with.
+        scratch: an empty folder for temporary files.
+        staging: number of a run → the empty folder for its files.
+        on_progress: called now and then.
+
+    Yields:
+        Each run when its files are written, in the order of their numbers.
+
+    Raises:
+        ExportError: the records break the contract, or cannot be signed.
+        OSError: no room, or no right, to write.
+    """
+    facts, key, options = tables.facts(), settings.key, settings.options
+    wanted = fields_wanted(settings.formats)
+    schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
+    snapshots = OwnSnapshots(tables.contract, facts, key, options)
+    progress = _Progress(sum(sum(run.tables.values()) for run in facts), on_progress)
+    run_ids = [run.run_id for run in facts]
+    with ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema, wanted) as records:
+        for files in write_files(
+            sign(records, key, tables.contract.tagged_key),
+            tables.contract,
+            run_ids,
+            key,
+            settings.formats,
+            staging,
+            settings.budget,
+            options,
+            settings.manifest_key.key_id if settings.manifest_key else None,
+            snapshots.see if snapshots else None,
+            progress.add,
+        ):
+            comparisons = snapshots.results(files.number)
+            export = _export(tables.contract, facts[files.number], files, settings, comparisons)
+            yield Written(export, files, [file for name in settings.formats for file in files.files[name]])
+
+
+def _publish(loaded: LoadedTables, written: Written, staging: Path, settings: Settings) -> Outcome:
+    run_id, files = written.export.run_id, written.files
     try:
-        export = export_of(
-            loaded.contract, facts, files, settings.key, settings.manifest_key, settings.options, comparisons
-        )
-        staged = [file for name in settings.formats for file in files.files[name]]
-        published = publish(export, staged, settings.export_dir, staging, supersede=settings.supersede)
+        published = publish(written.export, written.staged, settings.export_dir, staging, supersede=settings.supersede)
     except Exception as error:
         reason = explain(error, settings.key.secret if settings.key else None)
-        return Outcome(facts.run_id, FAILED, reason)
+        return Outcome(run_id, FAILED, reason)
     finally:
         remove_work_dir(staging)
     status = EXPORTED if published.is_new else UNCHANGED
-    return Outcome(facts.run_id, status, None, published, files, loaded, files.number)
+    return Outcome(run_id, status, None, published, files, loaded, files.number)
 
 
-def export_of(
-    contract: Contract,
-    facts: RunFacts,
-    files: RunFiles,
-    key: SigningKey | None,
-    manifest_key: ManifestKey | None,
-    options: ManifestOptions,
-    comparisons: Sequence[Comparison],
+def _export(
+    contract: Contract, facts: RunFacts, files: RunFiles, settings: Settings, comparisons: Sequence[Comparison]
 ) -> Export:
-    """What is known of an export when its files are written.
-
-    Args:
-        contract: the contract of the run.
-        facts: what the tables say of the run.
-        files: its files.
-        key, manifest_key: the keys.
-        options: what manifest records depend on, and whether records of errors have the rows that they are about.
-        comparisons: what came of the comparison with ELSPETH's own exports of the run.
-    """
+    """What is known of an export when its files are written."""
+    options, key = settings.options, settings.key
     said: dict[str, Any] = {}
     if "validation_errors" in contract.tables:
         said["raw_error_rows"] = options.raw_error_rows or not contract.redacts
@@ -294,6 +310,6 @@ def export_of(
         merkle_root=files.merkle_root,
         tables=facts.tables,
         key=key,
-        manifest_key=manifest_key,
+        manifest_key=settings.manifest_key,
         said=said,
     )

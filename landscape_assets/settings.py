@@ -132,7 +132,7 @@ class Settings:
 
     @cached_property
     def storage_dir(self) -> Path | None:
-        """Where tables and records are kept between the assets; None for the Dagster instance's own storage folder."""
+        """Where tables are kept between the steps; None for the Dagster instance's own storage folder."""
         return self._folder(STORAGE_DIR)
 
     @cached_property

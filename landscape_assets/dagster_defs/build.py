@@ -14,7 +14,7 @@ import dagster as dg
 from .checks import CHECKS
 from .database_check import rows_belong_to_runs
 from .export_log import LOG, export_log, log_agrees_with_folder
-from .exports import EXPORT_ASSETS, RECORDS
+from .exports import RECORDS, package
 from .jobs import EXECUTOR, JOBS
 from .resources import workspace
 from .schedules import schedules
@@ -54,7 +54,7 @@ def build_defs(
         ExportError: the environment names a cron expression or a time zone that is none.
     """
     return dg.Definitions(
-        assets=dg.map_asset_specs(_with_references, [AUDIT_DATABASE, tables, *EXPORT_ASSETS, export_log]),
+        assets=dg.map_asset_specs(_with_references, [AUDIT_DATABASE, tables, package, export_log]),
         asset_checks=[*CHECKS, rows_belong_to_runs, log_agrees_with_folder],
         jobs=JOBS,
         schedules=schedules() if automation else [],

@@ -1,6 +1,6 @@
-"""Removing what is kept between the assets once the package holds it (https://docs.dagster.io/guides/build/ops).
+"""Removing what is kept between the steps once the package holds it (https://docs.dagster.io/guides/build/ops).
 
-Belongs here: the op that removes stored tables and records of exported runs. It never touches a package. What was
+Belongs here: the op that removes stored tables of exported runs. It never touches a package. What was
 removed comes back when the job export_run, or the assets concerned, are materialized again.
 """
 
@@ -17,7 +17,7 @@ from .resources import Workspace
 _DAY = 24 * 60 * 60
 
 
-@dg.op(description="Removes the stored tables and records of runs whose package is complete and old enough.")
+@dg.op(description="Removes the stored tables of runs whose package is complete and old enough.")
 def remove_stored_files(context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]) -> None:
     """Goes through the published packages, and removes what is stored of each that is older than LANDSCAPE_KEEP_DAYS
     days."""
@@ -52,7 +52,7 @@ def _is_older(path: Path, before: float) -> bool:
     executor_def=dg.in_process_executor,
     tags={"landscape/work": "housekeeping"},
     description=(
-        "Removes the tables and records between the assets for runs whose package is complete and older than "
+        "Removes the tables between the steps for runs whose package is complete and older than "
         "LANDSCAPE_KEEP_DAYS days, "
         "never for one in flight. The packages hold the same and are not touched."
     ),

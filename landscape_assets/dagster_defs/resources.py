@@ -19,7 +19,7 @@ from ..storage.work_dirs import make_work_dir, remove_stale, remove_work_dir, st
 
 
 class Workspace:
-    """The settings of a step, and the folders that it works in: storage between the assets, scratch, staging, exports.
+    """The settings of a step, and the folders that it works in: storage between the steps, scratch, staging, exports.
 
     Assets store Arrow files here, one for each asset and partition, and read them here: a file that is there is whole.
     No IO manager is used: fifteen tables are put in their places together, and each is read column by column.
@@ -34,7 +34,7 @@ class Workspace:
 
     @property
     def storage(self) -> Path:
-        """Where files are kept between the assets."""
+        """Where files are kept between the steps."""
         return self.settings.storage_dir or Path(self._instance.storage_directory()) / "landscape_assets"
 
     @property

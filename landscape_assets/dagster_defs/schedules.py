@@ -129,7 +129,7 @@ def log_verification(context: dg.ScheduleEvaluationContext) -> list[dg.RunReques
 
 
 def housekeeping(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-    """Removes what is kept between the assets for runs whose package is complete and older than LANDSCAPE_KEEP_DAYS
+    """Removes what is kept between the steps for runs whose package is complete and older than LANDSCAPE_KEEP_DAYS
     days."""
     return [dg.RunRequest()]
 

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -143,12 +143,6 @@ class RunFacts:
     tables: dict[str, int]
     own_exports: OwnExports | None = None
 
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> RunFacts:
-        """From what `dataclasses.asdict` made of it."""
-        own = stored["own_exports"]
-        return cls(**{**stored, "own_exports": None if own is None else OwnExports(**own)})
-
 
 class StoredTables:
     """The files of `load_tables`, opened for reading.
@@ -206,6 +200,10 @@ class StoredTables:
                 zip(self.run_ids, frame["status"], *times, strict=True)
             )
         ]
+
+    def contents(self, number: int) -> dict[str, str]:
+        """Table → the hash of the rows of a run (`TableFacts.contents`), for every table of every contract."""
+        return {name: json.loads(reader.metadata["contents"])[number] for name, reader in self._readers.items()}
 
     def _own_exports(self) -> dict[int, OwnExports]:
         """The exports that runs made of themselves, by the number of the run."""
@@ -304,7 +302,7 @@ class _Load:
                 if name in self._parents:
                     ids.add(batch.column(table.id[0]), pl.Series(batch.column(RUN)))
                 writer.write(batch)
-            noted = {"rows": json.dumps(content.rows)}
+            noted = content.noted()
             if name == "runs" and (snapshots := database.snapshots(self._numbers)):
                 noted["snapshots"] = json.dumps(snapshots)
             writer.annotate(noted)
@@ -320,9 +318,9 @@ class _Load:
         table, path = ALL_TABLES[name], self._path(name)
         path.unlink(missing_ok=True)
         schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
-        with ArrowWriter(path, schema, {"load": self._described}) as writer:
-            pass
         content = _Content(len(self._runs))
+        with ArrowWriter(path, schema, {"load": self._described} | content.noted()) as writer:
+            pass
         return TableFacts(writer.facts(), table, None, 0.0, content.rows, content.hashes)
 
 
@@ -344,6 +342,10 @@ class _Content:
         for number, rows, total in by_run.iter_rows():
             self._rows[number] += rows
             self._sums[number] = (self._sums[number] + total) % 2**64
+
+    def noted(self) -> dict[str, str]:
+        """The same as text for the metadata of the file."""
+        return {"rows": json.dumps(self.rows), "contents": json.dumps(self.hashes)}
 
     @property
     def rows(self) -> tuple[int, ...]:

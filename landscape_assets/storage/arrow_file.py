@@ -1,6 +1,6 @@
 """Arrow files between the steps: record batches as they are in memory, each with checksums.
 
-Belongs here: writing and reading of what is stored of tables, records and signatures. It is written and read within a
+Belongs here: writing and reading of what is stored of tables. It is written and read within a
 minute, and every byte passes through it: Arrow's IPC format costs a copy, where Parquet's pages cost several (measured:
 two and a half times the processor's time for tables). Does not belong here: files for packages (`formats/`), and
 what is in the files (`database/`, `records/`).
@@ -212,7 +212,7 @@ class ArrowReader:
                 raise  # it says nothing of the file
             raise StorageError(
                 f"The stored file {self.path} is not as it was written ({error}). Export the run again (in Dagster: "
-                f"Materialize its tables and records)."
+                f"Materialize its tables)."
             ) from None
 
 

@@ -142,10 +142,17 @@ def test_time_below_that_of_no_run_has_no_exponent() -> None:
 
 
 def test_the_figures_of_a_backfill() -> None:
-    details = {"seconds of a Dagster run": 2.0, "events": 121, "most at once": 2}
+    details = {
+        "seconds until it was taken up": 20.0,
+        "seconds of a Dagster run": 2.0,
+        "events": 121,
+        "most at once": 2,
+    }
     results = Results([Result(Case(backfill.BACKFILL, 10, 40, 40), 0, Taken(10_240, 180.0, details=details))])
     figures = by_name(backfill.figures(results))
-    assert figures["backfill of 40 runs, seconds a run"].value == 4.5
+    assert figures["backfill of 40 runs, seconds a run from the launch on"].value == 4.5
+    assert figures["backfill of 40 runs, seconds a run from then on"].value == 4.0
+    assert figures["backfill of 40 runs, seconds a run from then on"].verdict == "missed"
     assert figures["events of one export"].verdict == "missed"
 
 

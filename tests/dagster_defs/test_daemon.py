@@ -201,7 +201,7 @@ def test_each_materialization_says_what_was_done(daemon: Daemon) -> None:
         manifest["manifest"]["jsonString"].startswith("{")
         and '"run_id": "run-00"' in manifest["manifest"]["jsonString"]
     )
-    for asset in ("landscape/tokens", "landscape/runs", "export/records", "export/signed_records"):
+    for asset in ("landscape/tokens", "landscape/runs"):
         assert f"| [{asset}](/assets/{asset}?view=events&time=" in manifest["made of"]["mdStr"]
 
 

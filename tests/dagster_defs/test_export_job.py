@@ -151,7 +151,7 @@ def test_the_same_content_has_the_same_data_version(operate: Operator) -> None:
         ("nowhere", None, "landscape__tables", "There is no run 'nowhere'"),
         (COMPLETED_RUN, "UPDATE runs SET status = 'running'", "landscape__tables", "has not finished"),
         (COMPLETED_RUN, "UPDATE calls SET call_type = 'fax'", "landscape__tables", "Corrupt audit data: table calls"),
-        (COMPLETED_RUN, "DELETE FROM edges", "export__records", "Corrupt audit data: table routing_events"),
+        (COMPLETED_RUN, "DELETE FROM edges", "export__package", "Corrupt audit data: table routing_events"),
     ],
 )
 def test_a_run_that_cannot_be_exported_fails_one_step_with_one_message(
@@ -170,10 +170,10 @@ def test_a_run_that_cannot_be_exported_fails_one_step_with_one_message(
 def test_without_a_key_signing_fails_and_says_how_to_give_one(
     operate: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tables and records are made; the step that needs the key fails with what to do."""
+    """The tables are loaded; the step that needs the key fails with what to do."""
     monkeypatch.delenv("LANDSCAPE_SIGNING_KEY")
     failed, message = failure_of(operate.run("export_run", FAILED_RUN))
-    assert failed == "export__signed_records"
+    assert failed == "export__package"
     assert "LANDSCAPE_SIGNING_KEY_FILE" in message
     assert "LANDSCAPE_SIGN=no" in message
 

@@ -10,6 +10,7 @@ from support.operator import Operator, messages
 from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.contract import ALL_TABLES
+from landscape_assets.dagster_defs.exports import package
 
 DAY = 24 * 60 * 60
 
@@ -37,25 +38,25 @@ def removed(operator: Operator) -> dict[str, object]:
 
 
 def test_what_old_packages_hold_is_removed_and_comes_back(operate: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables and records of an old package are removed, the package is not; exporting again finds it unchanged."""
+    """The stored tables of an old package are removed, the package is not; exporting again finds it unchanged."""
     assert operate.export(COMPLETED_RUN).success
-    package = {path: path.read_bytes() for path in operate.exports.rglob("*") if path.is_file()}
+    published = {path: path.read_bytes() for path in operate.exports.rglob("*") if path.is_file()}
     age(operate, 29)
     assert removed(operate)["runs"] == 0
     age(operate, 31)
     said = removed(operate)
-    assert (said["runs"], said["files"]) == (1, len(ALL_TABLES) + 2) and said["bytes"] > 0
+    assert (said["runs"], said["files"]) == (1, len(ALL_TABLES)) and said["bytes"] > 0
     assert stored(operate) == set()
-    assert {path: path.read_bytes() for path in operate.exports.rglob("*") if path.is_file()} == package
+    assert {path: path.read_bytes() for path in operate.exports.rglob("*") if path.is_file()} == published
 
     alone = operate.defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=operate.instance,
         partition_key=COMPLETED_RUN,
-        asset_selection=[dg.AssetKey(["export", "signed_records"])],
+        asset_selection=list(package.keys),
         raise_on_error=False,
     )
     (message,) = messages(alone)
-    assert "export/records of run 'complaints-2026-11-03' is not stored" in message and "export_run" in message
+    assert "of run 'complaints-2026-11-03' is not stored" in message and "export_run" in message
     again = operate.export(COMPLETED_RUN)
     *_, made = again.asset_materializations_for_node("export__package")
     assert made.metadata["result"].value == "unchanged"
@@ -78,5 +79,5 @@ def test_what_is_needed_stays(operate: Operator, monkeypatch: pytest.MonkeyPatch
         / f"{COMPLETED_RUN}.arrow"
     )
     os.utime(fresh)
-    assert removed(operate)["files"] == len(ALL_TABLES) + 1
+    assert removed(operate)["files"] == len(ALL_TABLES) - 1
     assert stored(operate) == {COMPLETED_RUN, FAILED_RUN} and fresh.is_file()

@@ -4,7 +4,6 @@ Belongs here: the table "made of" of a manifest. Does not belong here: what is f
 (`test_staleness.py`).
 """
 
-import hashlib
 import json
 import os
 import re
@@ -22,20 +21,19 @@ from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.contract import ALL_TABLES
 from landscape_assets.dagster_defs.build import build_defs
-from landscape_assets.dagster_defs.exports import RECORDS, SIGNED_RECORDS
+from landscape_assets.dagster_defs.exports import SIGNED_RECORDS, package
 from landscape_assets.dagster_defs.jobs import EXECUTOR, EXPORT_RUN
-from landscape_assets.dagster_defs.package_metadata import MANIFEST, format_key
+from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG
 from landscape_assets.dagster_defs.tables import table_key
-from landscape_assets.formats import FORMATS
 
 ROW = re.compile(
     r"\| \[(?P<asset>[a-z_/]+)\]\(/assets/\S+\?view=events&time=(?P<time>\d+)\) \| [\d,]* \| `(?P<version>[^`]+)` \| "
     r"\[[0-9a-f]{8}\]\(/runs/(?P<dagster_run>[0-9a-f-]+)\) \|"
 )
 TABLES = [table_key(name) for name in ALL_TABLES]
-PACKAGE = [*map(format_key, FORMATS), MANIFEST]
-SOURCES = {key.to_user_string() for key in (*TABLES, RECORDS, SIGNED_RECORDS)}
+PACKAGE = list(package.keys)
+SOURCES = {key.to_user_string() for key in TABLES}
 
 
 @pytest.fixture
@@ -103,13 +101,14 @@ def materialize(operator: Operator, partition: str, *keys: dg.AssetKey) -> str:
     return result.run_id
 
 
-def export_interrupted(operator: Operator, partition: str, after: str, do: Callable[[], object]) -> str:
-    """Exports a run; when a step has ended, does something else before the next one. Gives the Dagster run's id."""
+def export_interrupted(operator: Operator, partition: str, do: Callable[[], object]) -> str:
+    """Exports a run; when its tables are loaded, does something else before the next step. Gives the Dagster run's
+    id."""
     done = []
 
     @dg.success_hook
     def then(context: dg.HookContext) -> None:
-        if context.op.name == after:
+        if context.op.name == "landscape__tables":
             done.append(do())
 
     job = dg.define_asset_job("interrupted", selection=EXPORT_RUN.selection, executor_def=EXECUTOR, hooks={then})
@@ -126,7 +125,7 @@ def export_interrupted(operator: Operator, partition: str, after: str, do: Calla
 def test_steps_of_two_runs_in_turn(operate: Operator) -> None:
     """Each step is materialized by itself, those of the one run between those of the other."""
     dagster_runs = {}
-    for keys in (TABLES, [RECORDS], [SIGNED_RECORDS], PACKAGE):
+    for keys in (TABLES, PACKAGE):
         for partition in (COMPLETED_RUN, FAILED_RUN):
             dagster_run = materialize(operate, partition, *keys)
             dagster_runs |= {(partition, key.to_user_string()): dagster_run for key in keys}
@@ -136,27 +135,24 @@ def test_steps_of_two_runs_in_turn(operate: Operator) -> None:
         assert {(partition, name): event.run_id for name, event in found.items()}.items() <= dagster_runs.items()
 
 
-@pytest.mark.parametrize("after", ["landscape__tables", "export__records", "export__signed_records"])
-def test_another_run_is_exported_meanwhile(operate: Operator, after: str) -> None:
+def test_another_run_is_exported_meanwhile(operate: Operator) -> None:
     """A whole export of another run between two steps leaves no trace in the table."""
-    mine = export_interrupted(operate, COMPLETED_RUN, after, lambda: operate.export(FAILED_RUN))
+    mine = export_interrupted(operate, COMPLETED_RUN, lambda: operate.export(FAILED_RUN))
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
     assert found.keys() == SOURCES
     assert {event.run_id for event in found.values()} == {mine}
     assert (operate.exports / FAILED_RUN / "manifest.json").is_file()
 
 
-@pytest.mark.parametrize("after", ["landscape__tables", "export__records", "export__signed_records"])
-def test_the_same_run_is_loaded_meanwhile(operate: Operator, after: str) -> None:
+def test_the_same_run_is_loaded_meanwhile(operate: Operator) -> None:
     """Another Dagster run loads the tables of the same run, with the same content: the export's own ones are named."""
-    mine = export_interrupted(operate, COMPLETED_RUN, after, lambda: materialize(operate, COMPLETED_RUN, *TABLES))
+    mine = export_interrupted(operate, COMPLETED_RUN, lambda: materialize(operate, COMPLETED_RUN, *TABLES))
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
     assert found.keys() == SOURCES
     assert {event.run_id for event in found.values()} == {mine}
 
 
-@pytest.mark.parametrize("after", ["landscape__tables", "export__records"])
-def test_a_table_of_the_same_run_is_changed_meanwhile(operate: Operator, sample: Path, after: str) -> None:
+def test_a_table_of_the_same_run_is_changed_meanwhile(operate: Operator, sample: Path) -> None:
     """Another Dagster run stores other content of a table: named is the materialization that is in the package."""
 
     def change() -> None:
@@ -164,7 +160,7 @@ def test_a_table_of_the_same_run_is_changed_meanwhile(operate: Operator, sample:
             connection.execute("UPDATE artifacts SET size_bytes = 4242424242 WHERE run_id = ?", (COMPLETED_RUN,))
         materialize(operate, COMPLETED_RUN, *TABLES)
 
-    mine = export_interrupted(operate, COMPLETED_RUN, after, change)
+    mine = export_interrupted(operate, COMPLETED_RUN, change)
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
     named = found.pop("landscape/artifacts")
     stored = {event.run_id: version(event) for event in materializations(operate.instance, table_key("artifacts"))}
@@ -176,16 +172,15 @@ def test_a_table_of_the_same_run_is_changed_meanwhile(operate: Operator, sample:
 
 
 def test_a_part_is_materialized_again(operate: Operator) -> None:
-    """The last steps again, after others have exported other runs: named are the new steps, and the old tables."""
+    """The package again, after others have exported other runs: named are the old tables."""
     first = operate.export(COMPLETED_RUN)
     assert first.success and operate.export(FAILED_RUN).success
     (operate.exports / COMPLETED_RUN).rename(operate.exports / "moved away")
-    again = materialize(operate, COMPLETED_RUN, SIGNED_RECORDS, *PACKAGE)
+    again = materialize(operate, COMPLETED_RUN, *PACKAGE)
+    assert manifest_of(operate, COMPLETED_RUN).run_id == again
     found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
     assert found.keys() == SOURCES
-    of_again = {name for name, event in found.items() if event.run_id == again}
-    assert of_again == {"export/signed_records"}
-    assert {event.run_id for name, event in found.items() if name not in of_again} == {first.run_id}
+    assert {event.run_id for event in found.values()} == {first.run_id}
 
 
 EXPORTS = 8
@@ -237,21 +232,10 @@ def test_exports_four_at_a_time(operate: Operator, sample: Path) -> None:
         found = made_of(operate.instance, event)
         assert found.keys() == SOURCES
         assert {each.run_id for each in found.values()} == {dagster_run}
-        # The final hash is in the package and in the data version: the table leads to what was published.
+        # The final hash is in the package and in the data version of what was signed.
         manifest = json.loads((operate.exports / run_id / "manifest.json").read_bytes())
-        assert version(found["export/signed_records"]).startswith(manifest["final_hash"])
+        (signed,) = materializations(operate.instance, SIGNED_RECORDS, run_id)
+        assert signed.run_id == dagster_run and version(signed).startswith(manifest["final_hash"])
         spans.append((min(each.timestamp for each in found.values()), event.timestamp))
     # They did go on side by side.
     assert max(sum(begun <= at <= ended for begun, ended in spans) for at, _ in spans) >= 3
-
-
-def test_the_tags_that_the_walk_back_relies_on(operate: Operator) -> None:
-    """Dagster keeps with each materialization the data version of every input's partition, as a SHA-256 of it."""
-    assert operate.export(COMPLETED_RUN).success and operate.export(FAILED_RUN).success
-    found = made_of(operate.instance, manifest_of(operate, COMPLETED_RUN))
-    for name, inputs in (("export/records", map(table_key, ALL_TABLES)), ("export/signed_records", [RECORDS])):
-        materialization = found[name].asset_materialization
-        assert materialization is not None
-        for asset in (key.to_user_string() for key in inputs):
-            expected = hashlib.sha256(version(found[asset]).encode()).hexdigest()
-            assert (materialization.tags or {})[f"dagster/input_data_version/{asset}"] == expected

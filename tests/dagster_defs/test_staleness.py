@@ -12,15 +12,15 @@ from support.operator import Operator, messages
 from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
 from landscape_assets.contract import ALL_TABLES
-from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, RECORDS, SIGNED_RECORDS
+from landscape_assets.dagster_defs.exports import RECORDS, SIGNED_RECORDS, package
 from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.tables import table_key, tables
 from landscape_assets.formats import FORMATS
 from landscape_assets.verify import Status, verify_package
 
-ASSETS = [tables, *EXPORT_ASSETS]
+ASSETS = [tables, package]
 TABLES = [table_key(name) for name in ALL_TABLES]
-PACKAGE = [dg.AssetKey(["export", name]) for name in ("jsonl", "csv", "parquet", "html", "manifest")]
+PACKAGE = [RECORDS, SIGNED_RECORDS, *(dg.AssetKey(["export", name]) for name in (*FORMATS, "manifest"))]
 
 
 def stale(operator: Operator) -> set[str]:
@@ -42,11 +42,11 @@ def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_
     operate: Operator, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an export all is fresh; loading or exporting again changes nothing; a change in a table makes
-    stale what is made of it, step by step; then the package is superseded knowingly."""
+    stale what is made of it; then the package is superseded knowingly."""
     monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl,csv")  # a format that is left out has a data version too
     assert operate.export(COMPLETED_RUN).success
     assert stale(operate) == set()
-    assert materialize(operate, *TABLES, RECORDS).success
+    assert materialize(operate, *TABLES).success
     assert operate.export(COMPLETED_RUN).success
     assert stale(operate) == set()
 
@@ -54,8 +54,6 @@ def test_the_same_content_leaves_all_fresh_and_a_changed_table_makes_downstream_
         connection.execute("UPDATE artifacts SET size_bytes = size_bytes + 1 WHERE run_id = ?", (COMPLETED_RUN,))
     assert materialize(operate, *TABLES).success
     assert stale(operate) == {"export/records"}
-    assert materialize(operate, RECORDS).success
-    assert stale(operate) == {"export/signed_records", *(f"export/{name}" for name in FORMATS)}
 
     # The package is not replaced by accident; superseding it is a choice, after which all is fresh again.
     (message,) = messages(operate.export(COMPLETED_RUN))
@@ -81,55 +79,35 @@ def test_data_versions_are_noted_with_code_versions_and_those_of_inputs(operate:
             noted = {name: tags[f"dagster/input_data_version/{name}"] for name in (i.to_user_string() for i in inputs)}
             noted |= {"code": tags["dagster/code_version"], "own": tags["dagster/data_version"]}
             versions[partition, key] = noted
-    assert {each["code"] for each in versions.values()} == {"2"}
+    assert {key: each["code"] for (_, key), each in versions.items()} == {RECORDS: "3", MANIFEST: "2"}
     for key, name in ((RECORDS, "landscape/tokens"), (MANIFEST, "export/signed_records"), (RECORDS, "own")):
         assert versions[COMPLETED_RUN, key][name] != versions[FAILED_RUN, key][name]
 
 
 def test_a_step_can_be_materialized_alone(operate: Operator) -> None:
-    """Each step works from what is stored; tables are loaded, and packages written, all together or not at all."""
+    """The package is made from what is stored; tables are loaded, and packages made, all together or not at all."""
     operate.instance.add_dynamic_partitions("run_id", [COMPLETED_RUN])
-    (message,) = messages(materialize(operate, RECORDS))
+    (message,) = messages(materialize(operate, *PACKAGE))
     assert "landscape/runs of run 'complaints-2026-11-03' is not stored" in message
-    for keys in (TABLES, [RECORDS], [SIGNED_RECORDS], PACKAGE):
+    for keys in (TABLES, PACKAGE):
         made = materialize(operate, *keys)
         assert {event.asset_key for event in made.get_asset_materialization_events()} == set(keys)
-    with pytest.raises(dg.DagsterInvalidSubsetError):
-        materialize(operate, table_key("calls"))
+    for key in (table_key("calls"), SIGNED_RECORDS, MANIFEST):
+        with pytest.raises(dg.DagsterInvalidSubsetError):
+            materialize(operate, key)
     package = operate.exports / COMPLETED_RUN
     assert {path.name for path in package.iterdir()} >= {"records.jsonl", "csv", "parquet", "manifest.json"}
     assert verify_package(package, key=KEY.encode(), run_id=COMPLETED_RUN).status is Status.VERIFIED
 
 
-def test_records_that_were_stored_for_other_formats_are_not_enough(
-    operate: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Views are written from typed values, which records have when a view is among the formats."""
-    operate.instance.add_dynamic_partitions("run_id", [COMPLETED_RUN])
-    monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl")
-    assert materialize(operate, *TABLES, RECORDS, SIGNED_RECORDS).success
-    monkeypatch.setenv("LANDSCAPE_FORMATS", "jsonl,csv")
-    (message,) = messages(materialize(operate, *PACKAGE))
-    assert "stored for other formats" in message and "export/records" in message
-
-
-def test_stored_files_of_two_loads_or_two_keys_are_not_mixed(
-    operate: Operator, sample: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stored table, or stored signatures, of an earlier time beside present ones are refused, with what to
-    materialize."""
+def test_stored_tables_of_two_loads_are_not_mixed(operate: Operator, sample: Path) -> None:
+    """A stored table of an earlier time beside present ones is refused, with what to materialize."""
     assert operate.export(COMPLETED_RUN).success
     (storage,) = (path.parent.parent for path in Path(operate.instance.storage_directory()).rglob("landscape/runs"))
     calls = next(storage.glob("landscape/calls/*.arrow"))
-    signed = next(storage.glob("export/signed_records/*.arrow"))
-    old = calls.read_bytes(), signed.read_bytes()
+    old = calls.read_bytes()
     with changing(sample) as connection:
         connection.execute("UPDATE artifacts SET size_bytes = size_bytes + 1 WHERE run_id = ?", (COMPLETED_RUN,))
-    assert materialize(operate, *TABLES, RECORDS, SIGNED_RECORDS).success
-    calls.write_bytes(old[0])
-    assert "of several loads" in str(messages(materialize(operate, RECORDS)))
-    signed.write_bytes(old[1])
-    assert "are not of its present records" in str(messages(materialize(operate, *PACKAGE)))
-    assert materialize(operate, *TABLES, RECORDS, SIGNED_RECORDS).success
-    monkeypatch.setenv("LANDSCAPE_SIGNING_KEY", "another key, longer than sixteen bytes")
-    assert "signed with the key" in str(messages(materialize(operate, *PACKAGE)))
+    assert materialize(operate, *TABLES).success
+    calls.write_bytes(old)
+    assert "of several loads" in str(messages(materialize(operate, *PACKAGE)))

@@ -67,7 +67,7 @@ def test_an_unforeseen_error_that_holds_the_key_is_not_repeated(monkeypatch, cha
 def test_a_file_that_cannot_be_stored_is_said_once(operate, tmp_path, monkeypatch):
     """A folder where a stored file would be: what the file system says, and of which file."""
     monkeypatch.setenv("LANDSCAPE_STORAGE_DIR", str(tmp_path / "storage"))
-    place = stored_file(tmp_path / "storage", ["export", "records"], COMPLETED_RUN, "arrow")
+    place = stored_file(tmp_path / "storage", ["landscape", "runs"], COMPLETED_RUN, "arrow")
     (place / "mine").mkdir(parents=True)
     (message,) = messages(operate.export(COMPLETED_RUN))
     assert message.startswith("The file system refused (")

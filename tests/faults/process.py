@@ -21,7 +21,6 @@ import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import adbc_driver_sqlite.dbapi  # noqa: F401  (imported here once, and not in each of the processes)
 import dagster as dg
@@ -30,9 +29,8 @@ import landscape_assets.database.sqlite  # noqa: F401
 from landscape_assets import settings
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.checks import verify_published_package
-from landscape_assets.dagster_defs.exports import EXPORT_ASSETS, PACKAGE_STEP, PackageConfig
+from landscape_assets.dagster_defs.exports import PACKAGE_STEP, PackageConfig, package
 from landscape_assets.dagster_defs.jobs import EXPORT_RUN
-from landscape_assets.dagster_defs.package_metadata import MANIFEST
 from landscape_assets.dagster_defs.partitions import PARTITION_TAG, RUNS
 from landscape_assets.dagster_defs.resources import Workspace
 from landscape_assets.dagster_defs.tables import TablesConfig, tables
@@ -206,12 +204,8 @@ class Runner:
         context = _Context(scenario.run_id, SimpleNamespace(run_id=str(uuid.uuid4())), self._instance)
         workspace = Workspace(Settings.from_environment(), self._instance)
         try:
-            for asset in (tables, *EXPORT_ASSETS):
-                config: dict[str, Any] = {"config": TablesConfig()} if asset is tables else {}
-                if MANIFEST in asset.keys:
-                    config = {"config": PackageConfig(supersede=scenario.supersede)}
-                made = asset.op.compute_fn.decorated_fn(context, workspace=workspace, **config)
-                results = [made] if isinstance(made, dg.MaterializeResult) else list(made)
+            for asset, config in ((tables, TablesConfig()), (package, PackageConfig(supersede=scenario.supersede))):
+                results = list(asset.op.compute_fn.decorated_fn(context, workspace=workspace, config=config))
         except dg.Failure as failure:
             return Outcome(scenario.run_id, FAILED, failure.description)
         except Exception as error:  # Dagster would fail the step
