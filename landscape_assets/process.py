@@ -19,7 +19,7 @@ LIBRARY_ENVIRONMENT = {
     # less than mimalloc, at the same speed). That of Polars keeps some for each of eight arenas, and for half a second
     # unless told otherwise; one arena and a tenth of a second are as fast (measured: 45 MB less).
     "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:100,muzzy_decay_ms:0",
+    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0",
     # NumPy's linear algebra, which is not used here, would start threads that wait for work in a loop.
     "OPENBLAS_NUM_THREADS": "1",
 }
