@@ -224,9 +224,11 @@ class Marker:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contract:
     """A record contract: which tables are read, which records they become, and in which order.
+
+    Contracts are told apart by identity, so that they can be keys of a cache.
 
     Args:
         name: `v0`, `v1`, ...
@@ -256,7 +258,7 @@ class Contract:
     manifest: int = 1
     parses_again: bool = False
     tagged_key: str | None = None
-    metadata: sa.MetaData = field(default_factory=sa.MetaData, compare=False, repr=False)
+    metadata: sa.MetaData = field(default_factory=sa.MetaData, repr=False)
 
     def __post_init__(self) -> None:
         columns: dict[str, dict[str, sa.Column[object]]] = {}

@@ -121,7 +121,6 @@ def _made_of(outcome: Outcome) -> dg.MetadataValue:
     rows = [
         f"| {name} | {facts.rows[number]:,} | `{facts.contents[number]}` | {statement_in_one_line(facts)} |"
         for name, facts in outcome.loaded.tables.items()
-        if facts.statement is not None  # the generation of the database has the table
     ]
     first = source_line(source["database"], source["bound run_id"], source["state of the run"], "")
     return dg.MetadataValue.md(

@@ -92,18 +92,19 @@ def tables(
                 raw_error_rows=workspace.settings.options.raw_error_rows,
                 interrupted=config.interrupted,
             )
-            for name, path in unfinished.items():
-                workspace.finish(table_key(name), run_id, path)
+            for name in loaded.tables:
+                workspace.finish(table_key(name), run_id, unfinished[name])
         finally:
             for path in unfinished.values():
                 path.unlink(missing_ok=True)
         source = source_metadata(loaded, 0) | {"read at": dg.MetadataValue.timestamp(datetime.now(UTC))}
         context.log_event(dg.AssetObservation(AUDIT_DATABASE.key, description="Read for an export.", metadata=source))
-    for name, facts in loaded.tables.items():
+    for name in ALL_TABLES:  # the step must give something for each of its assets
+        facts = loaded.tables.get(name)
         yield dg.MaterializeResult(
             asset_key=table_key(name),
-            data_version=dg.DataVersion(facts.contents[0]),
-            metadata=table_metadata(loaded, facts, 0) | source | {"seconds": round(facts.seconds, 3)},
+            data_version=dg.DataVersion("none" if facts is None else facts.contents[0]),
+            metadata=source | (_no_table(loaded) if facts is None else _table_metadata(facts)),
         )
 
 
@@ -125,30 +126,26 @@ def source_metadata(loaded: LoadedTables, number: int) -> dict[str, Any]:
     }
 
 
-def table_metadata(loaded: LoadedTables, facts: TableFacts, number: int) -> dict[str, Any]:
-    """What the UI shows of the rows of one run in a table.
-
-    Args:
-        loaded: the tables that were loaded together.
-        facts: the table.
-        number: the number of the run among those that were loaded.
-    """
-    is_there = facts.statement is not None
+def _table_metadata(facts: TableFacts) -> dict[str, Any]:
+    """What the UI shows of the rows of a run in a table."""
     return {
-        "in the contract of the run": is_there,
-        "dagster/partition_row_count": facts.rows[number],
+        "in the contract of the run": True,
+        "dagster/partition_row_count": facts.rows[0],
         "dagster/column_schema": _column_schema(facts.table),
-        "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(facts.statement)}\n```")
-        if facts.statement
-        else f"Contract {loaded.contract.name} has no such table; nothing was read, and nothing is missing.",
-        "content hash": facts.contents[number],
+        "statement": dg.MetadataValue.md(f"```sql\n{_wrapped(facts.statement)}\n```"),
+        "content hash": facts.contents[0],
+        "seconds": round(facts.seconds, 3),
     }
+
+
+def _no_table(loaded: LoadedTables) -> dict[str, Any]:
+    """What it shows of a table that the database does not have by its contract."""
+    nothing = f"Contract {loaded.contract.name} has no such table; nothing was read, and nothing is missing."
+    return {"in the contract of the run": False, "dagster/partition_row_count": 0, "statement": nothing}
 
 
 def statement_in_one_line(facts: TableFacts) -> str:
     """A statement in a cell of a table."""
-    if facts.statement is None:
-        return "nothing was read"
     return f"`{' '.join(facts.statement.replace('|', '&#124;').split())}`"
 
 

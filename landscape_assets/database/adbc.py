@@ -23,12 +23,28 @@ BATCH_BYTES = 4 * 2**20
 """Bytes of one record batch from PostgreSQL, about as many as SQLite's have."""
 
 
+COMPILED: dict[Any, Any] = {}
+"""Statements as they were compiled, by the dialect and the statement: an engine of each connection would compile all of
+them anew (https://docs.sqlalchemy.org/en/21/core/connections.html#sql-caching). There are as many as contracts have
+tables, and some."""
+
+
+class _AnyInstance:
+    """A dialect all of whose instances compile a statement alike, so that they share what is in COMPILED."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
 class _SQLiteContext(SQLiteExecutionContext):
     def create_default_cursor(self) -> Any:
         return self._dbapi_connection.cursor(adbc_stmt_kwargs={"adbc.sqlite.query.batch_rows": BATCH_ROWS})
 
 
-class AdbcSQLiteDialect(SQLiteDialect):
+class AdbcSQLiteDialect(_AnyInstance, SQLiteDialect):
     """SQLite through `adbc_driver_sqlite`; transactions are stated by the caller."""
 
     driver = "adbc"
@@ -60,7 +76,7 @@ class _PostgreSQLContext(PGExecutionContext):
         return self._dbapi_connection.cursor(adbc_stmt_kwargs=size)
 
 
-class AdbcPostgreSQLDialect(PGDialect):
+class AdbcPostgreSQLDialect(_AnyInstance, PGDialect):
     """PostgreSQL through `adbc_driver_postgresql`; transactions are stated by the caller."""
 
     driver = "adbc"

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ..contract import Contract, Kind, Table
 from ..errors import DatabaseError
-from .adbc import record_batches, text_rows
+from .adbc import COMPILED, record_batches, text_rows
 from .source import DRIVER_ERRORS, RUN_COLUMNS, RunValue, Source
 from .statements import select_all, select_runs
 from .validation import RAW
@@ -114,6 +114,7 @@ class PostgreSQLSource(Source):
             "postgresql+adbc://",
             creator=lambda: adbc.connect(parameters, autocommit=True),
             poolclass=sa.pool.NullPool,
+            execution_options={"compiled_cache": COMPILED},
         )
         try:
             self._connection = self._engine.connect()

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
@@ -25,7 +25,7 @@ from sqlalchemy.dialects import registry
 from ..contract import Contract, Kind, Table
 from ..errors import CorruptTable, DatabaseError
 from ..parallel import read_ahead
-from .adbc import record_batches, text_rows
+from .adbc import COMPILED, record_batches, text_rows
 from .source import DRIVER_ERRORS, RUN_COLUMNS, Damaged, RunValue, ScanFailed, Source
 from .sqlite_file import DatabaseFile
 from .statements import count_rows, select_all, select_runs
@@ -105,7 +105,10 @@ class SQLiteSource(Source):
             self._opened_at = self._file.state()
             uri, self._without_locks = self._file.read_only_uri()
             self._engine = sa.create_engine(
-                "sqlite+adbc://", creator=lambda: _connect(uri, self._without_locks), poolclass=sa.pool.NullPool
+                "sqlite+adbc://",
+                creator=lambda: _connect(uri, self._without_locks),
+                poolclass=sa.pool.NullPool,
+                execution_options={"compiled_cache": COMPILED},
             )
             try:
                 self._connection = self._engine.connect()
@@ -232,10 +235,10 @@ class SQLiteSource(Source):
 
     def _raw(self, table: Table, select: sa.Select[Any], run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The rows of a statement as they are stored."""
-        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.own_run_id
         names = [*table.selected, *(["run_id"] if table.own_run_id else [])]
-        schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
-        result = self._execute(_pinned(select, [_SENTINELS.get(kind, "''") for kind in kinds]), run_ids)
+        types = [_RAW_TYPES.get(kind, pa.string()) for kind in _kinds(table)]
+        schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
+        result = self._execute(_pinned_rows(table, select), run_ids)
         try:
             _, batches = record_batches(result)
             first = True
@@ -330,6 +333,17 @@ def _pinned(select: sa.Select[*tuple[Any, ...]], literals: Sequence[str]) -> sa.
     """
     columns = zip(literals, select.selected_columns, strict=True)
     return sa.select(*(sa.literal_column(literal).label(column.name) for literal, column in columns)).union_all(select)
+
+
+@cache
+def _pinned_rows(table: Table, select: sa.Select[Any]) -> sa.CompoundSelect[Any]:
+    """`select_runs` or `select_all` of a table, pinned; made once for each."""
+    return _pinned(select, [_SENTINELS.get(kind, "''") for kind in _kinds(table)])
+
+
+def _kinds(table: Table) -> list[Kind]:
+    """The kinds of the columns that are read."""
+    return [column.kind for column in table.columns] + [Kind.TEXT] * table.own_run_id
 
 
 def _require_utf8(table: Table, batch: pa.RecordBatch) -> None:

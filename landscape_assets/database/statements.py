@@ -5,6 +5,8 @@ and else by the row that it hangs on. There are two ways to the same rows. `sele
 the indexes of ELSPETH's schema; what it costs grows with the runs. `select_all` reads the whole table, and the reader
 sorts out the rows of the runs (`database/membership.py`); what it costs grows with the table, but each row costs less.
 
+A statement is made once for each contract and table: to make one takes longer than to run it for a small run.
+
 Belongs here: SQLAlchemy Core statements. Does not belong here: which way is taken and how a database runs it
 (`database/`), order (the export sorts by itself, so that ids compare as bytes whatever the collation).
 """
@@ -12,6 +14,7 @@ Belongs here: SQLAlchemy Core statements. Does not belong here: which way is tak
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +25,7 @@ RUN_IDS = "run_ids"
 """The name of the one bound parameter: the runs, a list of run_ids."""
 
 
+@cache
 def select_runs(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select[Any]:
     """The statement that reads the rows of one table that belong to some runs, beginning at these runs.
 
@@ -38,18 +42,21 @@ def select_runs(contract: Contract, table: Table, *, literal: bool = False) -> s
     return statement.where(_belongs(contract, table, row, literal))
 
 
+@cache
 def select_all(contract: Contract, table: Table) -> sa.Select[Any]:
     """The statement that reads the rows of one table of every run. Arguments and result as for `select_runs`, without a
     parameter."""
     return _select(contract, table)[0]
 
 
+@cache
 def count_rows(contract: Contract, table: Table, *, literal: bool = False) -> sa.Select[Any]:
     """The statement that counts the rows of `select_runs`; arguments as there."""
     row = contract.metadata.tables[table.name].alias("t")
     return sa.select(sa.func.count()).select_from(row).where(_belongs(contract, table, row, literal))
 
 
+@cache
 def display(statement: sa.Select[Any]) -> str:
     """A statement as people are shown it, with the runs as `:run_ids`."""
     return str(statement).replace(f"(__[POSTCOMPILE_{RUN_IDS}])", f"(:{RUN_IDS})")

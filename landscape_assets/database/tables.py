@@ -23,12 +23,11 @@ from typing import Any, cast
 import polars as pl
 import pyarrow as pa
 
-from ..contract import ALL_TABLES, CONTRACTS, Contract, Table
+from ..contract import CONTRACTS, Contract, Table
 from ..errors import DatabaseError, StorageError
 from ..storage.arrow_file import ArrowReader, ArrowWriter
 from ..storage.files import FileFacts
 from . import RUN, AuditDatabase, Run, RunNumbers, RunsOfIds, ScanFailed
-from .schemas import arrow_schema
 
 _CONNECTIONS = 2
 """More are no faster on two processors, and each holds batches in memory."""
@@ -44,8 +43,7 @@ class TableFacts:
     Args:
         file: its rows, those of all runs.
         table: what it is.
-        statement: the statement that read it; None when the contract of the database has no such table: then the file
-            is empty.
+        statement: the statement that read it.
         seconds: how long that took.
         rows: for each run by number, how many rows it has.
         contents: for each run by number, a hash of its rows, whatever their order (16 digits of hex). It tells contents
@@ -54,7 +52,7 @@ class TableFacts:
 
     file: FileFacts
     table: Table
-    statement: str | None
+    statement: str
     seconds: float
     rows: tuple[int, ...]
     contents: tuple[str, ...]
@@ -70,7 +68,7 @@ class LoadedTables:
         epoch: the schema epoch that it notes; None where it notes none.
         utc: whether its times are instants.
         runs: the runs by number.
-        tables: by name, for every table of every contract.
+        tables: by name, for every table of the contract.
     """
 
     database: str
@@ -158,21 +156,20 @@ class StoredTables:
 
     def __init__(self, path: Callable[[str], Path]) -> None:
         with ExitStack() as stack:
-            self._readers = {name: stack.enter_context(ArrowReader(path(name))) for name in ALL_TABLES}
+            runs = stack.enter_context(ArrowReader(path("runs")))
+            load = json.loads(runs.metadata["load"])
+            self.utc: bool = load["utc"]
+            known = next(contract for contract in CONTRACTS if contract.name == load["contract"])
+            self.contract = known.on_postgresql if self.utc else known
+            self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
+            self.raw_error_rows: bool = load["raw_error_rows"]
+            """Whether records of errors have the rows that they are about."""
+            others = [name for name in self.contract.tables if name != "runs"]
+            self.readers = {"runs": runs} | {name: stack.enter_context(ArrowReader(path(name))) for name in others}
+            """Table → its rows, for every table of the contract."""
+            if any(reader.metadata["load"] != runs.metadata["load"] for reader in self.readers.values()):
+                raise StorageError("The stored tables are of several loads. Materialize the tables of the run again.")
             self._close = stack.pop_all().close
-        described = {reader.metadata["load"] for reader in self._readers.values()}
-        if len(described) > 1:
-            self._close()
-            raise StorageError("The stored tables are of several loads. Materialize the tables of the run again.")
-        load = json.loads(described.pop())
-        self.utc: bool = load["utc"]
-        known = next(contract for contract in CONTRACTS if contract.name == load["contract"])
-        self.contract = known.on_postgresql if self.utc else known
-        self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
-        self.raw_error_rows: bool = load["raw_error_rows"]
-        """Whether records of errors have the rows that they are about."""
-        self.readers = {name: self._readers[name] for name in self.contract.tables}
-        """Table → its rows, for every table of the contract."""
 
     def __enter__(self) -> StoredTables:
         return self
@@ -202,8 +199,8 @@ class StoredTables:
         ]
 
     def contents(self, number: int) -> dict[str, str]:
-        """Table → the hash of the rows of a run (`TableFacts.contents`), for every table of every contract."""
-        return {name: json.loads(reader.metadata["contents"])[number] for name, reader in self._readers.items()}
+        """Table → the hash of the rows of a run (`TableFacts.contents`)."""
+        return {name: json.loads(reader.metadata["contents"])[number] for name, reader in self.readers.items()}
 
     def _own_exports(self) -> dict[int, OwnExports]:
         """The exports that runs made of themselves, by the number of the run."""
@@ -264,7 +261,7 @@ class _Load:
             errors = [error for name in contract.tables if (error := begun[name].exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, _Cancelled)):
             raise error
-        loaded = {name: begun[name].result() if name in begun else self._empty(name) for name in ALL_TABLES}
+        loaded = {name: begun[name].result() for name in contract.tables}
         database = self._database
         return LoadedTables(database.shown, contract, database.epoch, database.utc, self._runs, loaded)
 
@@ -302,7 +299,7 @@ class _Load:
                 if name in self._parents:
                     ids.add(batch.column(table.id[0]), pl.Series(batch.column(RUN)))
                 writer.write(batch)
-            noted = content.noted()
+            noted = {"rows": json.dumps(content.rows), "contents": json.dumps(content.hashes)}
             if name == "runs" and (snapshots := database.snapshots(self._numbers)):
                 noted["snapshots"] = json.dumps(snapshots)
             writer.annotate(noted)
@@ -312,16 +309,6 @@ class _Load:
         return TableFacts(
             writer.facts(), table, stream.statement, time.monotonic() - started, content.rows, content.hashes
         )
-
-    def _empty(self, name: str) -> TableFacts:
-        """A table that this generation of the database does not have: an empty file keeps the graph the same."""
-        table, path = ALL_TABLES[name], self._path(name)
-        path.unlink(missing_ok=True)
-        schema = arrow_schema(table, utc=self._database.utc).append(pa.field(RUN, pa.uint32()))
-        content = _Content(len(self._runs))
-        with ArrowWriter(path, schema, {"load": self._described} | content.noted()) as writer:
-            pass
-        return TableFacts(writer.facts(), table, None, 0.0, content.rows, content.hashes)
 
 
 def _depth(contract: Contract, name: str) -> int:
@@ -342,10 +329,6 @@ class _Content:
         for number, rows, total in by_run.iter_rows():
             self._rows[number] += rows
             self._sums[number] = (self._sums[number] + total) % 2**64
-
-    def noted(self) -> dict[str, str]:
-        """The same as text for the metadata of the file."""
-        return {"rows": json.dumps(self.rows), "contents": json.dumps(self.hashes)}
 
     @property
     def rows(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import pytest
 from support.operator import Operator, messages
 from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
-from landscape_assets.contract import ALL_TABLES
+from landscape_assets.contract import V1
 from landscape_assets.dagster_defs.exports import package
 
 DAY = 24 * 60 * 60
@@ -45,7 +45,7 @@ def test_what_old_packages_hold_is_removed_and_comes_back(operate: Operator, mon
     assert removed(operate)["runs"] == 0
     age(operate, 31)
     said = removed(operate)
-    assert (said["runs"], said["files"]) == (1, len(ALL_TABLES)) and said["bytes"] > 0
+    assert (said["runs"], said["files"]) == (1, len(V1.tables)) and said["bytes"] > 0
     assert stored(operate) == set()
     assert {path: path.read_bytes() for path in operate.exports.rglob("*") if path.is_file()} == published
 
@@ -79,5 +79,5 @@ def test_what_is_needed_stays(operate: Operator, monkeypatch: pytest.MonkeyPatch
         / f"{COMPLETED_RUN}.arrow"
     )
     os.utime(fresh)
-    assert removed(operate)["files"] == len(ALL_TABLES) - 1
+    assert removed(operate)["files"] == len(V1.tables) - 1
     assert stored(operate) == {COMPLETED_RUN, FAILED_RUN} and fresh.is_file()

@@ -19,7 +19,7 @@ from support.databases import changing, insert_copy, rows_of_sample
 from support.operator import Operator, instance_folder
 from support.sample_v1 import COMPLETED_RUN, FAILED_RUN
 
-from landscape_assets.contract import ALL_TABLES
+from landscape_assets.contract import ALL_TABLES, V1
 from landscape_assets.dagster_defs.build import build_defs
 from landscape_assets.dagster_defs.exports import SIGNED_RECORDS, package
 from landscape_assets.dagster_defs.jobs import EXECUTOR, EXPORT_RUN
@@ -33,7 +33,7 @@ ROW = re.compile(
 )
 TABLES = [table_key(name) for name in ALL_TABLES]
 PACKAGE = list(package.keys)
-SOURCES = {key.to_user_string() for key in TABLES}
+SOURCES = {table_key(name).to_user_string() for name in V1.tables}
 
 
 @pytest.fixture
