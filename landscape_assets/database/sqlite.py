@@ -235,10 +235,11 @@ class SQLiteSource(Source):
 
     def _raw(self, table: Table, select: sa.Select[Any], run_ids: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The rows of a statement as they are stored."""
+        kinds = [column.kind for column in table.columns] + [Kind.TEXT] * table.own_run_id
         names = [*table.selected, *(["run_id"] if table.own_run_id else [])]
-        types = [_RAW_TYPES.get(kind, pa.string()) for kind in _kinds(table)]
-        schema = pa.schema([pa.field(name, type_) for name, type_ in zip(names, types, strict=True)])
-        result = self._execute(_pinned_rows(table, select), run_ids)
+        schema = pa.schema([pa.field(n, _RAW_TYPES.get(k, pa.string())) for n, k in zip(names, kinds, strict=True)])
+        literals = tuple(_SENTINELS.get(kind, "''") for kind in kinds)
+        result = self._execute(_pinned_once(select, literals), run_ids)
         try:
             _, batches = record_batches(result)
             first = True
@@ -335,15 +336,8 @@ def _pinned(select: sa.Select[*tuple[Any, ...]], literals: Sequence[str]) -> sa.
     return sa.select(*(sa.literal_column(literal).label(column.name) for literal, column in columns)).union_all(select)
 
 
-@cache
-def _pinned_rows(table: Table, select: sa.Select[Any]) -> sa.CompoundSelect[Any]:
-    """`select_runs` or `select_all` of a table, pinned; made once for each."""
-    return _pinned(select, [_SENTINELS.get(kind, "''") for kind in _kinds(table)])
-
-
-def _kinds(table: Table) -> list[Kind]:
-    """The kinds of the columns that are read."""
-    return [column.kind for column in table.columns] + [Kind.TEXT] * table.own_run_id
+_pinned_once = cache(_pinned)
+"""The same for `select_runs` and `select_all`, which are the same objects each time."""
 
 
 def _require_utf8(table: Table, batch: pa.RecordBatch) -> None:
