@@ -54,7 +54,10 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
     parser.add_argument("--log", metavar="DIR", help="verify the log of an export folder, and every package in it")
     parser.add_argument("--checkpoint", metavar="F", help="an earlier checkpoint of the log, as you kept it")
     parser.add_argument(
-        "--timestamp-ca", metavar="F", help="PEM file with the certificates of the authority that stamped the log"
+        "--timestamp-ca", metavar="F", help="PEM file with the certificates of the authority that gave the time stamps"
+    )
+    parser.add_argument(
+        "--timestamp", metavar="F", help="a time stamp over manifest.json of the one package (`log timestamp`)"
     )
     parser.add_argument("--origin", metavar="NAME", help="the origin that the log must have")
     parser.add_argument(
@@ -72,6 +75,8 @@ def main(argv: list[str] | None = None, prog: str = "verify") -> int:
             parser.error("give packages, or --log")
         if options.checkpoint is not None and options.log is None:
             parser.error("--checkpoint is of a log: give --log")
+        if options.timestamp is not None and (len(options.packages) != 1 or options.timestamp_ca is None):
+            parser.error("--timestamp is of one package: give that, and --timestamp-ca")
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
@@ -100,15 +105,19 @@ def _reports(options: argparse.Namespace) -> list[Report]:
     """What each of the arguments gives."""
     key = _key(options.key_file) if options.key_file is not None else None
     public_key = _content(options.public_key) if options.public_key is not None else None
+    authority = None if options.timestamp_ca is None else _content(options.timestamp_ca, "certificate file")
+    stamp = None if options.timestamp is None else _content(options.timestamp, "time stamp")
     of_log = {"public_key": public_key, "origin": options.origin, "witnesses": options.witness}
     if options.log is not None:
         checkpoint = None if options.checkpoint is None else _content(options.checkpoint)
-        authority = None if options.timestamp_ca is None else _content(options.timestamp_ca, "certificate file")
         return [verify_log(options.log, key=key, checkpoint=checkpoint, authority=authority, **of_log)]
     reports: list[Report] = []
     for path in options.packages:
         if not os.path.isfile(path):
-            reports.append(verify_package(path, key=key, public_key=public_key, run_id=options.run_id))
+            given = {"key": key, "public_key": public_key, "run_id": options.run_id}
+            reports.append(verify_package(path, **given, timestamp=stamp, authority=authority))
+        elif stamp is not None:
+            raise UsageError(f"--timestamp is of the folder of a package, and {path} is a file.")
         elif is_proof(_content(path, "file")):
             reports.append(verify_proof(path, run_id=options.run_id, **of_log))
         else:

@@ -144,6 +144,12 @@ PUBLIC_SIGNATURE = Code(
     "E135", "public-signature", "manifest.json.sig is the Ed25519 signature of manifest.json.", _FOLDER
 )
 PUBLIC_SIGNATURE_SIZE = Code("E136", "public-signature-size", "manifest.json.sig has 64 raw bytes.", _FOLDER)
+MANIFEST_TIMESTAMP = Code(
+    "E137",
+    "manifest-timestamp",
+    "A time stamp that is given is the authority's, over manifest.json.",
+    "option --timestamp",
+)
 
 FILE_MISSING = Code("E201", "file-missing", "Every file that the manifest promises is there.", _FOLDER)
 FILE_UNLISTED = Code(

@@ -18,6 +18,7 @@ from .manifest import NAME, RECORDS, REPORT, SIGNATURE_NAME, Listed, Manifest, j
 from .records_file import RecordsFile
 from .report import Check, Findings, Report
 from .signatures import HmacKey, PublicKey, UsageError
+from .timestamp import stamped_at
 
 __all__ = ["UsageError", "verify_package"]
 
@@ -29,6 +30,8 @@ def verify_package(
     public_key: bytes | None = None,
     run_id: str | None = None,
     processes: int | None = None,
+    timestamp: bytes | None = None,
+    authority: bytes | None = None,
 ) -> Report:
     """Verify one package.
 
@@ -39,14 +42,19 @@ def verify_package(
         run_id: when given, the package must be of this run.
         processes: how many check records.jsonl; None for as many as there are processors, when it is worth it. They
             are spawned: a program that calls this must guard its entry point, as `multiprocessing` asks. 1 needs none.
+        timestamp: a time stamp (RFC 3161, DER) over manifest.json. When given, it must be the authority's.
+        authority: certificates of the authority that are trusted, PEM; needed with `timestamp`.
 
     Returns:
         The report; its status is the verdict. Whatever is wrong with the package is in it, never an exception.
 
     Raises:
-        UsageError: a key cannot be used.
+        UsageError: a key cannot be used; a time stamp is given without certificates; or there is no `openssl` for it.
     """
-    return _Verification(path, key, public_key, run_id, processes).run()
+    if timestamp is not None and authority is None:
+        raise UsageError("A time stamp is verified by the certificates of its authority: give them with it.")
+    stamp = None if timestamp is None or authority is None else (timestamp, authority)
+    return _Verification(path, key, public_key, run_id, processes, stamp).run()
 
 
 class _Verification:
@@ -57,6 +65,7 @@ class _Verification:
         public_key: bytes | None,
         run_id: str | None,
         processes: int | None,
+        stamp: tuple[bytes, bytes] | None,
     ) -> None:
         self.path = os.fspath(path)
         self.root = os.path.realpath(self.path)
@@ -65,6 +74,7 @@ class _Verification:
         self.public_key = None if public_key is None else PublicKey(public_key)
         self.run_id = run_id
         self.processes = processes
+        self.stamp = stamp
         self.findings = Findings()
         self.checks: list[Check] = []
         self.report = Report(self.path, Status.VERIFIED)
@@ -117,6 +127,7 @@ class _Verification:
         }
         self.check_signature(manifest)
         self.check_public_signature(package, manifest, data)
+        self.check_timestamp(data)
         self.check_names(manifest)
         self.check_files(package, manifest)
 
@@ -217,6 +228,22 @@ class _Verification:
             codes.PUBLIC_SIGNATURE,
             codes.PUBLIC_SIGNATURE_SIZE,
         )
+
+    def check_timestamp(self, data: bytes) -> None:
+        if self.stamp is None:
+            return
+        token, authority = self.stamp
+        time = stamped_at(token, data, authority)
+        if time is None:
+            self.findings.add(
+                codes.MANIFEST_TIMESTAMP,
+                NAME,
+                None,
+                "The time stamp is not one of the authority's over manifest.json: manifest.json was changed, or the "
+                "time stamp, or it is another authority's or another package's.",
+            )
+        detail = "" if time is None else f"manifest.json was there at {time.isoformat()}"
+        self.note("time stamp of manifest.json", codes.MANIFEST_TIMESTAMP, detail=detail)
 
     def check_names(self, manifest: Manifest) -> None:
         if self.run_id is not None:

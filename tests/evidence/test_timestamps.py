@@ -15,7 +15,7 @@ from support.exporter import Exporter
 from support.sample_v1 import COMPLETED_RUN
 
 from landscape_assets.evidence import timestamp
-from landscape_assets.verify import Status, verify_log
+from landscape_assets.verify import Status, UsageError, main, verify_log, verify_package
 
 from .conftest import Signer
 
@@ -186,12 +186,61 @@ def test_an_authority_that_does_not_answer(
     assert (log / "timestamps" / "1.tsr").exists()
 
 
-def test_a_manifest_on_demand(exports: Path, exporter: Exporter, authority: Authority):
-    """As `openssl ts` checks it."""
+@pytest.fixture
+def stamped(exports: Path, exporter: Exporter, authority: Authority) -> tuple[Path, Path]:
+    """A package, and the authority's token over its manifest."""
     file, package = exporter.folder / "manifest.tsr", exports / COMPLETED_RUN
     assert exporter.run("log", "timestamp", package, "-o", file).exit_code == 2
     result = exporter.run("log", "timestamp", package, "-o", file, LANDSCAPE_TIMESTAMP_URL=authority.url)
     assert result.exit_code == 0, result.output
+    return package, file
+
+
+def test_a_manifest_on_demand(stamped: tuple[Path, Path], signer: Signer, authority: Authority):
+    """As `openssl ts` checks it, and the verifier with all else of the package."""
+    package, file = stamped
     command = ["openssl", "ts", "-verify", "-data", package / "manifest.json", "-in", file]
     command += ["-CAfile", authority.certificate]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    ca = authority.certificate.read_bytes()
+    report = verify_package(package, public_key=signer.public_key, timestamp=file.read_bytes(), authority=ca)
+    assert report.status is Status.VERIFIED, report.to_text()
+    (check,) = [one for one in report.checks if one.name == "time stamp of manifest.json"]
+    assert check.outcome == "passed" and check.detail.startswith("manifest.json was there at 20")
+
+
+def test_wrong_time_stamps_of_a_manifest(
+    stamped: tuple[Path, Path], exports: Path, signer: Signer, authority: Authority, tmp_path: Path
+):
+    """That of another package, of another authority, cut, or changed in any byte, is found."""
+    package, file = stamped
+    ca, data = authority.certificate.read_bytes(), file.read_bytes()
+    other = Authority(tmp_path / "other")
+    other.close()
+    wrong = [(data, other.certificate.read_bytes()), (data[:-1], ca), (b"", ca)]
+    wrong += [(timestamp.request_token(authority.url, b"another manifest"), ca)]
+    wrong += [(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], ca) for at in range(0, len(data), 97)]
+    with pytest.raises(UsageError):
+        verify_package(package, public_key=signer.public_key, timestamp=data)
+    for token, certificate in wrong:
+        report = verify_package(package, public_key=signer.public_key, timestamp=token, authority=certificate)
+        assert (report.status, {one.code for one in report.findings}) == (Status.INVALID, {"E137"})
+
+
+def test_the_time_stamp_option(
+    stamped: tuple[Path, Path], signer: Signer, authority: Authority, tmp_path: Path, capsys
+):
+    """It is of one package, and needs the authority's certificate."""
+    package, file = map(str, stamped)
+    (tmp_path / "key.pem").write_bytes(signer.public_key)
+    key = ["--public-key", str(tmp_path / "key.pem")]
+    ca = ["--timestamp-ca", str(authority.certificate)]
+    assert main([package, *key, "--timestamp", file, *ca]) == 0
+    assert "manifest.json was there at 20" in capsys.readouterr().out
+    for arguments in ([package, *key, "--timestamp", file], [package, package, *key, "--timestamp", file, *ca]):
+        assert main(arguments) == 2
+        assert "--timestamp is of one package" in capsys.readouterr().err
+    assert main([file, *key, "--timestamp", file, *ca]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert main([package, *key, "--timestamp", str(tmp_path / "none"), *ca]) == 2
+    assert "The time stamp" in capsys.readouterr().err

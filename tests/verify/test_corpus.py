@@ -1,6 +1,7 @@
 """Every package of the corpus leads to the findings that it is named after, and every code has a package.
 
-Belongs here: the corpus. Packages that git cannot keep are made in `test_folder.py` and named in `MADE_BY_TESTS`.
+Belongs here: the corpus. Packages that git cannot keep, or that need more than a folder, are made in `test_folder.py`
+and `../evidence/test_timestamps.py`, and named in `MADE_BY_TESTS`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .build import KEY
 
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = sorted(folder.name for folder in CORPUS.iterdir() if folder.is_dir())
-MADE_BY_TESTS = {"E001", "E101", "E204", "E205", "E206", "E209", "E305"}
+MADE_BY_TESTS = {"E001", "E101", "E137", "E204", "E205", "E206", "E209", "E305"}
 NOT_OF_PACKAGES = ("E5", "E6")
 """How the codes of disclosures and of the log begin; `tests/evidence/` has a case of each."""
 
