@@ -44,11 +44,12 @@ def read_through(folder: Path) -> str | None:
 def poll(process: subprocess.Popen[str], folder: Path) -> list[str | None]:
     """What a reader sees until the process has ended, without repetition."""
     seen = [read_through(folder)]
-    while process.poll() is None:
-        if (now := read_through(folder)) != seen[-1]:
-            seen.append(now)
-        time.sleep(0.001)  # and no more: what lasts longer is seen, and the export has the processor too
-    assert process.returncode == 0, process.communicate()
+    with process:
+        while process.poll() is None:
+            if (now := read_through(folder)) != seen[-1]:
+                seen.append(now)
+            time.sleep(0.001)  # and no more: what lasts longer is seen, and the export has the processor too
+        assert process.returncode == 0, process.communicate()
     now = read_through(folder)
     return seen if now == seen[-1] else [*seen, now]
 

@@ -115,15 +115,16 @@ def export(
             "--tags",
             tags,
         ]
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=mine | {"TMPDIR": str(place)} | folders | settings,
-        cwd=place,
-        stdin=subprocess.DEVNULL,
-        stdout=(place / "stdout").open("wb"),
-        stderr=(place / "stderr").open("wb"),
-        preexec_fn=small_disk if disk_is_small else None,  # noqa: PLW1509  # this process has one thread
-    )
+    with (place / "stdout").open("wb") as stdout, (place / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=mine | {"TMPDIR": str(place)} | folders | settings,
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=small_disk if disk_is_small else None,  # noqa: PLW1509  # this process has one thread
+        )
     arguments: set[bytes] = set()
     while process.poll() is None:
         arguments |= set(arguments_of(process.pid))
