@@ -97,7 +97,7 @@ class PostgreSQLSource(Source):
 
     Args:
         url: a SQLAlchemy URL; user, password, host and query parameters are libpq's, as with `postgresql+psycopg://`.
-        snapshot: one that another transaction exported and this one is to see; None for its own.
+        beside: a connection whose snapshot this one is to see; None for a snapshot of its own.
 
     Raises:
         DatabaseError: the URL is wrong, or the database cannot be reached or entered.
@@ -106,13 +106,15 @@ class PostgreSQLSource(Source):
     name = "postgresql"
     utc = True
 
-    def __init__(self, url: sa.URL, snapshot: str | None = None) -> None:
+    def __init__(self, url: sa.URL, beside: PostgreSQLSource | None = None) -> None:
         self._url, self.shown = url, _display_url(url)
         self._secrets = _secrets(url)
         parameters = _conninfo(url)
+        # The driver asks for all types of the server first, which takes longer than anything else when an export is
+        # small. A clone knows them.
         self._engine = sa.create_engine(
             "postgresql+adbc://",
-            creator=lambda: adbc.connect(parameters, autocommit=True),
+            creator=lambda: beside._driver.adbc_clone() if beside else adbc.connect(parameters, autocommit=True),
             poolclass=sa.pool.NullPool,
             execution_options={"compiled_cache": COMPILED},
         )
@@ -122,9 +124,10 @@ class PostgreSQLSource(Source):
             raise self._unreachable(error) from None
         try:
             self._connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").close()
-            if snapshot is not None:
+            if beside is not None:
+                (exported,) = beside._all(sa.text("SELECT pg_export_snapshot() AS id"))
                 # Its id is hexadecimal digits and hyphens, and the statement takes no parameter.
-                self._connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'").close()
+                self._connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{exported['id']}'").close()
             self._all(_SESSION)
         except BaseException as error:
             self.close()
@@ -135,10 +138,13 @@ class PostgreSQLSource(Source):
     def same_snapshot(self) -> PostgreSQLSource | None:
         """Another connection with the same snapshot; None where the server has none to give, or no connection left."""
         try:
-            (exported,) = self._all(sa.text("SELECT pg_export_snapshot() AS id"))
-            return PostgreSQLSource(self._url, exported["id"])
+            return PostgreSQLSource(self._url, self)
         except DatabaseError:
             return None
+
+    @property
+    def _driver(self) -> adbc.Connection:
+        return self._connection.connection.dbapi_connection
 
     def runs(self, contract: Contract) -> list[dict[str, RunValue]]:
         """The values of every run in the columns RUN_COLUMNS."""

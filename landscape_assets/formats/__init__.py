@@ -114,7 +114,7 @@ def write_files(
 
     def prepared(make: Deferred[SignedBatch]) -> tuple[SignedBatch | None, list[_Prepared]]:
         batch = make()
-        parts = [_prepare(part, contract, chosen) for part in _parts(batch, run_ids, is_signed=key is not None)]
+        parts = [_prepare(part, chosen) for part in _parts(batch, contract, run_ids, is_signed=key is not None)]
         return None if watch is None else batch, parts  # kept no longer than it is needed
 
     writing: _Writing | None = None
@@ -139,7 +139,7 @@ def write_files(
             writing.abandon()
 
 
-def _parts(batch: SignedBatch, run_ids: Sequence[str], *, is_signed: bool) -> Iterator[Part]:
+def _parts(batch: SignedBatch, contract: Contract, run_ids: Sequence[str], *, is_signed: bool) -> Iterator[Part]:
     """A batch, run by run."""
     runs = batch.records.column(RUN).to_numpy()
     starts = np.flatnonzero(np.diff(runs.astype(np.int64), prepend=-1))
@@ -148,7 +148,7 @@ def _parts(batch: SignedBatch, run_ids: Sequence[str], *, is_signed: bool) -> It
         canonical, head = (batch.records.column(name).slice(begin, count) for name in ("canonical", "head"))
         text = lines(canonical, head, batch.signatures.slice(begin, count) if is_signed else None)
         lengths = line_lengths(canonical, is_signed=is_signed)
-        yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text, lengths)
+        yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text, lengths, contract)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +171,11 @@ class _Prepared:
     by_format: dict[str, Any]
 
 
-def _prepare(part: Part, contract: Contract, formats: dict[str, Format]) -> _Prepared:
+def _prepare(part: Part, formats: dict[str, Format]) -> _Prepared:
     return _Prepared(
         part.number,
         part.run_id,
-        np.bincount(part.types, minlength=len(contract.record_types)),
+        np.bincount(part.types, minlength=len(part.contract.record_types)),
         text_of(part.signatures),
         hashes_of_lines(part.lines, part.lengths),
         {name: each.prepare(part) for name, each in formats.items()},

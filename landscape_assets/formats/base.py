@@ -5,8 +5,9 @@ Belongs here: the protocol of a format, and what passes through it. Does not bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -22,6 +23,21 @@ from ..storage.files import FileFacts
 
 
 @dataclass(frozen=True, slots=True)
+class TypeRows:
+    """The records of one type in a part, in record order.
+
+    Args:
+        table: their table.
+        fields: the fields that are wanted.
+        signatures: the signature of each, or its SHA-256.
+    """
+
+    table: Table
+    fields: pa.StructArray
+    signatures: pa.LargeStringArray
+
+
+@dataclass(frozen=True)
 class Part:
     """Signed records of one run: the rows from `start` to `stop` of a batch.
 
@@ -33,6 +49,7 @@ class Part:
         run_id: the run.
         lines: the lines of records.jsonl (`records.encode.lines`).
         lengths: the bytes of each line.
+        contract: the contract of the records.
     """
 
     batch: pa.RecordBatch
@@ -43,6 +60,7 @@ class Part:
     run_id: str
     lines: memoryview
     lengths: np.ndarray
+    contract: Contract
 
     @property
     def signatures(self) -> pa.LargeStringArray:
@@ -55,13 +73,18 @@ class Part:
         types: np.ndarray = self.batch.column("record_type").to_numpy()[self.start : self.stop]
         return types
 
-    def by_type(self, contract: Contract) -> Iterator[tuple[Table, pa.StructArray, pa.LargeStringArray]]:
-        """For each record type that occurs: its table, the fields that are wanted, and the signatures; in record
-        order."""
-        types, tables = self.types, list(contract.record_types.values())
-        for code in np.unique(types):
-            signatures = self.signatures.filter(pa.array(types == code))
-            yield tables[code], fields_of(self.batch, code, self.start, self.stop), signatures
+    @cached_property
+    def by_type(self) -> list[TypeRows]:
+        """The records of each type that occurs, for formats that are written from fields."""
+        types, tables = self.types, list(self.contract.record_types.values())
+        return [
+            TypeRows(
+                tables[code],
+                fields_of(self.batch, code, self.start, self.stop),
+                self.signatures.filter(pa.array(types == code)),
+            )
+            for code in np.unique(types)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

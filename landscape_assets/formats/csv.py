@@ -65,10 +65,10 @@ class Csv(View):
     def prepare(self, part: Part) -> list[tuple[str, _Rows]]:
         """The lines of each record type."""
         found = []
-        for table, fields, signatures in part.by_type(self._contract):
-            rows = fields.field(_ROW)
-            lines = _joined(rows, ",", signatures, "\r\n") if self._is_signed else _joined(rows, "\r\n")
-            found.append((table.record_type, (text_of(lines), len(signatures))))
+        for one in part.by_type:
+            rows = one.fields.field(_ROW)
+            lines = _joined(rows, ",", one.signatures, "\r\n") if self._is_signed else _joined(rows, "\r\n")
+            found.append((one.table.record_type, (text_of(lines), len(rows))))
         return found
 
     def open(self, run_id: str, folder: Path) -> ViewWriter[_Rows]:

@@ -10,12 +10,10 @@ import hashlib
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from .. import __version__
 from ..contract import Contract
 from ..records.manifest_v2 import ManifestOptions
-from ..records.ordered import FieldsWanted, fields_of
+from ..records.ordered import FieldsWanted
 from ..report import NEEDED, Chunk, Facts, ListedFile, PartStatistics, Statistics, digest, gather, key_figures, render
 from ..storage.files import NewFile
 from .base import Part, RunEnd, StagedFile
@@ -36,11 +34,11 @@ class Html:
     def prepare(self, part: Part) -> PartStatistics:
         """The figures of the records."""
         fields = {}
-        for code in np.unique(part.types):
-            name = self._names[code]
-            if name in NEEDED:
-                struct = fields_of(part.batch, code, part.start, part.stop)
-                fields[name] = {one.name: struct.field(one.name) for one in struct.type if one.name in NEEDED[name]}
+        for one in part.by_type:
+            wanted = NEEDED.get(one.table.record_type, ())
+            if wanted:
+                names = [field.name for field in one.fields.type if field.name in wanted]
+                fields[one.table.record_type] = {name: one.fields.field(name) for name in names}
         return gather(Chunk(self._names, part.types, fields))
 
     def open(self, run_id: str, folder: Path) -> _HtmlWriter:

@@ -16,7 +16,7 @@ from ..records.ordered import FieldsWanted
 from ..storage.files import FileFacts, NewFile
 from .base import Part, View, ViewWriter
 
-ROW_GROUP_BYTES = 2 * 2**20
+ROW_GROUP_BYTES = 4 * 2**20
 """Bytes of values (uncompressed) after which a row group is closed."""
 
 
@@ -28,14 +28,14 @@ class Parquet(View):
     def prepare(self, part: Part) -> list[tuple[str, pa.RecordBatch]]:
         """The rows of each record type."""
         found = []
-        for table, fields, signatures in part.by_type(self._contract):
+        for one in part.by_type:
             both = [
-                pa.repeat(pa.scalar(text, pa.large_string()), len(signatures))
-                for text in (table.record_type, part.run_id)
+                pa.repeat(pa.scalar(text, pa.large_string()), len(one.fields))
+                for text in (one.table.record_type, part.run_id)
             ]
-            values = [fields.field(column.field) for column in table.fields]
-            arrays = [*both, *values, *([signatures] if self._is_signed else [])]
-            found.append((table.record_type, pa.RecordBatch.from_arrays(arrays, self.header(table))))
+            values = [one.fields.field(column.field) for column in one.table.fields]
+            arrays = [*both, *values, *([one.signatures] if self._is_signed else [])]
+            found.append((one.table.record_type, pa.RecordBatch.from_arrays(arrays, self.header(one.table))))
         return found
 
     def open(self, run_id: str, folder: Path) -> ViewWriter[pa.RecordBatch]:
