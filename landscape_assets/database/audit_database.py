@@ -293,7 +293,7 @@ class AuditDatabase:
         for rows, numbers in sort_out(self._source.read(self.contract, table, run_ids), runs, by_column):
             claimed = runs.of(rows.column("run_id")) if table.claims_run else None
             frame = self._source.typed(table, rows)
-            checker.check(frame.with_columns(numbers.alias(RUN)), claimed)
+            checker.check(frame.hstack([numbers.alias(RUN)]), claimed)
             columns = declared_columns(table, rows, frame, utc=self.utc)
             yield pa.RecordBatch.from_arrays([*columns, numbers.to_arrow()], schema=schema)
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import ExportError
+from ..lookup import look_up
 
 RUN = "run"
 """The column by which every row says to which of the runs that are read together it belongs (uint32: its place among
@@ -29,8 +31,7 @@ class RunsOfIds:
 
     def __init__(self) -> None:
         self._parts: list[pl.DataFrame] = []
-        self._hashes = pl.Series([], dtype=pl.UInt64)
-        self._runs = pl.Series([], dtype=pl.UInt32)
+        self._hashes, self._runs = np.empty(0, np.uint64), np.empty(0, np.uint32)
 
     def add(self, ids: pa.StringArray, runs: pl.Series) -> None:
         """Takes in the ids of some rows, and the runs of these."""
@@ -45,20 +46,14 @@ class RunsOfIds:
         if self._parts:
             found = pl.concat(self._parts).sort("id")
             self._parts.clear()
-            again = found["id"] == found["id"].shift(1)
-            if (again & (found[RUN] != found[RUN].shift(1))).any():
+            ids, runs = found["id"].to_numpy(), found[RUN].to_numpy()
+            if ((ids[1:] == ids[:-1]) & (runs[1:] != runs[:-1])).any():
                 raise ExportError(f"An id of table {table} occurs in two runs. `landscape-assets check` finds it.")
-            self._hashes, self._runs = found["id"], found[RUN]
+            self._hashes, self._runs = ids, runs
 
     def runs(self, ids: pa.StringArray) -> pl.Series:
         """The run of each id; null for null, and for an id that is not among them."""
-        if not len(self._hashes) or ids.null_count == len(ids):
-            return pl.repeat(None, len(ids), dtype=pl.UInt32, eager=True)
-        wanted = _hashes(ids)
-        at = self._hashes.search_sorted(wanted).clip(0, len(self._hashes) - 1)
-        known = (self._hashes.gather(at) == wanted) & pl.Series(ids.is_valid())
-        frame = pl.DataFrame({"known": known, RUN: self._runs.gather(at)})
-        return frame.select(pl.when("known").then(RUN)).to_series()
+        return look_up(_hashes(ids).to_numpy(), np.asarray(ids.is_valid()), self._hashes, self._runs)
 
 
 def _hashes(ids: pa.StringArray) -> pl.Series:
@@ -74,22 +69,12 @@ class RunNumbers:
 
     def __init__(self, run_ids: Iterable[str]) -> None:
         self.run_ids = tuple(run_ids)
-        self._numbers = pl.DataFrame(
-            {"id": [run_id.encode() for run_id in self.run_ids], RUN: np.arange(len(self.run_ids), dtype=np.uint32)},
-            schema={"id": pl.Binary, RUN: pl.UInt32},
-        )
+        self._run_ids = pa.array([run_id.encode() for run_id in self.run_ids], pa.binary())
 
     def of(self, run_ids: pa.StringArray) -> pl.Series:
         """The number of each run; null for one that is not among them."""
-        given = pl.Series("id", run_ids.cast(pa.binary()))
-        if len(self.run_ids) == 1:
-            first = self._numbers["id"][0]
-            return (
-                given.to_frame()
-                .select(pl.when(pl.col("id") == first).then(pl.lit(0, pl.UInt32)).alias(RUN))
-                .to_series()
-            )
-        return given.to_frame().join(self._numbers, on="id", how="left", maintain_order="left")[RUN]
+        numbers: pa.Int32Array = pc.index_in(run_ids.cast(pa.binary()), self._run_ids)
+        return pl.Series(RUN, numbers.cast(pa.uint32()))
 
 
 def sort_out(

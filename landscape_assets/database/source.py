@@ -8,9 +8,9 @@ values that pass through. Does not belong here: what is particular to one of the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
@@ -130,22 +130,23 @@ class Source(ABC):
         """
         # Polars knows nothing of the driver's metadata of fields.
         plain = pa.RecordBatch.from_arrays(batch.columns, names=batch.schema.names)
-        frame = cast(pl.DataFrame, pl.from_arrow(plain))
-        columns: list[pl.Series] = []
+        frame = pl.DataFrame(plain)
+        columns = {column.name: column for column in frame}
         for column in table.columns:
+            stored, found = frame[column.name], []
             if column.kind is Kind.TIME:
-                columns.extend(self._times(frame[column.name]))
+                found = self._times(stored)
             elif column.kind is Kind.BOOLEAN:
-                stored = frame[column.name]
-                columns.extend((_flags(stored), stored.alias(RAW + column.name)))
-        return frame.with_columns(columns)
+                found = [_flags(stored), stored.alias(RAW + column.name)]
+            columns |= {one.name: one for one in found}
+        return pl.DataFrame(columns)
 
     @abstractmethod
     def _columns(self) -> sa.Executable:
         """The statement that gives table_name and column_name of every column."""
 
     @abstractmethod
-    def _times(self, stored: pl.Series) -> Iterable[pl.Series]:
+    def _times(self, stored: pl.Series) -> list[pl.Series]:
         """A column of times as it is declared, null for what is not a time; and, as RAW, what that then is."""
 
     @abstractmethod

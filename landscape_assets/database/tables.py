@@ -18,8 +18,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -320,20 +321,18 @@ class _Content:
     """How many rows each run has, and a hash of them: the sum of the hashes of the rows."""
 
     def __init__(self, runs: int) -> None:
-        self._rows, self._sums = [0] * runs, [0] * runs
+        self._rows, self._sums = np.zeros(runs, np.int64), np.zeros(runs, np.uint64)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        frame = cast(pl.DataFrame, pl.from_arrow(batch))
-        hashes = frame.drop(RUN).hash_rows()
-        by_run = pl.DataFrame({RUN: frame[RUN], "hash": hashes}).group_by(RUN).agg(pl.len(), pl.col("hash").sum())
-        for number, rows, total in by_run.iter_rows():
-            self._rows[number] += rows
-            self._sums[number] = (self._sums[number] + total) % 2**64
+        frame = pl.DataFrame(batch.drop_columns(RUN))
+        runs = batch.column(RUN).to_numpy()
+        self._rows += np.bincount(runs, minlength=len(self._rows))
+        np.add.at(self._sums, runs, frame.hash_rows().to_numpy())  # modulo 2⁶⁴
 
     @property
     def rows(self) -> tuple[int, ...]:
-        return tuple(self._rows)
+        return tuple(self._rows.tolist())
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        return tuple(f"{total:016x}" for total in self._sums)
+        return tuple(f"{total:016x}" for total in self._sums.tolist())

@@ -10,7 +10,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..contract import Column, Kind, Table
 from ..contract.canonical import InvalidJson, canonical_json, parse_json
@@ -86,7 +89,8 @@ class Checker:
             leads = f"but its {self._table.paths[0].column} leads to run {self._run_ids[row[RUN]]}"
             raise self._corrupt(row, "run_id", leads)
         broken = frame.select(
-            expression.fill_null(False).any().alias(str(i)) for i, (_, expression, _) in enumerate(self._violations)
+            expression.any().alias(str(i))
+            for i, (_, expression, _) in enumerate(self._violations)  # null is not true
         ).row(0)
         for (column, expression, rule), any_broken in zip(self._violations, broken, strict=True):
             if any_broken:
@@ -118,17 +122,16 @@ class Checker:
         stored = frame[RAW + column]
         if stored.dtype != pl.String or frame.schema[column] != pl.Datetime("us"):
             return  # PostgreSQL keeps times, and no text
-        form = (
-            stored.str.len_bytes()
-            + pl.select(pl.when(stored.str.contains("T", literal=True)).then(100).otherwise(0)).to_series()
-        )
-        of_run = frame.select(RUN).with_columns(form=form)
-        for number, first in of_run.group_by(RUN).agg(pl.col("form").first()).iter_rows():
-            self._forms.setdefault((column, number), first)
-        expected = of_run[RUN].replace_strict({n: f for (name, n), f in self._forms.items() if name == column})
-        different = (of_run["form"] != expected).fill_null(False)
-        if different.any():
-            row = frame.filter(different).row(0, named=True)
+        text = stored.to_arrow(compat_level=pl.CompatLevel.oldest())
+        has_letter = pc.match_substring(text, "T").cast(pa.int64())
+        forms = pc.add(pc.binary_length(text), pc.multiply(has_letter, 100)).fill_null(0).to_numpy()
+        given = np.flatnonzero(forms)
+        runs, first, at = np.unique(frame[RUN].to_numpy()[given], return_index=True, return_inverse=True)
+        firsts = zip(runs.tolist(), forms[given[first]].tolist(), strict=True)
+        expected = [self._forms.setdefault((column, number), form) for number, form in firsts]
+        different = given[forms[given] != np.array(expected, forms.dtype)[at]]
+        if len(different):
+            row = frame.row(int(different[0]), named=True)
             rule = "which is of another form than others in this run, and records are ordered by the stored text"
             raise self._corrupt(row | {column: row[RAW + column]}, column, rule)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -130,7 +131,7 @@ class _Batches:
         for i in range(reader.batches):
             self._starts.append(done)
             buckets = self._buckets(i)
-            self.pieces.append(list(_pieces(buckets if buckets.is_sorted() else buckets.sort())))
+            self.pieces.append(list(_pieces(np.sort(buckets))))
             done += reader.batch_rows(i)
 
     def most_bytes_at_once(self) -> int:
@@ -151,20 +152,19 @@ class _Batches:
         columns = self._reader.batch(i).columns
         rows = pa.RecordBatch.from_arrays([*columns, self._sort_groups_of(i).to_arrow()], schema=self.schema)
         buckets = self._buckets(i)
-        return rows if buckets.is_sorted() else rows.take(buckets.arg_sort().to_arrow())
+        return rows if (buckets[1:] >= buckets[:-1]).all() else rows.take(pa.array(np.argsort(buckets, kind="stable")))
 
     def _sort_groups_of(self, i: int) -> pl.Series:
         return self._sort_groups.slice(self._starts[i], self._reader.batch_rows(i))
 
-    def _buckets(self, i: int) -> pl.Series:
+    def _buckets(self, i: int) -> np.ndarray:
         return self._plan.bucket_of(self._sort_groups_of(i))
 
 
-def _pieces(buckets: pl.Series) -> Iterator[_Piece]:
-    start = 0
-    for number, count in buckets.rle().struct.unnest().select("value", "len").iter_rows():
+def _pieces(buckets: np.ndarray) -> Iterator[_Piece]:
+    numbers, starts, counts = np.unique(buckets, return_index=True, return_counts=True)
+    for number, start, count in zip(numbers.tolist(), starts.tolist(), counts.tolist(), strict=True):
         yield _Piece(number, start, count)
-        start += count
 
 
 class _ClusteredRows:

@@ -60,7 +60,7 @@ def encode(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[s
         parts = before if key < SIGNATURE else after
         parts.append(f'{"," if before else "{"}"{key}":')
         if value is None:
-            parts.append(_run(pl.Series(rows.column(RUN)), run_ids))
+            parts.append(_run(rows.column(RUN), run_ids))
         elif isinstance(value, str):
             parts.append(value)
         else:
@@ -78,13 +78,11 @@ def _sorted_fields(table: Table) -> list[tuple[str, str | Column | None]]:
     return sorted(fields.items())  # ASCII keys: UTF-16 order is byte order
 
 
-def _run(runs: pl.Series, run_ids: Sequence[str]) -> str | pl.Expr:
+def _run(runs: pa.UInt32Array, run_ids: Sequence[str]) -> str | pl.Expr:
     """The run_id of each record: a literal where all are of one run."""
-    numbers = runs.unique().sort().to_list()
-    texts = [canonical_json(run_ids[number]) for number in numbers]
-    if len(numbers) == 1:
-        return texts[0]
-    return pl.lit(runs.replace_strict(numbers, texts, return_dtype=pl.String))
+    distinct = runs.dictionary_encode()
+    texts = [canonical_json(run_ids[number]) for number in distinct.dictionary.to_pylist()]
+    return texts[0] if len(texts) == 1 else pl.lit(pl.Series(pa.array(texts).take(distinct.indices)))
 
 
 def _column(values: pa.Array, text: pl.Series | None, kind: Kind) -> _Parts:
@@ -154,13 +152,18 @@ def number_text(values: pl.Series) -> pl.Series:
     return frame.select(pl.coalesce(pl.lit(mapped), "text").alias(values.name)).to_series()
 
 
+_NO_FRACTION = ".000000"
+
+
 def _time_text(values: pl.Series) -> pl.Series:
     """As Python's isoformat: the fraction is left out when it is zero (contract, section 1, Values)."""
     # Arrow prints times twice as fast as Polars does.
     text = values.to_arrow().cast(pa.timestamp("us")).cast(pa.large_string())
     blank = len("YYYY-MM-DD")
-    text = pl.Series(pc.binary_replace_slice(text, blank, blank + 1, "T")).str.strip_suffix(".000000")
-    return text + "+00:00" if values.dtype == pl.Datetime("us", "UTC") else text
+    text = pc.binary_replace_slice(text, blank, blank + 1, "T")
+    is_whole = pc.any(pc.ends_with(text, _NO_FRACTION), min_count=0).as_py()
+    found = pl.Series(text).str.strip_suffix(_NO_FRACTION) if is_whole else pl.Series(text)
+    return found + "+00:00" if values.dtype == pl.Datetime("us", "UTC") else found
 
 
 def _json_text(values: pl.Series) -> pl.Series:

@@ -13,6 +13,7 @@ import polars as pl
 from ..contract import Table
 from ..database import RUN
 from ..errors import CorruptTable
+from ..lookup import look_up
 from ..storage.arrow_file import ArrowReader
 
 _SEEDS = range(8)
@@ -25,7 +26,7 @@ class IdIndex:
     within a bucket finds it, because it compares the ids themselves.
     """
 
-    def __init__(self, seed: int, hashes: pl.Series, sort_groups: pl.Series) -> None:
+    def __init__(self, seed: int, hashes: np.ndarray, sort_groups: np.ndarray) -> None:
         self._seed, self._hashes, self._sort_groups = seed, hashes, sort_groups
 
     @classmethod
@@ -43,34 +44,27 @@ class IdIndex:
         column = table.id[0]
         for seed in _SEEDS:
             parts = [_keys(frame[column], frame[RUN], seed) for frame in reader.frames([column, RUN])]
-            hashes = pl.concat(parts) if parts else pl.Series(column, [], pl.UInt64)
+            hashes = np.concatenate([np.empty(0, np.uint64), *parts])
             frame = pl.DataFrame({"hash": hashes, "sort_group": sort_groups}).sort("hash")
-            if frame["hash"].n_unique() == len(frame):
-                return cls(seed, frame["hash"].rechunk(), frame["sort_group"].rechunk())
+            hashes = frame["hash"].to_numpy()
+            if (hashes[1:] != hashes[:-1]).all():
+                return cls(seed, hashes, frame["sort_group"].to_numpy())
             _refuse_same_ids(table, reader)
         raise AssertionError("ids collide under every seed")  # 2⁻⁶⁴ each time
 
     def sort_groups(self, ids: pl.Series, runs: pl.Series) -> pl.Series:
         """The sort group of each id of a run; null for null, and for an id that is not in the index."""
-        if not len(self._hashes):
-            return pl.repeat(None, len(ids), dtype=pl.UInt32, eager=True)
-        wanted = _keys(ids, runs, self._seed)
-        at = self._hashes.search_sorted(wanted).clip(0, len(self._hashes) - 1)
-        frame = pl.DataFrame(
-            {"found": self._hashes.gather(at) == wanted, "sort_group": self._sort_groups.gather(at), "id": ids}
-        )
-        return frame.select(pl.when(pl.col("found") & pl.col("id").is_not_null()).then("sort_group")).to_series()
+        return look_up(_keys(ids, runs, self._seed), ids.is_not_null().to_numpy(), self._hashes, self._sort_groups)
 
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # an odd number whose multiples differ in all bits (2⁶⁴ / golden ratio)
 
 
-def _keys(ids: pl.Series, runs: pl.Series, seed: int) -> pl.Series:
+def _keys(ids: pl.Series, runs: pl.Series, seed: int) -> np.ndarray:
     """A hash of each id together with its run: one id may occur in several runs."""
-    keys = ids.hash(seed)
-    if runs.max():
-        keys = pl.Series(keys.name, keys.to_numpy() + runs.to_numpy().astype(np.uint64) * _SPREAD)
-    return keys
+    keys: np.ndarray = ids.hash(seed).to_numpy()
+    numbers = runs.to_numpy()
+    return keys + numbers.astype(np.uint64) * _SPREAD if numbers.any() else keys
 
 
 def _refuse_same_ids(table: Table, reader: ArrowReader) -> None:

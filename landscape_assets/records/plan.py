@@ -27,6 +27,7 @@ from ..budget import Budget
 from ..contract import Contract, Group, Table
 from ..contract.model import OrderKey
 from ..database import RUN
+from ..lookup import with_nulls
 from ..parallel import in_order
 from ..storage.arrow_file import ArrowReader
 from .id_index import IdIndex, orphan
@@ -47,7 +48,7 @@ class SortPlan:
     """
 
     sort_groups: Mapping[str, pl.Series]
-    starts: pl.Series
+    starts: np.ndarray
     indexes: Mapping[str, IdIndex]
 
     @property
@@ -55,9 +56,10 @@ class SortPlan:
         """How many buckets there are."""
         return len(self.starts)
 
-    def bucket_of(self, sort_groups: pl.Series) -> pl.Series:
+    def bucket_of(self, sort_groups: pl.Series) -> np.ndarray:
         """The bucket of each sort group."""
-        return self.starts.search_sorted(sort_groups, side="right") - 1
+        buckets: np.ndarray = np.searchsorted(self.starts, sort_groups.to_numpy(), side="right") - 1
+        return buckets
 
     def require(self, contract: Contract, table: Table, rows: pa.RecordBatch) -> None:
         """Makes sure that rows refer to rows of the run.
@@ -74,11 +76,11 @@ class SortPlan:
         for reference in table.references:
             if reference.column in links:
                 continue  # the order is found by it
-            ids = pl.DataFrame(rows.select([reference.column, RUN])).drop_nulls().unique()
-            lost = ids.filter(self.indexes[reference.table].sort_groups(ids[reference.column], ids[RUN]).is_null())
-            if len(lost):
-                row = pl.DataFrame(rows).join(lost, on=[reference.column, RUN], how="semi").row(0, named=True)
-                raise orphan(table, reference.column, reference.table, row)
+            ids = pl.Series(rows.column(reference.column))
+            found = self.indexes[reference.table].sort_groups(ids, pl.Series(rows.column(RUN)))
+            if found.null_count() > ids.null_count():
+                lost = pl.DataFrame(rows).filter(found.is_null() & ids.is_not_null())
+                raise orphan(table, reference.column, reference.table, lost.row(0, named=True))
 
 
 def plan_sort(contract: Contract, runs: int, tables: Mapping[str, ArrowReader], budget: Budget) -> SortPlan:
@@ -224,8 +226,10 @@ class _Planner:
 
     def _put(self, table: str, placed: pl.DataFrame) -> None:
         """Notes sort groups given as columns `at` and `sort_group`, in any order and perhaps not for every row."""
-        sort_groups = pl.repeat(None, self._tables[table].rows, dtype=pl.UInt32, eager=True)
-        self._merge(table, sort_groups.scatter(placed["at"], placed["sort_group"].cast(pl.UInt32)))
+        sort_groups, given = np.zeros(self._tables[table].rows, np.uint32), np.zeros(self._tables[table].rows, bool)
+        at = placed["at"].to_numpy()
+        sort_groups[at], given[at] = placed["sort_group"].to_numpy(), True
+        self._merge(table, with_nulls(sort_groups, given))
 
     def _merge(self, table: str, sort_groups: pl.Series) -> None:
         """Notes the sort groups of a table; one with two kinds of parents (calls) gets them from one or the other."""
@@ -240,7 +244,7 @@ class _Planner:
             )
         return self._indexes[table]
 
-    def _cut(self, bucket_bytes: int) -> pl.Series:
+    def _cut(self, bucket_bytes: int) -> np.ndarray:
         """The first sort group of each bucket."""
         weights = np.zeros(self._count, np.float64)
         for name, reader in self._tables.items():
@@ -254,4 +258,4 @@ class _Planner:
                 done += rows
         number = (np.cumsum(weights) - weights) // bucket_bytes
         starts = np.flatnonzero(np.diff(number, prepend=-1))
-        return pl.Series(starts if len(starts) else [0], dtype=pl.UInt32)
+        return starts.astype(np.uint32) if len(starts) else np.zeros(1, np.uint32)
