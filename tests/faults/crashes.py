@@ -51,6 +51,7 @@ class Disk:
         self.names: Names = {_ROOT: {}}
         self.data: dict[int, bytearray] = {}
         self.synced: dict[int, bytes] = {}
+        self._read: dict[int, bytes] = {}
         self.pending: list[tuple[Change, ...]] = []
         self.passing: set[int] = set()
         self._next = 1
@@ -96,13 +97,14 @@ class Disk:
     def apply(self, call: Call, path: str, second: str) -> bool:
         """Does what a call did; whether it changed names, or what is durable of them or of a file."""
         if call.name == "write":
-            data = self.data[self._node(path)]
-            data[call.offset : call.offset + len(call.data)] = call.data
+            node = self._node(path)
+            self.data[node][call.offset : call.offset + len(call.data)] = call.data
+            self._read.pop(node, None)
             return False
         if call.name == "sync":
             node = self._node(path)
             if node in self.data:
-                self.synced[node] = bytes(self.data[node])
+                self.synced[node] = self._current(node)
             else:
                 self._sync_folder(node)
             return True
@@ -180,17 +182,20 @@ class Disk:
             yield [i for i in everything if i not in mine]
 
     def _current(self, node: int) -> bytes:
-        return bytes(self.data[node])
+        """The same object as long as nothing is written: thousands of states have it, and it is hashed once."""
+        if node not in self._read:
+            self._read[node] = bytes(self.data[node])
+        return self._read[node]
 
     def _lost(self, node: int) -> bytes:
         return self.synced[node]
 
     def _half(self, node: int) -> bytes:
-        data = bytes(self.data[node])
+        data = self._current(node)
         return data if data == self.synced[node] else data[: len(data) // 2]
 
     def _zeros(self, node: int) -> bytes:
-        data = bytes(self.data[node])
+        data = self._current(node)
         return data if data == self.synced[node] else bytes(len(data))
 
     def _tree(self, names: Names, content: Content) -> Tree:

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from landscape_assets.verify import Status, verify_log, verify_package
@@ -68,11 +69,12 @@ def tree(folder: Path) -> Tree:
 
 def digest(state: Tree) -> str:
     """Of a tree, but for the names of owners."""
-    text = "\n".join(
-        f"{_OWNER.sub('*', path)}\t{'' if data is None else hashlib.sha256(data).hexdigest()}"
-        for path, data in state.items()
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256("\n".join(_line(path, data) for path, data in state.items()).encode()).hexdigest()
+
+
+@lru_cache(10_000)
+def _line(path: str, data: bytes | None) -> str:
+    return f"{_OWNER.sub('*', path)}\t{'' if data is None else hashlib.sha256(data).hexdigest()}"
 
 
 def _without_passing(state: Tree) -> Tree:

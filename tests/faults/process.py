@@ -37,6 +37,7 @@ from landscape_assets.dagster_defs.tables import TablesConfig, tables
 from landscape_assets.keygen import make_key_pair
 from landscape_assets.package import package_path
 from landscape_assets.pipeline import FAILED, Outcome, export_runs
+from landscape_assets.report.page import environment
 from landscape_assets.settings import Settings
 
 from .shim import Call, Fault, Shim, read_trace
@@ -128,6 +129,7 @@ class Runner:
     def __init__(self) -> None:
         self._shim = Shim()
         self._instance = dg.DagsterInstance.ephemeral()
+        environment().get_template("report.html")
         # What was imported is never garbage; looking for it took a third of the time of an export.
         gc.collect()
         gc.freeze()
