@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             ("contract",),
             ("storage",),
             ("failures", "process"),
-            ("budget", "errors", "mail", "merkle", "parallel", "printable"),
+            ("budget", "errors", "lookup", "mail", "merkle", "parallel", "printable"),
         ),
     )
 )
