@@ -89,8 +89,7 @@ class Checker:
             leads = f"but its {self._table.paths[0].column} leads to run {self._run_ids[row[RUN]]}"
             raise self._corrupt(row, "run_id", leads)
         broken = frame.select(
-            expression.any().alias(str(i))
-            for i, (_, expression, _) in enumerate(self._violations)  # null is not true
+            expression.any().alias(str(i)) for i, (_, expression, _) in enumerate(self._violations)
         ).row(0)
         for (column, expression, rule), any_broken in zip(self._violations, broken, strict=True):
             if any_broken:

@@ -82,7 +82,7 @@ def _run(runs: pa.UInt32Array, run_ids: Sequence[str]) -> str | pl.Expr:
     """The run_id of each record: a literal where all are of one run."""
     distinct = runs.dictionary_encode()
     texts = [canonical_json(run_ids[number]) for number in distinct.dictionary.to_pylist()]
-    return texts[0] if len(texts) == 1 else pl.lit(pl.Series(pa.array(texts).take(distinct.indices)))
+    return texts[0] if len(texts) == 1 else pl.lit(pl.Series(pa.array(texts, pa.large_string()).take(distinct.indices)))
 
 
 def _column(values: pa.Array, text: pl.Series | None, kind: Kind) -> _Parts:
