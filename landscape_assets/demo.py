@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -79,6 +81,9 @@ def run_demo(directory: Path, report: Callable[[Outcome], None], tell: Callable[
     command = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     is_clone = Path.cwd() == _PROJECT and Path("pyproject.toml").is_file()
     start = "dg dev" if is_clone else "dg dev -m landscape_assets.definitions"
+    activate = Path(sys.prefix, "bin", "activate")
+    if activate.is_file() and shutil.which("dg") != str(activate.with_name("dg")):
+        command = f". {shlex.quote(str(activate))} && {command}"  # called by its path, as the README does
     tell(
         f"""
 Where everything is:

@@ -108,6 +108,7 @@ def test_the_demo_runs_from_an_empty_environment(built: Path, empty: Path, tmp_p
         command = empty.with_name("landscape-assets")
         output = run(command, "demo", cwd=tmp_path, env=mine)
         assert "manifest.json" in output
+        assert f". {command.with_name('activate')} && DAGSTER_HOME=" in output  # it was called by its path
         (manifest, *_) = sorted((tmp_path / "demo").rglob("manifest.json"))
         (key,) = (tmp_path / "demo").glob("*.key")
         run(command, "verify", manifest.parent, "--key-file", key, cwd=tmp_path, env=mine)
