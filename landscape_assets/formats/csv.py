@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from ..contract import Kind, Table
 from ..database import RUN
-from ..records.encode import Texts, change_text
+from ..records.encode import Texts, change_text, run_texts
 from ..records.ordered import FieldsWanted
 from ..storage.arrow_file import text_of
 from ..storage.files import FileFacts, NewFile
@@ -40,7 +40,7 @@ _ROW = "csv row"
 
 
 def _rows(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[str]) -> pa.LargeStringArray:
-    cells = [pa.scalar(table.record_type, _TEXT), _run_cells(rows.column(RUN), run_ids)]
+    cells = [pa.scalar(table.record_type, _TEXT), run_texts(rows.column(RUN), run_ids, _text_cells)]
     for column in table.fields:
         if column.name in texts:
             values = texts[column.name].to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -48,13 +48,6 @@ def _rows(rows: pa.RecordBatch, texts: Texts, table: Table, run_ids: Sequence[st
             values = rows.column(column.name).cast(_TEXT)
         cells.append(_text_cells(values) if column.kind in _FREE_TEXT else values)
     return _joined(*cells, separator=",")
-
-
-def _run_cells(runs: pa.UInt32Array, run_ids: Sequence[str]) -> pa.LargeStringArray | pa.LargeStringScalar:
-    """The run_id of each record: one for all where all are of one run."""
-    distinct = runs.dictionary_encode()
-    texts = _text_cells(pa.array([run_ids[number] for number in distinct.dictionary.to_pylist()], _TEXT))
-    return texts[0] if len(texts) == 1 else texts.take(distinct.indices)
 
 
 class Csv(View):

@@ -80,9 +80,24 @@ def _sorted_fields(table: Table) -> list[tuple[str, str | Column | None]]:
 
 def _run(runs: pa.UInt32Array, run_ids: Sequence[str]) -> str | pl.Expr:
     """The run_id of each record: a literal where all are of one run."""
+    texts = run_texts(runs, run_ids, lambda ids: pa.array(map(canonical_json, ids.to_pylist()), pa.large_string()))
+    return texts.as_py() if isinstance(texts, pa.Scalar) else pl.lit(pl.Series(texts))
+
+
+def run_texts(
+    runs: pa.UInt32Array, run_ids: Sequence[str], change: Callable[[pa.LargeStringArray], pa.LargeStringArray]
+) -> pa.LargeStringScalar | pa.LargeStringArray:
+    """The changed run_id of each row: one for all where all are of one run.
+
+    Args:
+        runs: the number of each row's run.
+        run_ids: the runs by number.
+        change: makes of the run_ids that occur, each once, what is wanted of them.
+    """
     distinct = runs.dictionary_encode()
-    texts = [canonical_json(run_ids[number]) for number in distinct.dictionary.to_pylist()]
-    return texts[0] if len(texts) == 1 else pl.lit(pl.Series(pa.array(texts, pa.large_string()).take(distinct.indices)))
+    given = pa.array([run_ids[number] for number in distinct.dictionary.to_pylist()], pa.large_string())
+    texts = change(given)
+    return texts[0] if len(texts) == 1 else texts.take(distinct.indices)
 
 
 def _column(values: pa.Array, text: pl.Series | None, kind: Kind) -> _Parts:

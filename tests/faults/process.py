@@ -129,7 +129,7 @@ class Runner:
     def __init__(self) -> None:
         self._shim = Shim()
         self._instance = dg.DagsterInstance.ephemeral()
-        environment().get_template("report.html")
+        environment().get_template("report.html")  # compiled here, and not in each of the processes
         # What was imported is never garbage; looking for it took a third of the time of an export.
         gc.collect()
         gc.freeze()
