@@ -25,7 +25,7 @@ from .failures import explain
 from .formats import RunFiles, StagedFile, fields_wanted, write_files
 from .package import Export, Published, publish
 from .parallel import in_order
-from .records.ordered import ordered_records, records_schema
+from .records.ordered import ordered_records
 from .records.own_snapshot import Comparison, OwnSnapshots
 from .records.sign import sign
 from .settings import Settings
@@ -251,11 +251,10 @@ def write_packages(
     """
     facts, key, options = tables.facts(), settings.key, settings.options
     wanted = fields_wanted(settings.formats)
-    schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
     snapshots = OwnSnapshots(tables.contract, facts, key, options)
     progress = _Progress(sum(sum(run.tables.values()) for run in facts), on_progress)
     run_ids = [run.run_id for run in facts]
-    with ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, schema, wanted) as records:
+    with ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, wanted) as records:
         for files in write_files(
             sign(records, key, tables.contract.tagged_key),
             tables.contract,

@@ -141,11 +141,12 @@ def write_files(
 
 def _parts(batch: SignedBatch, contract: Contract, run_ids: Sequence[str], *, is_signed: bool) -> Iterator[Part]:
     """A batch, run by run."""
-    runs = batch.records.column(RUN).to_numpy()
+    texts = batch.records.texts
+    runs = texts.column(RUN).to_numpy()
     starts = np.flatnonzero(np.diff(runs.astype(np.int64), prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(runs)], strict=True):
         number, begin, count = int(runs[start]), int(start), int(stop - start)
-        canonical, head = (batch.records.column(name).slice(begin, count) for name in ("canonical", "head"))
+        canonical, head = (texts.column(name).slice(begin, count) for name in ("canonical", "head"))
         text = lines(canonical, head, batch.signatures.slice(begin, count) if is_signed else None)
         lengths = line_lengths(canonical, is_signed=is_signed)
         yield Part(batch.records, batch.signatures, begin, int(stop), number, run_ids[number], text, lengths, contract)

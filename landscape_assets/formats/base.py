@@ -17,7 +17,7 @@ import pyarrow as pa
 from ..contract import Contract, Table
 from ..records.encode import SIGNATURE
 from ..records.manifest_v2 import ManifestOptions
-from ..records.ordered import FieldsWanted, fields_of
+from ..records.ordered import FieldsWanted, Records, places_by_type
 from ..records.sign import SigningKey
 from ..storage.files import FileFacts
 
@@ -33,7 +33,7 @@ class TypeRows:
     """
 
     table: Table
-    fields: pa.StructArray
+    fields: pa.RecordBatch
     signatures: pa.LargeStringArray
 
 
@@ -42,7 +42,7 @@ class Part:
     """Signed records of one run: the rows from `start` to `stop` of a batch.
 
     Args:
-        batch: of `records.records_schema`.
+        batch: the records.
         hashes: the signature of each record of the batch, or its SHA-256 when unsigned.
         start, stop: the rows.
         number: the number of the run.
@@ -52,7 +52,7 @@ class Part:
         contract: the contract of the records.
     """
 
-    batch: pa.RecordBatch
+    batch: Records
     hashes: pa.LargeStringArray
     start: int
     stop: int
@@ -70,20 +70,22 @@ class Part:
     @property
     def types(self) -> np.ndarray:
         """The code of each record's type."""
-        types: np.ndarray = self.batch.column("record_type").to_numpy()[self.start : self.stop]
+        types: np.ndarray = self.batch.texts.column("record_type").to_numpy()[self.start : self.stop]
         return types
 
     @cached_property
     def by_type(self) -> list[TypeRows]:
-        """The records of each type that occurs, for formats that are written from fields."""
-        types, tables = self.types, list(self.contract.record_types.values())
+        """The records of each type that occurs and of which fields are wanted, for formats that are written from
+        these."""
+        tables, before = list(self.contract.record_types.values()), self.batch.texts.column("record_type").to_numpy()
         return [
             TypeRows(
                 tables[code],
-                fields_of(self.batch, code, self.start, self.stop),
-                self.signatures.filter(pa.array(types == code)),
+                self.batch.fields[code].slice(np.count_nonzero(before[: self.start] == code), len(places)),
+                self.signatures.take(pa.array(places)),
             )
-            for code in np.unique(types)
+            for code, places in enumerate(places_by_type(self.types))
+            if len(places) and code in self.batch.fields
         ]
 
 

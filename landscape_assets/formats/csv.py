@@ -59,7 +59,7 @@ class Csv(View):
         """The lines of each record type."""
         found = []
         for one in part.by_type:
-            rows = one.fields.field(_ROW)
+            rows = one.fields.column(_ROW)
             lines = _joined(rows, ",", one.signatures, "\r\n") if self._is_signed else _joined(rows, "\r\n")
             found.append((one.table.record_type, (text_of(lines), len(rows))))
         return found

@@ -37,8 +37,8 @@ class Html:
         for one in part.by_type:
             wanted = NEEDED.get(one.table.record_type, ())
             if wanted:
-                names = [field.name for field in one.fields.type if field.name in wanted]
-                fields[one.table.record_type] = {name: one.fields.field(name) for name in names}
+                names = [name for name in one.fields.schema.names if name in wanted]
+                fields[one.table.record_type] = {name: one.fields.column(name) for name in names}
         return gather(Chunk(self._names, part.types, fields))
 
     def open(self, run_id: str, folder: Path) -> _HtmlWriter:

@@ -33,7 +33,7 @@ class Parquet(View):
                 pa.repeat(pa.scalar(text, pa.large_string()), len(one.fields))
                 for text in (one.table.record_type, part.run_id)
             ]
-            values = [one.fields.field(column.field) for column in one.table.fields]
+            values = [one.fields.column(column.field) for column in one.table.fields]
             arrays = [*both, *values, *([one.signatures] if self._is_signed else [])]
             found.append((one.table.record_type, pa.RecordBatch.from_arrays(arrays, self.header(one.table))))
         return found

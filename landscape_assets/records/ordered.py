@@ -3,9 +3,8 @@
 Belongs here: the whole of that stage, bucket by bucket. Does not belong here: signatures (`sign.py`) and files of the
 package (`formats/`).
 
-Records come in batches. A record is of one type, and has the columns of its type: the batch holds them as a union
-(Arrow's dense union: one child for each record type, with a row for each record of the type), so that views are written
-from columns.
+Records come in batches (`Records`): the text of every record, and beside it, for each record type, the columns of its
+records, so that views are written from columns.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ import pyarrow.compute as pc
 from ..budget import Budget
 from ..contract import Contract, Kind, Table
 from ..database import RUN
-from ..database.schemas import arrow_schema
 from ..database.validation import row_label
 from ..errors import CorruptTable
 from ..parallel import Deferred
@@ -35,16 +33,13 @@ from .encode import SIGNATURE_BYTES, Texts, column_texts, encode
 from .plan import SortPlan, plan_sort
 from .sort import BucketSorter, ordering_columns
 
-FIELDS = "fields"
-"""The column of a record's typed values."""
-
 _ROW = "row"
 """The column of a row's place among the rows of its table in the bucket."""
 
 MAX_RECORD = 64 * 2**20
 """Bytes of a record with its signature (docs/package.md, "Limits")."""
 
-_TEXT = pa.schema(
+_TEXTS = pa.schema(
     [
         pa.field(RUN, pa.uint32()),
         pa.field("record_type", pa.int8()),
@@ -52,6 +47,32 @@ _TEXT = pa.schema(
         pa.field("head", pa.uint32()),
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A batch of records in order.
+
+    Args:
+        texts: of every record the number of its `run` (ascending), its `record_type` (the place among
+            `Contract.record_types`), `canonical`, the canonical form without signature, and `head`, how many bytes of
+            that come before the signature's place.
+        fields: code of a record type → of its records, in the same order, what is wanted besides (`FieldsWanted`): the
+            values of fields by name, where nested values (JSON) are text in canonical form; and texts by name. Empty
+            where nothing is wanted.
+    """
+
+    texts: pa.RecordBatch
+    fields: Mapping[int, pa.RecordBatch]
+
+
+def places_by_type(codes: np.ndarray) -> list[np.ndarray]:
+    """For each code of a record type, up to the last that occurs, the places of its records, ascending.
+
+    Args:
+        codes: the code of each record.
+    """
+    return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
 
 
 RowText = Callable[[pa.RecordBatch, Texts, Table, Sequence[str]], pa.LargeStringArray]
@@ -87,34 +108,6 @@ class FieldsWanted:
         return self.typed and (self.only is None or name in self.only.get(record_type, ()))
 
 
-def records_schema(contract: Contract, *, utc: bool, wanted: FieldsWanted) -> pa.Schema:
-    """The schema of records in order.
-
-    - `run`: the number of the run; ascending.
-    - `record_type`: its place among `Contract.record_types`.
-    - `canonical`: the canonical form without signature.
-    - `head`: how many bytes of it come before the signature's place.
-    - `fields`, where wanted: a dense union with one struct for each record type. It holds the values of the record's
-      fields, where nested values (JSON) are text in canonical form; and the texts that are wanted, by their names.
-    """
-    if not wanted:
-        return _TEXT
-    texts = [pa.field(name, pa.large_string()) for name in wanted.texts]
-    members = [
-        pa.field(
-            name, pa.struct([*(one for one in _fields_schema(table, utc) if wanted.is_wanted(name, one.name)), *texts])
-        )
-        for name, table in contract.record_types.items()
-    ]
-    return _TEXT.append(pa.field(FIELDS, pa.dense_union(members)))
-
-
-def _fields_schema(table: Table, utc: bool) -> list[pa.Field]:
-    schema = arrow_schema(table, utc=utc)
-    types = {column.field: schema.field(column.name).type for column in table.fields}
-    return [pa.field(name, pa.large_string() if pa.types.is_string(kind) else kind) for name, kind in types.items()]
-
-
 @contextmanager
 def ordered_records(
     contract: Contract,
@@ -122,9 +115,8 @@ def ordered_records(
     tables: Mapping[str, ArrowReader],
     scratch: Path,
     budget: Budget,
-    schema: pa.Schema,
     wanted: FieldsWanted,
-) -> Iterator[Iterator[Deferred[pa.RecordBatch]]]:
+) -> Iterator[Iterator[Deferred[Records]]]:
     """The records of some runs, one run after the other, in record order (contract, section 2).
 
     Args:
@@ -133,11 +125,10 @@ def ordered_records(
         tables: table → its rows, for every table of the contract.
         scratch: an empty folder for temporary files.
         budget: how much memory the stage may take.
-        schema: of `records_schema`.
-        wanted: as for `records_schema`.
+        wanted: what is wanted of the records besides their canonical form.
 
     Returns:
-        A context manager of batches of the schema, one a bucket. Each is made when it is called for, within the
+        A context manager of batches, one a bucket. Each is made when it is called for, within the
         context.
 
     Raises:
@@ -153,8 +144,8 @@ def ordered_records(
     prepare = _preparation(contract, run_ids, tables, plan, wanted)
     with BucketedRows(plan, tables, prepare, scratch, budget) as rows:
 
-        def ordered(number: int) -> pa.RecordBatch:
-            return _order(contract, rows.of(number), schema)
+        def ordered(number: int) -> Records:
+            return _order(contract, rows.of(number))
 
         yield (partial(ordered, number) for number in range(plan.buckets))
 
@@ -222,62 +213,28 @@ def _typed_fields(rows: pa.RecordBatch, texts: Texts, table: Table, wanted: Fiel
     return found
 
 
-def _order(contract: Contract, rows: Mapping[str, PreparedRows], schema: pa.Schema) -> pa.RecordBatch:
-    """The records of one bucket in order, as a batch of `records_schema`."""
+def _order(contract: Contract, rows: Mapping[str, PreparedRows]) -> Records:
+    """The records of one bucket in order."""
     order = BucketSorter(contract, {name: each.frame.with_row_index(_ROW) for name, each in rows.items()})
     at = order.permutation()
-    codes = {table.name: code for code, table in enumerate(contract.record_types.values())}
+    tables = list(contract.record_types.values())
+    codes = {table.name: code for code, table in enumerate(tables)}
     code_of_row = np.repeat(
         np.array([codes[placed.group.table] for placed in order.placed], np.int8),
         [len(placed.frame) for placed in order.placed],
     )
     wanted = [placed.frame[[RUN, "canonical", "head", _ROW]] for placed in order.placed]
     records = pl.concat(wanted, rechunk=True)[at]
-    types = code_of_row[at.to_numpy()]
-    columns = [
+    types, row = code_of_row[at.to_numpy()], records[_ROW].to_numpy()
+    texts = [
         records[RUN].to_arrow(),
         pa.array(types),
         records["canonical"].to_arrow(compat_level=pl.CompatLevel.oldest()),
         records["head"].to_arrow(),
     ]
-    if FIELDS in schema.names:
-        fields = [rows[name].fields if name in rows else None for name in codes]
-        columns.append(_union(schema.field(FIELDS).type, types, records[_ROW].to_numpy(), fields))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _union(
-    union: pa.DenseUnionType, types: np.ndarray, places: np.ndarray, fields: Sequence[pa.RecordBatch | None]
-) -> pa.UnionArray:
-    """The fields of records in order.
-
-    Args:
-        union: the type to make.
-        types: the code of each record.
-        places: the place of each record among the rows of its table.
-        fields: for each code the fields of these rows, if there are any.
-    """
-    offsets, children = np.zeros(len(types), np.int32), []
-    for code, rows in enumerate(fields):
-        mine, struct = np.flatnonzero(types == code), union.field(code).type
-        offsets[mine] = np.arange(len(mine), dtype=np.int32)
-        if not struct.num_fields:
-            children.append(pa.nulls(len(mine), struct))
-            continue
-        columns = [pa.array([], one.type) for one in struct] if rows is None else rows.take(places[mine]).columns
-        children.append(pa.StructArray.from_arrays(columns, fields=list(struct)))
-    names = [union.field(code).name for code in range(union.num_fields)]
-    return pa.UnionArray.from_dense(pa.array(types), pa.array(offsets), children, names)
-
-
-def fields_of(batch: pa.RecordBatch, code: int, start: int, stop: int) -> pa.StructArray:
-    """The fields of the records of one type in a part of a batch, in record order.
-
-    Args:
-        batch: of `records_schema`, with fields.
-        code: the record type's place among `Contract.record_types`.
-        start, stop: the part.
-    """
-    types = batch.column("record_type").to_numpy()
-    before, count = np.count_nonzero(types[:start] == code), np.count_nonzero(types[start:stop] == code)
-    return batch.column(FIELDS).field(code).slice(before, count)
+    fields = {
+        code: found.take(pa.array(row[places]))
+        for code, places in enumerate(places_by_type(types))
+        if len(places) and (found := rows[tables[code].name].fields) is not None
+    }
+    return Records(pa.RecordBatch.from_arrays(texts, schema=_TEXTS), fields)

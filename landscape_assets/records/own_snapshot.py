@@ -78,12 +78,12 @@ class OwnSnapshots:
 
     def see(self, batch: SignedBatch) -> None:
         """Takes in the next records."""
-        numbers = batch.records.column(RUN).to_numpy()
+        texts = batch.records.texts
+        numbers = texts.column(RUN).to_numpy()
         for number, run in self._runs.items():
             start, stop = (int(np.searchsorted(numbers, number, side)) for side in ("left", "right"))
             if stop > start:
-                records = batch.records.slice(start, stop - start)
-                run.see(records, batch.signatures.slice(start, stop - start), self._types)
+                run.see(texts.slice(start, stop - start), batch.signatures.slice(start, stop - start), self._types)
 
     def results(self, number: int) -> list[Comparison]:
         """The comparisons of a run, all of whose records have passed by."""

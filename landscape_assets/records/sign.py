@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..contract.canonical import canonical_json
 from ..errors import SigningKeyError
 from ..parallel import Deferred
+from .ordered import Records
 from .tagged import signed_texts
 
 CHAIN_OF_SIGNATURES = "sha256-of-record-signatures"
@@ -31,14 +32,11 @@ CHAIN_OF_RECORDS = "sha256-of-record-sha256"
 
 @dataclass(frozen=True, slots=True)
 class SignedBatch:
-    """A batch of records (`records.records_schema`), and as many signatures: 64 digits of lower-case hex each."""
+    """A batch of records, and as many signatures: 64 digits of lower-case hex each."""
 
-    records: pa.RecordBatch
+    records: Records
     signatures: pa.LargeStringArray
 
-
-SIGNATURES_SCHEMA = pa.schema([pa.field("signature", pa.large_string())])
-"""For each record in order: its signature, or the SHA-256 of its canonical form when unsigned; lower-case hex."""
 
 SHORT_KEY_BYTES = 16
 
@@ -160,12 +158,12 @@ def manifest_record(run_id: str, record_count: int, final_hash: str, exported_at
 
 
 def sign(
-    batches: Iterable[Deferred[pa.RecordBatch]], key: SigningKey | None, tagged_key: str | None = None
+    batches: Iterable[Deferred[Records]], key: SigningKey | None, tagged_key: str | None = None
 ) -> Iterator[Deferred[SignedBatch]]:
     """Signs records.
 
     Args:
-        batches: of `records.records_schema`.
+        batches: the records.
         key: the key, or None for an unsigned export.
         tagged_key: of the contract, which has some records signed in another form.
 
@@ -173,9 +171,9 @@ def sign(
         Each batch with the signature of every record, or with its SHA-256 without a key.
     """
 
-    def signed(make: Deferred[pa.RecordBatch]) -> SignedBatch:
+    def signed(make: Deferred[Records]) -> SignedBatch:
         batch = make()
-        texts = pl.Series(batch.column("canonical"))
+        texts = pl.Series(batch.texts.column("canonical"))
         if key:
             hashes = key.sign_column(texts if tagged_key is None else signed_texts(texts, tagged_key))
         else:

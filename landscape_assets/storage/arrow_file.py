@@ -77,7 +77,7 @@ class ArrowWriter:
             return
         try:
             self._metadata[_BATCHES] = json.dumps(self._batches)
-            end = pa.RecordBatch.from_arrays([_no_rows(field.type) for field in self._schema], schema=self._schema)
+            end = pa.RecordBatch.from_pylist([], self._schema)
             self._writer.write_batch(end, self._metadata | {_FILE_CHECKSUM: _checksum_of(self._metadata)})
             self._writer.close()
             self._file.close()
@@ -222,14 +222,6 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _no_rows(kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_union(kind):
-        return pa.array([], kind)
-    children = [kind.field(i) for i in range(kind.num_fields)]
-    types, offsets = pa.array([], pa.int8()), pa.array([], pa.int32())
-    return pa.UnionArray.from_dense(types, offsets, [_no_rows(c.type) for c in children], [c.name for c in children])
-
-
 def _checksum_of(metadata: dict[str, str]) -> str:
     """The XXH3-64 of a file's metadata."""
     return xxhash.xxh3_64_hexdigest("\0".join(f"{key}\0{metadata[key]}" for key in sorted(metadata)).encode())
@@ -245,16 +237,8 @@ def _checksum(column: pa.Array) -> str:
 def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
     rows, kind = len(column), column.type
     digest.update(rows.to_bytes(8, "little"))
-    if pa.types.is_union(kind):
-        for part in (column.type_codes, column.offsets, *(column.field(i) for i in range(kind.num_fields))):
-            _digest(part, digest)
-        return
     if column.null_count:
         _digest_bits(column.buffers()[0], rows, digest)
-    if pa.types.is_struct(kind):
-        for i in range(kind.num_fields):
-            _digest(column.field(i), digest)
-        return
     _, first, *text = (memoryview(buffer or b"") for buffer in column.buffers())
     if text:
         digest.update(first[: (rows + 1) * (8 if pa.types.is_large_string(kind) else 4)])

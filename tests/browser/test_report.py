@@ -31,22 +31,23 @@ def axe() -> str:
     pytest.skip("there is no axe-core (npm pack axe-core; AXE_CORE names its axe.min.js)")
 
 
-@pytest.fixture
-def pages(tmp_path: Path, exporter: Exporter) -> dict[str, Path]:
-    """The pages by name."""
-    sample = tmp_path / "landscape.db"
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages by name; not to be changed."""
+    folder = tmp_path_factory.mktemp("pages")
+    exporter, sample = Exporter(folder), folder / "landscape.db"
     write_sample(sample)
     assert exporter.export(sample, "--all").exit_code == 0
     sources = {
         "report": exporter.output / COMPLETED_RUN,
-        "report-hostile": write_records(tmp_path / "hostile", records()),
-        "report-large": write_records(tmp_path / "large", records(2_000, 200, failing=3)),
+        "report-hostile": write_records(folder / "hostile", records()),
+        "report-large": write_records(folder / "large", records(2_000, 200, failing=3)),
         "report-empty": write_records(
-            tmp_path / "empty", (one for one in records(0, 0) if one["record_type"] in ("run", "node"))
+            folder / "empty", (one for one in records(0, 0) if one["record_type"] in ("run", "node"))
         ),
         "overview": exporter.output,
     }
-    made = {name: tmp_path / f"{name}.html" for name in sources}
+    made = {name: folder / f"{name}.html" for name in sources}
     for name, source in sources.items():
         result = exporter.run("report", source, "-o", made[name])
         assert result.exit_code == 0, result.stderr

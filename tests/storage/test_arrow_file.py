@@ -114,36 +114,3 @@ def test_every_truncated_file_is_refused(file):
         file.write_bytes(data[:size])
         with pytest.raises(StorageError, match=r"file\.arrow is not as it was written"):
             ArrowReader(file)
-
-
-_A, _B = pa.field("a", pa.struct([("x", pa.int64())])), pa.field("b", pa.struct([("y", pa.large_string())]))
-UNION = pa.schema([pa.field("kind", pa.dense_union([_A, _B]))])
-
-
-def union(kinds: list[int]) -> pa.RecordBatch:
-    """A batch whose rows are of two kinds, each with columns of its own."""
-    offsets = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
-    children = [
-        pa.StructArray.from_arrays([pa.array(range(kinds.count(0)), pa.int64())], fields=[pa.field("x", pa.int64())]),
-        pa.StructArray.from_arrays(
-            [pa.array([f"text {i}" for i in range(kinds.count(1))], pa.large_string())],
-            fields=[pa.field("y", pa.large_string())],
-        ),
-    ]
-    array = pa.UnionArray.from_dense(pa.array(kinds, pa.int8()), pa.array(offsets, pa.int32()), children, ["a", "b"])
-    return pa.RecordBatch.from_arrays([array], schema=UNION)
-
-
-@pytest.mark.parametrize("kinds", [[0, 1, 1, 0], [1], [0, 0]])
-def test_rows_of_several_kinds_come_back(tmp_path, kinds):
-    """A union column comes back as it was, and damage in one of its members is noticed."""
-    path = tmp_path / "file.arrow"
-    with ArrowWriter(path, UNION, {}) as writer:
-        writer.write(union(kinds))
-    with ArrowReader(path) as reader:
-        assert reader.batch(0).to_pylist() == union(kinds).to_pylist()
-    data = path.read_bytes()
-    if 1 in kinds:
-        path.write_bytes(data.replace(b"text 0", b"text 9"))
-        with ArrowReader(path) as reader, pytest.raises(StorageError, match="the column kind in batch 0"):
-            reader.batch(0)

@@ -21,7 +21,8 @@ from landscape_assets.errors import CorruptTable
 from landscape_assets.formats import FORMATS, RunFiles, StagedFile, fields_wanted, write_files
 from landscape_assets.parallel import Deferred, results
 from landscape_assets.records.manifest_v2 import ManifestOptions
-from landscape_assets.records.ordered import FieldsWanted, ordered_records, records_schema
+from landscape_assets.records.ordered import FieldsWanted, ordered_records
+from landscape_assets.records.ordered import Records as OrderedRecords
 from landscape_assets.records.sign import SigningKey, sign
 from landscape_assets.storage.arrow_file import ArrowReader
 
@@ -102,10 +103,9 @@ def loaded(
 
 def _records(
     tables: StoredTables, folder: Path, budget: Budget, wanted: FieldsWanted
-) -> AbstractContextManager[Iterator[Deferred[pa.RecordBatch]]]:
+) -> AbstractContextManager[Iterator[Deferred[OrderedRecords]]]:
     (folder / "scratch").mkdir()
-    schema = records_schema(tables.contract, utc=tables.utc, wanted=wanted)
-    return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, schema, wanted)
+    return ordered_records(tables.contract, tables.run_ids, tables.readers, folder / "scratch", budget, wanted)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def make_records(
             results(deferred, 2) as batches,
         ):
             for batch in batches:
-                for run, code, text in zip(*(batch.column(i).to_pylist() for i in range(3)), strict=True):
+                for run, code, text in zip(*(batch.texts.column(i).to_pylist() for i in range(3)), strict=True):
                     by_run[tables.run_ids[run]].append(text)
                     counts[types[code]] = counts.get(types[code], 0) + 1
         return Records(by_run, counts)
