@@ -251,10 +251,11 @@ def write_packages(
     """
     facts, key, options = tables.facts(), settings.key, settings.options
     wanted = fields_wanted(settings.formats)
+    budget = wanted.budget(settings.budget)
     snapshots = OwnSnapshots(tables.contract, facts, key, options)
     progress = _Progress(sum(sum(run.tables.values()) for run in facts), on_progress)
     run_ids = [run.run_id for run in facts]
-    with ordered_records(tables.contract, run_ids, tables.readers, scratch, settings.budget, wanted) as records:
+    with ordered_records(tables.contract, run_ids, tables.readers, scratch, budget, wanted) as records:
         for files in write_files(
             sign(records, key, tables.contract.tagged_key),
             tables.contract,
@@ -262,7 +263,7 @@ def write_packages(
             key,
             settings.formats,
             staging,
-            settings.budget,
+            budget,
             options,
             settings.manifest_key.key_id if settings.manifest_key else None,
             snapshots.see if snapshots else None,

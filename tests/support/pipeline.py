@@ -175,7 +175,8 @@ def make_all_files(
     options: ManifestOptions | None = None,
 ) -> dict[str, RunFiles]:
     """The files of runs in `folder`/files/NUMBER, before they become packages."""
-    budget, formats = budget or Budget(), formats or FORMATS
+    formats = formats or FORMATS
+    budget = fields_wanted(formats).budget(budget or Budget())
 
     def target(number: int) -> Path:
         path = folder / "files" / str(number)
