@@ -99,7 +99,9 @@ def test_files_of_runs_together_are_those_of_each_alone(filled, tables):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for key in (KEY, None):
-            together = make_all_files(url, run_ids, folder / f"together-{key}", key, budget=Budget(memory_mb=1))
+            together = make_all_files(
+                url, run_ids, folder / f"together-{key}", key, budget=Budget(memory_mb=1, threads=3)
+            )
             assert list(together) == run_ids
             for i, run_id in enumerate(run_ids):
                 alone = make_all_files(url, run_id, folder / f"{i}-{key}", key)[run_id]

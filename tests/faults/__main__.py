@@ -48,14 +48,14 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
     """Every scenario by name."""
     database, large = folder / "landscape.db", folder / "large.db"
     write_sample(database)
-    generate(large, 60, run_id="run-60")
+    generate(large, 130, run_id="run-130")
     private, public = key_pair(folder)
     signed = {settings.PRIVATE_KEY_FILE: str(private)}
     sample = Scenario(database, FAILED_RUN, folder, public, signed)
     return {
         "sample": sample,
         # Rows are moved into temporary files: calls are more than two buckets of the smallest budget.
-        "spill": replace(sample, database=large, run_id="run-60", environment=signed | {settings.MEMORY_MB: "1"}),
+        "spill": replace(sample, database=large, run_id="run-130", environment=signed | {settings.MEMORY_MB: "1"}),
         # Tables and records stay, as with DAGSTER_HOME.
         "stored": replace(sample, stores=True),
         # There is a package already, of other formats.

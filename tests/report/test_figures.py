@@ -80,7 +80,7 @@ def test_pieces_and_budgets_do_not_matter(sample_file, tmp_path):
         [
             ([COMPLETED_RUN], Budget()),
             ([COMPLETED_RUN], Budget(memory_mb=1, threads=1)),
-            ([FAILED_RUN, COMPLETED_RUN], Budget(memory_mb=1, threads=3)),
+            ([FAILED_RUN, COMPLETED_RUN], Budget(memory_mb=1, threads=4)),
         ]
     ):
         made = make_all_files(sample_file, runs, tmp_path / str(number), KEY, "jsonl", "html", budget=budget)
