@@ -67,7 +67,6 @@ class LoadedTables:
         database: the audit database as messages name it, without credentials.
         contract: its contract.
         epoch: the schema epoch that it notes; None where it notes none.
-        utc: whether its times are instants.
         runs: the runs by number.
         tables: by name, for every table of the contract.
     """
@@ -75,7 +74,6 @@ class LoadedTables:
     database: str
     contract: Contract
     epoch: int | None
-    utc: bool
     runs: tuple[Run, ...]
     tables: dict[str, TableFacts]
 
@@ -159,9 +157,8 @@ class StoredTables:
         with ExitStack() as stack:
             runs = stack.enter_context(ArrowReader(path("runs")))
             load = json.loads(runs.metadata["load"])
-            self.utc: bool = load["utc"]
             known = next(contract for contract in CONTRACTS if contract.name == load["contract"])
-            self.contract = known.on_postgresql if self.utc else known
+            self.contract = known.on_postgresql if load["utc"] else known
             self.run_ids: tuple[str, ...] = tuple(load["run_ids"])
             self.raw_error_rows: bool = load["raw_error_rows"]
             """Whether records of errors have the rows that they are about."""
@@ -264,7 +261,7 @@ class _Load:
             raise error
         loaded = {name: begun[name].result() for name in contract.tables}
         database = self._database
-        return LoadedTables(database.shown, contract, database.epoch, database.utc, self._runs, loaded)
+        return LoadedTables(database.shown, contract, database.epoch, self._runs, loaded)
 
     def _load(self, name: str, connections: queue.SimpleQueue[AuditDatabase]) -> TableFacts:
         try:

@@ -77,11 +77,12 @@ class Part:
     def by_type(self) -> list[TypeRows]:
         """The records of each type that occurs and of which fields are wanted, for formats that are written from
         these."""
-        tables, before = list(self.contract.record_types.values()), self.batch.texts.column("record_type").to_numpy()
+        tables = list(self.contract.record_types.values())
+        before = self.batch.texts.column("record_type").to_numpy()[: self.start]
         return [
             TypeRows(
                 tables[code],
-                self.batch.fields[code].slice(np.count_nonzero(before[: self.start] == code), len(places)),
+                self.batch.fields[code].slice(np.count_nonzero(before == code), len(places)),
                 self.signatures.take(pa.array(places)),
             )
             for code, places in enumerate(places_by_type(self.types))

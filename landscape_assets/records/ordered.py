@@ -136,8 +136,7 @@ def ordered_records(
         wanted: what is wanted of the records besides their canonical form.
 
     Returns:
-        A context manager of batches, one a bucket. Each is made when it is called for, within the
-        context.
+        A context manager of batches, one a bucket. Each is made when it is called for, within the context.
 
     Raises:
         CorruptTable: the tables do not fit together: an orphan, a reference that leads nowhere, an id that occurs

@@ -229,13 +229,7 @@ def _checksum_of(metadata: dict[str, str]) -> str:
 
 def _checksum(column: pa.Array) -> str:
     """The XXH3-64 of a column that begins at the beginning of its buffers: which values are there, and all of them."""
-    digest = xxhash.xxh3_64()
-    _digest(column, digest)
-    return digest.hexdigest()
-
-
-def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
-    rows, kind = len(column), column.type
+    digest, rows, kind = xxhash.xxh3_64(), len(column), column.type
     digest.update(rows.to_bytes(8, "little"))
     if column.null_count:
         _digest_bits(column.buffers()[0], rows, digest)
@@ -247,6 +241,7 @@ def _digest(column: pa.Array, digest: xxhash.xxh3_64) -> None:
         _digest_bits(first, rows, digest)
     else:
         digest.update(first[: rows * kind.bit_width // 8])
+    return digest.hexdigest()
 
 
 def _digest_bits(bits: pa.Buffer | memoryview, count: int, digest: xxhash.xxh3_64) -> None:

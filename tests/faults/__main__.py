@@ -56,7 +56,7 @@ def scenarios(folder: Path) -> dict[str, Scenario]:
         "sample": sample,
         # Rows are moved into temporary files: calls are more than two buckets of the smallest budget.
         "spill": replace(sample, database=large, run_id="run-130", environment=signed | {settings.MEMORY_MB: "1"}),
-        # Tables and records stay, as with DAGSTER_HOME.
+        # Tables stay, as with DAGSTER_HOME.
         "stored": replace(sample, stores=True),
         # There is a package already, of other formats.
         "supersede": replace(sample, supersede=True, before=folder / "before", second=SECOND_SECOND),

@@ -3,7 +3,7 @@
 Belongs here: running one export, with a fault or a trace, and what became of it. Does not belong here: which
 faults, and what must hold afterwards (`points.py`, `crashes.py`).
 
-An export is made by the pipeline, as the command makes it; or, in a scenario whose tables and records stay (`stores`),
+An export is made by the pipeline, as the command makes it; or, in a scenario whose tables stay (`stores`),
 by the assets, called one after the other: most of the time of a Dagster run is Dagster's own work. The full kind is the
 Dagster job itself.
 """
@@ -59,7 +59,7 @@ class Scenario:
         supersede: whether a package that differs is replaced.
         before: a folder that `out` is a copy of, if it is not made by the export.
         second: the time, in seconds.
-        stores: whether tables and records stay, in `out` too.
+        stores: whether tables stay, in `out` too.
     """
 
     database: Path
